@@ -1,0 +1,159 @@
+/*
+ * devmodel/device.h - what a device is, and all that it may do.
+ *
+ * A device is one file: its state (plain old data, no pointers, in the arena),
+ * its operations table, its configuration keys.  devices.c lists them all.
+ *
+ * Everything that changes device state is a transaction (txn.h): a request, a
+ * posted write, a timer, input bytes, a finished back-end operation, a reset.
+ * Inside one a device
+ *
+ *   - reads its state through the const pointer dev_state(),
+ *   - changes it only through dev_write(), which saves the state on the first
+ *     call of the transaction so that a successor process can undo it,
+ *   - lets effects out only by the calls below; they stand in the outbox and
+ *     reach the guest after the one store that commits the transaction,
+ *   - never blocks, never keeps a pointer into the state across transactions,
+ *     and keeps nothing in its own memory that the state could not rebuild.
+ *
+ * Bulk buffers (sector data) are separate from the state: they are not saved
+ * for undo, so bytes below an index that is committed are not overwritten
+ * until that index is given back by a later transaction.
+ *
+ * Thread: every function here runs on the loop's thread only.  Workers do file
+ * I/O and see neither devices nor arena.
+ */
+#ifndef CLEAVE_DEVMODEL_DEVICE_H
+#define CLEAVE_DEVMODEL_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct dev;
+struct machine;		/* the daemon's one VM: devices, arena, link */
+
+enum { DEV_TIMERS = 8, DEV_REGIONS = 16, DEV_SLOTS = 4 };
+
+/* A configuration key, for `-s DEVICE,help` and for refusing unknown ones. */
+struct dev_key {
+	const char *name;	/* "hd0", "serial", ...; NULL ends the list */
+	const char *help;	/* one line: values and default */
+};
+
+/*
+ * One port or memory region.  `id` is the device's own small number, given
+ * back in every access; offsets are from the region's start.
+ */
+struct dev_region {
+	uint64_t base;		/* port or guest-physical address */
+	uint32_t len;
+	uint8_t id;		/* < DEV_REGIONS */
+	bool mmio;
+	bool batch;		/* string I/O may carry many elements: batch_in / batch_out are called */
+	bool posted;		/* writes retire in the guest without waiting */
+	bool shadow;		/* reserve `len` shadow words for it: dev_shadow() */
+};
+
+struct dev_ops {
+	const char *name;	/* as in `-s slot,NAME` */
+	const char *summary;	/* one line for `-s help` */
+	const struct dev_key *keys;
+	size_t state_size;	/* hot state: saved for undo; keep it within a few hundred bytes */
+	size_t bulk_size;	/* bulk buffers, never saved */
+	uint32_t state_version;
+
+	/*
+	 * Once, before any guest access, inside a transaction.  `fresh`: the state
+	 * is zeroed and the device makes it; else it is a predecessor's, already
+	 * checked.  Claims regions, opens back ends by handle.  Returns 0 or
+	 * -errno after dev_error().
+	 */
+	int (*init)(struct dev *, bool fresh);
+	void (*reset)(struct dev *);	/* power-on state; back ends stay; regions that firmware moved go back */
+	int (*check)(const struct dev *, const void *state);	/* 0, or -EINVAL: hostile state */
+
+	/* `size` is 1, 2, 4 or 8 and the access lies inside the region. */
+	uint64_t (*read)(struct dev *, unsigned region, uint64_t off, unsigned size);
+	void (*write)(struct dev *, unsigned region, uint64_t off, unsigned size, uint64_t value);
+
+	/*
+	 * String I/O on a batch region: up to n elements of `size` bytes at one
+	 * port; returns how many were done, at least one.  Ends at the element
+	 * that moves an interrupt line or the memory map.  NULL: read/write is
+	 * called for each element.
+	 */
+	unsigned (*batch_in)(struct dev *, unsigned region, uint64_t off, unsigned size, void *data, unsigned n);
+	unsigned (*batch_out)(struct dev *, unsigned region, uint64_t off, unsigned size, const void *data, unsigned n);
+
+	void (*timer)(struct dev *, unsigned timer);
+	void (*input)(struct dev *, unsigned stream);	/* bytes wait in the stream, or room came in its output */
+	void (*io_done)(struct dev *, unsigned slot, int error);	/* back-end operation in `slot` ended; 0 or -errno */
+	void (*inject)(struct dev *, unsigned kind, uint64_t value);	/* enum link_inject */
+
+	/* PCI configuration space beyond the common header; NULL for none.  See bus/pci.h. */
+	const struct pci_ops *pci;
+};
+
+/* A device's place: `struct dev` belongs to the machine; a device file never looks inside. */
+const char *dev_name(const struct dev *);		/* "ide@1:1", for messages */
+const void *dev_state(const struct dev *);		/* valid in this transaction only */
+void *dev_write(struct dev *);				/* the same memory, saved for undo */
+uint8_t *dev_bulk(struct dev *);			/* bulk_size bytes */
+struct machine *dev_machine(struct dev *);
+const char *dev_conf(const struct dev *, const char *key);	/* NULL when absent */
+int dev_conf_fd(const struct dev *, const char *key);		/* descriptor passed for the key's path, or -1 */
+void dev_error(const struct dev *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void dev_log(const struct dev *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Regions: claim or move; len 0 removes.  Takes effect before the access that asked for it retires. */
+void dev_region(struct dev *, const struct dev_region *);
+
+/* Effects, all through the outbox. */
+void dev_irq(struct dev *, unsigned gsi, bool level);	/* absolute level of an ISA line 0-15; idempotent */
+void dev_shadow(struct dev *, unsigned region, unsigned off, uint32_t value, bool valid);
+void dev_end_batch(struct dev *);			/* this element ends the batch (irq and memory map do by themselves) */
+void dev_map(struct dev *, unsigned slot, unsigned map, uint64_t base, uint64_t len, uint64_t offset);	/* enum link_map */
+void dev_pmbase(struct dev *, uint16_t base, bool on);
+void dev_a20(struct dev *, bool level);
+void dev_nmi(struct dev *);
+void dev_power(struct dev *, unsigned what, uint32_t arg);	/* enum link_power */
+
+/* Time: ns on the VM's monotonic clock, which stands while the VM is paused. */
+uint64_t dev_now(const struct dev *);
+void dev_timer(struct dev *, unsigned timer, uint64_t deadline);	/* 0 disarms; kept in the arena, survives the process */
+
+/*
+ * Guest memory.  dma_*() copies and bounds-checks; returns false when any byte
+ * is not RAM (nothing is copied then).  Code pages are invalidated before
+ * anything that reveals the DMA.
+ */
+bool dma_read(struct dev *, uint64_t gpa, void *to, size_t n);
+bool dma_write(struct dev *, uint64_t gpa, const void *from, size_t n);
+
+/* Character streams: `stream` is the number that the configuration gave, -1 for none. */
+size_t chr_peek(struct dev *, int stream, void *to, size_t n);	/* bytes waiting, not taken */
+void chr_take(struct dev *, int stream, size_t n);		/* commits with the state */
+size_t chr_room(struct dev *, int stream);
+size_t chr_put(struct dev *, int stream, const void *from, size_t n);
+int dev_stream(const struct dev *, const char *key);		/* stream behind a key such as "com1" */
+
+/*
+ * Block back end (backend/blk.c).  An operation reads or writes `n` bytes at
+ * `off` from or to the device's bulk buffer at `bulk`; it is recorded in the
+ * arena with the transaction, done after the commit, and ends in io_done()
+ * for `slot`, always in a later transaction.
+ */
+enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH };
+struct blk;
+struct blk *blk_open(struct dev *, const char *key);	/* NULL after dev_error() */
+uint64_t blk_size(const struct blk *);			/* bytes, whole 512-byte sectors */
+bool blk_readonly(const struct blk *);
+void blk_submit(struct dev *, struct blk *, unsigned slot, enum blk_op, uint64_t off, size_t bulk, size_t n);
+bool blk_busy(const struct dev *, unsigned slot);
+
+/* The list of all devices (devices.c), NULL-ended. */
+extern const struct dev_ops *const devices[];
+const struct dev_ops *device_find(const char *name);
+
+#endif

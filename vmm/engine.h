@@ -1,0 +1,50 @@
+/*
+ * vmm/engine.h - the only thing that the rest of the VMM knows of an engine.
+ *
+ * An engine runs one vCPU on the calling thread until something outside the
+ * processor must be done.  soft/ and (later) kvm/ each export one table.
+ */
+#ifndef CLEAVE_VMM_ENGINE_H
+#define CLEAVE_VMM_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/x86/state.h"
+
+struct vm;
+struct vcpu;
+
+enum vcpu_exit {
+	EXIT_KICKED,		/* vcpu->kick was set: pause, stop, events */
+	EXIT_PENDING,		/* an access waits for the device model (vmm/inout.h); run again to resume it */
+	EXIT_HLT,		/* halted, interrupts may wake it */
+	EXIT_HLT_FOREVER,	/* halted with IF=0: only NMI, SMI, INIT */
+	EXIT_TRIPLE_FAULT,
+	EXIT_ERROR,		/* engine failure; vcpu->error says why */
+	EXIT_COUNT
+};
+
+struct engine_ops {
+	const char *name;
+	int (*vcpu_new)(struct vcpu *);			/* 0 or -errno */
+	void (*vcpu_free)(struct vcpu *);
+	void (*reset)(struct vcpu *);			/* SDM vol. 3 table 9-1, power-up state */
+	enum vcpu_exit (*run)(struct vcpu *);		/* vCPU's thread; no lock held */
+
+	/* vCPU stopped on an instruction boundary with no access pending; control thread. */
+	void (*get_state)(struct vcpu *, struct x86_state *);
+	int (*set_state)(struct vcpu *, const struct x86_state *);	/* -EINVAL: a state that no processor can hold */
+	int (*translate)(struct vcpu *, uint64_t linear, uint64_t *gpa);	/* -EFAULT: not mapped */
+	void (*inject_nmi)(struct vcpu *);		/* any thread */
+
+	/* Any thread; effective before the vCPU enters another block. */
+	void (*code_changed)(struct vm *, uint64_t gpa, uint64_t len);
+	void (*map_changed)(struct vm *);
+	void (*a20)(struct vm *, bool on);
+	uint64_t (*instructions)(const struct vcpu *);	/* retired, for statistics */
+};
+
+extern const struct engine_ops soft_engine;
+
+#endif

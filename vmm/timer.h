@@ -1,0 +1,33 @@
+/*
+ * vmm/timer.h - deadlines of the in-engine devices.
+ *
+ * Thread: callbacks run on the events thread with vm->dev_lock held; set and
+ * stop are called with it held.  Deadlines are ns on the VM's clock (vm_now),
+ * which stands still while the VM is paused, and so do these.  Unit tests
+ * supply a clock of their own with timers_advance().
+ */
+#ifndef CLEAVE_VMM_TIMER_H
+#define CLEAVE_VMM_TIMER_H
+
+#include <stdint.h>
+
+struct timers;
+struct event_base;
+struct timer;
+
+typedef void timer_fn(void *arg, uint64_t deadline);
+
+/* base NULL: a manual clock for tests, which starts at 0 and moves by timers_advance(). */
+struct timers *timers_new(struct event_base *base, uint64_t (*now)(void *), void *now_arg);
+void timers_free(struct timers *);
+uint64_t timers_now(struct timers *);
+void timers_advance(struct timers *, uint64_t ns);	/* manual clock only: runs what falls due, in order */
+
+struct timer *timer_new(struct timers *, timer_fn *, void *arg);
+void timer_free(struct timer *);
+void timer_set(struct timer *, uint64_t deadline);	/* replaces an earlier deadline; one in the past fires at once */
+void timer_stop(struct timer *);
+/* The clock stood still (pause ended): look at every deadline again. Any thread with dev_lock. */
+void timers_rearm(struct timers *);
+
+#endif

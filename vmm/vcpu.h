@@ -1,0 +1,53 @@
+/*
+ * vmm/vcpu.h - one virtual processor: its thread, its engine, its access slot.
+ *
+ * Fields are grouped by who writes them.  The run loop (vcpu.c) is the only
+ * caller of engine->run().
+ */
+#ifndef CLEAVE_VMM_VCPU_H
+#define CLEAVE_VMM_VCPU_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/engine.h"
+
+struct vm;
+struct inout;
+
+struct vcpu {
+	/* set once */
+	struct vm *vm;
+	unsigned id;
+	const struct engine_ops *engine;
+	void *engine_state;		/* the engine's own */
+	struct inout *inout;		/* vmm/inout.c's own: request state, slot, log, statistics */
+	pthread_t thread;
+
+	/*
+	 * Written by any thread, read by the engine between instructions (one
+	 * relaxed load each at every block's end):
+	 *   kick  leave run() at the next boundary (pause, stop, map change); the
+	 *         futex word on which a halted or waiting vCPU sleeps.  Counted up,
+	 *         never cleared: the engine returns when it differs from kick_seen.
+	 *   intr  an interrupt controller asserts INTR
+	 *   nmi   an NMI is latched
+	 */
+	_Alignas(64) _Atomic uint32_t kick;
+	_Atomic uint32_t intr;
+	_Atomic uint32_t nmi;
+	_Atomic uint32_t halted;	/* sleeps in HLT: whoever raises intr/nmi must vcpu_wake() */
+
+	/* vCPU thread only */
+	_Alignas(64) uint32_t kick_seen;
+	char error[160];		/* with EXIT_ERROR */
+};
+
+/* Any thread.  Makes run() return EXIT_KICKED soon, and wakes a sleeper. */
+void vcpu_kick(struct vcpu *);
+/* Any thread.  Wakes a vCPU that sleeps in HLT, after intr or nmi was set; cheap when it does not sleep. */
+void vcpu_wake(struct vcpu *);
+
+#endif
