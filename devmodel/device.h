@@ -35,11 +35,43 @@ struct machine;		/* the daemon's one VM: devices, arena, link */
 
 enum { DEV_TIMERS = 8, DEV_REGIONS = 16, DEV_SLOTS = 4 };
 
-/* A configuration key, for `-s DEVICE,help` and for refusing unknown ones. */
+/*
+ * A configuration key, for `-s DEVICE,help` and for refusing unknown ones.
+ *
+ * The type says who acts on the value.  `cleave` opens what PATH, ROM and CHR
+ * name and passes a descriptor or a stream number; a path never reaches this
+ * process.  An option of one image is a key "IMAGE.OPTION" ("hd0.bootindex");
+ * on the command line `hd0=disk.img,bootindex=1,hd1=...` means the image before
+ * it.  `ro`, `direct` and `nocache` of an image are cleave's own, seen here only
+ * as the descriptor's flags.
+ */
+enum dev_key_type {
+	DEV_KEY_TEXT,		/* as it stands: dev_conf() */
+	DEV_KEY_PATH,		/* an image, read-write unless `ro`: dev_conf_fd(), blk_open() */
+	DEV_KEY_ROM,		/* a file that is only read (a CD image): the same */
+	DEV_KEY_CHR,		/* a character stream: dev_stream() */
+	DEV_KEY_TYPES
+};
+
 struct dev_key {
 	const char *name;	/* "hd0", "serial", ...; NULL ends the list */
 	const char *help;	/* one line: values and default */
+	enum dev_key_type type;
 };
+
+/*
+ * `cleaved --list-devices` is how `cleave` knows what there is.  One line for a
+ * device, then one for each of its keys; fields end in a tab, the last at the
+ * end of the line:
+ *
+ *	NAME <tab> pci|lpc[,implied[=SLOT:FUNC]] <tab> summary
+ *	NAME KEY <tab> text|path|rom|chr <tab> help
+ *
+ * `pci` devices are for -s, `lpc` ones for -l.  `-l NAME,VALUE` without a key
+ * means the device's first key; `-l KEY,VALUE` also finds the one lpc device
+ * that has that key (com1 of the serial ports).  cleave adds the implied
+ * devices to every configuration where the user has not named them.
+ */
 
 /*
  * One port or memory region.  `id` is the device's own small number, given
@@ -59,6 +91,7 @@ struct dev_ops {
 	const char *name;	/* as in `-s slot,NAME` */
 	const char *summary;	/* one line for `-s help` */
 	const struct dev_key *keys;
+	const char *implied;	/* every machine has one: its "SLOT:FUNC", or "" where it has none; NULL: only when asked for */
 	size_t state_size;	/* hot state: saved for undo; keep it within a few hundred bytes */
 	size_t bulk_size;	/* bulk buffers, never saved */
 	uint32_t state_version;
