@@ -1,12 +1,23 @@
 /*
  * vmm/mem.h - guest-physical memory: RAM, the boot ROM, and what shadows what.
  *
- * RAM is one sealed memfd, mapped once by each process.  The physical map is an
- * array of slots, one for each page: where a read goes, where a write goes,
- * each a host page or NULL (MMIO: the bus answers).  The soft engine caches the
- * answer in its TLB; whoever changes the map bumps `map_gen` under vm->dev_lock,
- * and every vCPU drops its TLB and its decoded blocks of the range before its
- * next instruction.
+ * RAM is one sealed memfd, mapped once by each process:
+ *
+ *      RAM offset 0 .......... low            low .......... bytes
+ *      at         0 .......... low            4 GiB ........ 4 GiB + bytes - low
+ *
+ * with low = min(bytes, MEM_LOW_MAX); between low and 4 GiB are devices and the
+ * boot ROM.  On top of that power-on map lie slots (LINK_EV_MEMMAP), each one
+ * range with a meaning of its own; where two overlap the higher slot number
+ * wins.
+ *
+ * A lookup is one or two atomic loads: a directory of 1 MiB chunks, an entry
+ * either linear or a table of 256 pages; one 64-bit word names the read and the
+ * write side of a page, so that no reader sees half of a change.  Changes are
+ * made under vm->dev_lock; map_gen moves after the last changed word, and only
+ * if one did change.  Who loads map_gen (acquire) before he looks up and finds
+ * it unmoved at his next instruction boundary holds nothing stale: every vCPU
+ * drops its TLB and the decoded blocks of the range when it has moved.
  */
 #ifndef CLEAVE_VMM_MEM_H
 #define CLEAVE_VMM_MEM_H
@@ -17,22 +28,45 @@
 
 struct mem;
 
-struct mem_page {		/* host addresses of the guest page's start; NULL: not memory */
+#define MEM_PAGE	4096u
+#define MEM_LOW_MAX	0xe0000000ull		/* RAM below the PCI hole: 3.5 GiB */
+#define MEM_BYTES_MAX	(64ull << 30)
+#define MEM_ROM_MAX	(16u << 20)		/* the boot ROM ends at 4 GiB */
+#define MEM_ROM_UNIT	(64u << 10)		/* and is a multiple of this */
+#define MEM_ROM_ALIAS	(128u << 10)		/* its last bytes are seen below 1 MiB too */
+enum { MEM_SLOTS = 32 };
+
+/*
+ * Host addresses of the guest page's start.  The sides stand alone: read NULL,
+ * reads go to the bus; write NULL, writes go to the bus, or nowhere when `rom`.
+ */
+struct mem_page {
 	uint8_t *read;
-	uint8_t *write;		/* NULL with read set: ROM, writes are dropped */
+	uint8_t *write;
+	bool rom;		/* writes are dropped */
 };
 
-/* RAM of `bytes` (whole MiB), ROM image loaded below 4 GiB with its last 128 KiB at E0000h too. -errno. */
-int mem_new(struct mem **, uint64_t bytes);
+/* RAM of `bytes` (whole MiB, at most MEM_BYTES_MAX).  -errno, and the cause and the cure in `err`. */
+int mem_new(struct mem **, uint64_t bytes, char *err, size_t errlen);
 void mem_free(struct mem *);
+/* The boot ROM: a regular file of n * 64 KiB, mapped to end at 4 GiB, its last 128 KiB at E0000h too. */
 int mem_load_rom(struct mem *, const char *path, char *err, size_t errlen);
-void mem_reset(struct mem *);			/* map as at power-on: C0000h-FFFFFh read from ROM, writes to nowhere */
+void mem_reset(struct mem *);			/* map as at power-on: no slots; RAM keeps its content */
 
 int mem_ram_fd(const struct mem *);
 uint64_t mem_ram_bytes(const struct mem *);
 uint8_t *mem_ram(const struct mem *);
 struct mem_page mem_lookup(const struct mem *, uint64_t gpa);	/* any thread */
-int mem_set_map(struct mem *, unsigned slot, unsigned map, uint64_t base, uint64_t len, uint64_t offset);	/* LINK_EV_MEMMAP */
+/*
+ * LINK_EV_MEMMAP: slot `slot` means `map` (enum link_map) for [base, base + len),
+ * whole pages, at most 16 MiB; it forgets the range that it had; len 0 removes
+ * it.  `offset` is the RAM offset behind `base` (RAM, ROM, the write side of
+ * READ_ROM_WRITE_RAM).  "ROM image" is the boot ROM's alias: below 1 MiB the
+ * image as it lies before FFFFFh, so that the chipset need not know its size;
+ * pages that the alias does not reach are nobody's.
+ * -EINVAL: bad slot, kind or range; -ENOSPC: too many separate chunks.
+ */
+int mem_set_map(struct mem *, unsigned slot, unsigned map, uint64_t base, uint64_t len, uint64_t offset);
 uint32_t mem_map_gen(const struct mem *);
 bool mem_copy_from(const struct mem *, uint64_t gpa, void *, size_t);	/* debuggers, control; false: not memory */
 bool mem_copy_to(struct mem *, uint64_t gpa, const void *, size_t);

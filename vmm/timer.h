@@ -9,6 +9,7 @@
 #ifndef CLEAVE_VMM_TIMER_H
 #define CLEAVE_VMM_TIMER_H
 
+#include <pthread.h>
 #include <stdint.h>
 
 struct timers;
@@ -17,10 +18,14 @@ struct timer;
 
 typedef void timer_fn(void *arg, uint64_t deadline);
 
-/* base NULL: a manual clock for tests, which starts at 0 and moves by timers_advance(). */
-struct timers *timers_new(struct event_base *base, uint64_t (*now)(void *), void *now_arg);
-void timers_free(struct timers *);
-uint64_t timers_now(struct timers *);
+/*
+ * `lock` (vm->dev_lock) is taken around callbacks.  base NULL: a manual clock
+ * for tests, which starts at 0 and moves by timers_advance(); the other
+ * arguments are not used then.  NULL: no descriptor or memory left.
+ */
+struct timers *timers_new(struct event_base *base, pthread_mutex_t *lock, uint64_t (*now)(void *), void *now_arg);
+void timers_free(struct timers *);		/* the base must not be running */
+uint64_t timers_now(const struct timers *);
 void timers_advance(struct timers *, uint64_t ns);	/* manual clock only: runs what falls due, in order */
 
 struct timer *timer_new(struct timers *, timer_fn *, void *arg);
