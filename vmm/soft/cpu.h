@@ -1,0 +1,167 @@
+/*
+ * vmm/soft/cpu.h - one processor, as the soft engine holds it while it runs.
+ *
+ * Owns the layout that every handler (op_*.c), the software MMU and the system
+ * code share.  Knows the architecture (vmm/x86), not the machine around it.
+ *
+ * Where an instruction stands.  `rip` is the offset of the block that executes;
+ * `insn` is the decoded instruction in it that may fault, or NULL when `rip`
+ * is itself exact.  cpu_sync_rip() folds the second into the first; whatever
+ * unwinds has done that, so outside of a threaded handler `rip` is exact.
+ *
+ * Precise state.  cpu_fault() and cpu_unwind() do not return: they jump to the
+ * run loop (cpu->jmp), and nothing is rolled back there.  A handler therefore
+ * does everything that may fault before it changes a register, a flag or memory.
+ *
+ * Arithmetic flags are kept as the host's own LAHF and SETO give them, in `fl`
+ * (enum below), apart from the rest of RFLAGS; cpu_flags() joins the two.
+ *
+ * Everything is 64 bits wide and there are 16 registers, so that 64-bit mode
+ * adds rows and files, not fields.
+ */
+#ifndef CLEAVE_VMM_SOFT_CPU_H
+#define CLEAVE_VMM_SOFT_CPU_H
+
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/vcpu.h"
+#include "vmm/x86/flags.h"
+#include "vmm/x86/state.h"
+#include "vmm/soft/tlb.h"
+
+struct insn;
+struct block;
+struct block_cache;
+
+union reg {
+	uint64_t q;
+	uint32_t d;
+	uint16_t w;
+	uint8_t b[8];		/* b[0] AL.., b[1] AH.. */
+	int32_t sd;
+	int16_t sw;
+};
+
+/* gpr[] has one register more than software sees: always zero, for an address without base or index. */
+enum { GPR_ZERO = X86_GPRS, GPR_SLOTS = X86_GPRS + 1 };
+
+/*
+ * A segment register with what the hit path compares: an access of n bytes at
+ * `off` is inside and allowed if off + n <= rend (reads) or wend (writes).
+ * Both are 0 where closer inspection is needed: null, not present or wrong
+ * type, expand-down.  seg_update() keeps them.
+ */
+struct seg {
+	uint64_t base;
+	uint64_t rend, wend;
+	uint32_t limit;		/* in bytes, G applied */
+	uint32_t attr;		/* X86_ATTR_* */
+	uint16_t selector;
+};
+
+/* cpu->mode: what decoding depends on; part of a block's key. */
+enum {
+	MODE_CODE32 = 1 << 0,	/* CS.D */
+	MODE_CODE64 = 1 << 1,
+	MODE_STACK32 = 1 << 2,	/* SS.B */
+	MODE_STEP = 1 << 3,	/* a block of one instruction, never fused: TF, interrupt shadow, breakpoints */
+};
+
+/* Why the run loop is jumped to. */
+enum unwind {
+	UNWIND_FAULT = 1,	/* cpu->fault_*: deliver it */
+	UNWIND_PENDING,		/* an access waits for the device model: EXIT_PENDING, rip at the instruction */
+	UNWIND_BLOCK,		/* look at events, then look the block up again at rip */
+	UNWIND_HLT,
+	UNWIND_TRIPLE,
+	UNWIND_ERROR,		/* vcpu->error */
+};
+
+struct cpu {
+	/* hot: registers first, so that a byte offset from here is a register operand */
+	union reg gpr[GPR_SLOTS];
+	uint64_t rip;
+	const struct insn *insn;
+	uint32_t fl;		/* FL_*: the six arithmetic flags */
+	uint32_t intr_mask;	/* ~0 where an asserted INTR would be taken (IF=1), else 0 */
+	uint64_t rip_end;	/* a block at `rip` may run if rip + its bytes <= this: CS limit and IP width */
+	struct vcpu *vcpu;
+	uint64_t icount;	/* instructions retired */
+	struct block *block;	/* executing */
+	struct seg seg[X86_SEGS];
+	struct mmu mmu;
+
+	/* system state; whoever changes what MODE_*, cpl, rip_end or intr_mask follow from calls cpu_update_mode() */
+	uint64_t rflags;	/* all but the arithmetic flags, which are 0 here */
+	uint64_t cr0, cr2, cr3, cr4, cr8, efer;
+	uint64_t dr[8];
+	struct x86_table gdtr, idtr;
+	uint64_t tsc_offset;
+	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+	uint32_t mode;		/* MODE_* of the code that runs, without MODE_STEP */
+	uint8_t cpl;
+	bool pe, v86;		/* CR0.PE; CR0.PE and EFLAGS.VM */
+	bool shadow;		/* STI, MOV SS, POP SS: no event before the next instruction is done */
+	bool nmi_blocked;
+	bool halted;
+	bool stepping;		/* one instruction, one string element, then back to the run loop */
+	bool recheck;		/* leave at this block's end and look at everything again */
+
+	/* plain handlers: the following instruction; a transfer sets it (vmm/soft/insn.h) */
+	uint64_t next_rip;
+
+	/* with UNWIND_FAULT */
+	uint8_t fault_vector;
+	bool fault_has_error;
+	uint32_t fault_error;
+
+	uint64_t pending_db;	/* DR6 bits of a trap that is due at this instruction's end */
+
+	struct block_cache *blocks;
+	jmp_buf jmp;		/* _setjmp() in the run loop, before anything here is called */
+};
+
+/* As the guest sees them.  rip is exact only outside of threaded handlers: see the top. */
+static inline uint64_t cpu_flags(const struct cpu *cpu)
+{
+	return cpu->rflags | fl_to_rflags(cpu->fl) | X86_RFLAGS_FIXED;
+}
+
+/* Any flags; the caller has masked what may not change and calls cpu_update_mode() if IF, TF, VM or AC moved. */
+static inline void cpu_set_flags(struct cpu *cpu, uint64_t rflags)
+{
+	cpu->fl = fl_from_rflags(rflags);
+	cpu->rflags = rflags & ~(X86_RFLAGS_ARITH | X86_RFLAGS_FIXED);
+}
+
+/* Raise a guest fault at the current instruction.  error_code only matters for vectors that push one. */
+_Noreturn void cpu_fault(struct cpu *, unsigned vector, uint32_t error_code);
+_Noreturn void cpu_unwind(struct cpu *, enum unwind);
+void cpu_sync_rip(struct cpu *);
+
+/* Must the run loop be asked before more is executed?  Looked at by every block's end and between string elements. */
+static inline bool cpu_event(const struct cpu *cpu)
+{
+	struct vcpu *v = cpu->vcpu;
+
+	return ((atomic_load_explicit(&v->kick, memory_order_relaxed) ^ v->kick_seen)
+		| (atomic_load_explicit(&v->intr, memory_order_relaxed) & cpu->intr_mask)
+		| atomic_load_explicit(&v->nmi, memory_order_relaxed)) != 0;
+}
+
+/*
+ * interp.c: both run at rip, on cpu->jmp that the caller has set.
+ *
+ * interp_run() executes until cpu_event() or cpu->recheck (which it clears) at
+ * a boundary.  interp_step() executes one instruction, or one element of a
+ * repeated string, whatever events wait.  Neither looks at TF, the interrupt
+ * shadow or DR7: the run loop steps where these matter.
+ */
+void interp_run(struct cpu *);
+void interp_step(struct cpu *);
+
+#endif
