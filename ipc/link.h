@@ -40,11 +40,13 @@
 #define LINK_PAGE		4096u
 #define LINK_LINE		64u
 #define LINK_MAX_VCPUS		64u
+#define LINK_MAX_CODE_PAGES	(1u << 28)	/* 1 TiB of guest RAM */
+#define LINK_GSIS		24u	/* interrupt lines */
 #define LINK_REQ_SLOTS		64u	/* a vCPU's request ring */
 #define LINK_COMP_SLOTS		64u	/* a vCPU's completion ring */
 #define LINK_EVENT_SLOTS	1024u
 #define LINK_DATA_PAGES		2u	/* a vCPU's batch buffers: one in use, one for the slot before */
-#define LINK_STREAMS		8u	/* character streams, each a byte ring either way */
+#define LINK_STREAMS		8u	/* character streams, each a byte ring either way: input, output */
 #define LINK_STREAM_BYTES	16384u
 #define LINK_SHADOWS		256u
 #define LINK_DOORBELLS		256u
@@ -61,6 +63,12 @@
  * Free-running indices: entries = prod - cons, never more than the slots.
  * `prod_sleeps`/`cons_sleeps` say that the side sleeps (or is about to) on the
  * other's word; see wait.h for the fences that pair with them.
+ *
+ * A slot says itself that it is full: the producer of ring position p writes
+ * `turn` = p + 1 into it last.  The consumer polls only the slot, so that a
+ * message costs the transfer of one line and not of two; `prod` stays in the
+ * producer's cache and serves sleeping and checking, `cons` is published now
+ * and then and serves the account of room.
  */
 struct link_ring {
 	_Alignas(LINK_LINE) uint32_t prod;	/* written by the producer */
@@ -102,8 +110,8 @@ struct link_req {
 	uint8_t flags;		/* LINK_REQ_* */
 	uint8_t data;		/* data page index, when BATCH */
 	uint16_t vcpu;
-	uint32_t reserved0;
-	uint64_t reserved[3];
+	uint32_t reserved[6];
+	uint32_t turn;		/* ring.h: written last */
 };
 
 #define LINK_NO_REGION		0xffffu
@@ -126,8 +134,8 @@ struct link_comp {
 	uint8_t size;
 	uint8_t status;		/* enum link_status */
 	uint8_t data;		/* data page that holds a batched read */
-	uint32_t reserved0;
-	uint64_t reserved[2];
+	uint32_t reserved[4];
+	uint32_t turn;		/* ring.h: written last */
 };
 
 /* What the daemon tells the engine.  Absolute, sequenced from 1; the engine drops what it has seen. */
@@ -180,8 +188,8 @@ struct link_event {
 	uint64_t value;
 	uint32_t kind;		/* enum link_event_kind */
 	uint32_t a, b, c, d;
-	uint32_t reserved0;
-	uint64_t reserved[2];
+	uint32_t reserved[4];
+	uint32_t turn;		/* ring.h: written last */
 };
 
 /* A shadow register: value in the low 32 bits, LINK_SHADOW_VALID while a read is free of side effects. */
@@ -194,6 +202,11 @@ struct link_vcpu {
 	_Alignas(LINK_LINE) struct link_req req_slot[LINK_REQ_SLOTS];
 	_Alignas(LINK_LINE) struct link_comp comp_slot[LINK_COMP_SLOTS];
 	_Alignas(LINK_PAGE) uint8_t data[LINK_DATA_PAGES][LINK_PAGE];
+};
+
+/* A virtqueue kick or the like, completed in the engine: counted up there, read by the daemon. */
+struct link_doorbell {
+	_Alignas(LINK_LINE) uint32_t count;
 };
 
 /* A byte ring: free-running 32-bit positions in a power-of-two buffer. */
@@ -211,11 +224,21 @@ struct link_header {
 	uint32_t nvcpus;
 	uint32_t reserved;
 	uint64_t size;		/* of the memfd */
-	uint64_t off_vcpus, off_events, off_streams, off_shadows, off_doorbells, off_code;
+	/* Where things lie, from the memfd's start; link_layout() computes them, a reader compares. */
+	uint64_t off_vcpus;	/* struct link_vcpu[nvcpus + 1] */
+	uint64_t off_events;	/* struct link_events */
+	uint64_t off_streams;	/* struct link_stream[LINK_STREAMS][2]: [0] input to the daemon, [1] output */
+	uint64_t off_shadows;	/* uint64_t[LINK_SHADOWS] */
+	uint64_t off_doorbells;	/* struct link_doorbell[LINK_DOORBELLS] */
+	uint64_t off_code;	/* uint8_t[code_pages] */
 	uint64_t code_pages;	/* bytes in the code-page map: guest-physical pages of RAM */
-	/* The daemon's one sleep word: it sleeps here for any vCPU's request, doorbell or input byte. */
-	_Alignas(LINK_LINE) uint32_t bell;	/* incremented by whoever has work for a sleeping daemon */
-	uint32_t daemon_sleeps;
+	/*
+	 * The daemon sleeps on an eventfd for any vCPU's request, doorbell or
+	 * byte; it says so here.  A spinning daemon polls the request slots and
+	 * `bell`, which counts up with work that is not a request.
+	 */
+	_Alignas(LINK_LINE) uint32_t bell;	/* engine: doorbell, input bytes, room in an output stream */
+	_Alignas(LINK_LINE) uint32_t daemon_sleeps;	/* daemon sets; whoever wakes it clears, once */
 };
 
 struct link_events {
@@ -227,6 +250,9 @@ _Static_assert(sizeof(struct link_req) == 64, "one line a request");
 _Static_assert(sizeof(struct link_comp) == 64, "one line a completion");
 _Static_assert(sizeof(struct link_event) == 64, "one line an event");
 _Static_assert(sizeof(struct link_ring) == 128, "producer and consumer apart");
+_Static_assert(offsetof(struct link_req, turn) == 60, "the last word of the line");
+_Static_assert(offsetof(struct link_comp, turn) == 60, "the last word of the line");
+_Static_assert(offsetof(struct link_event, turn) == 60, "the last word of the line");
 _Static_assert(offsetof(struct link_req, region) == 28, "ABI 1");
 _Static_assert(offsetof(struct link_comp, kind) == 40, "ABI 1");
 _Static_assert(offsetof(struct link_event, kind) == 24, "ABI 1");
