@@ -32,6 +32,8 @@ struct timer *timer_new(struct timers *, timer_fn *, void *arg);
 void timer_free(struct timer *);
 void timer_set(struct timer *, uint64_t deadline);	/* replaces an earlier deadline; one in the past fires at once */
 void timer_stop(struct timer *);
+/* The earliest deadline, UINT64_MAX for none: an idle machine has none (tests ask). */
+uint64_t timers_next(const struct timers *);
 /* The clock stood still (pause ended): look at every deadline again. Any thread with dev_lock. */
 void timers_rearm(struct timers *);
 
