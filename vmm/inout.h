@@ -25,17 +25,27 @@
 #include <stdint.h>
 
 struct vcpu;
+struct vcpu_stats;
 
 enum io_result { IO_OK, IO_WAIT };
 enum io_state { IO_NONE, IO_PENDING, IO_DONE };
 
-enum { INOUT_LOG = 16 };	/* device accesses of one instruction */
+enum {
+	INOUT_LOG = 64,		/* device accesses of one instruction; further ones read all ones and write nothing */
+	INOUT_HELD = 256,	/* bytes for the engine beside them */
+};
+
+#define INOUT_NO_MEM	UINT64_MAX	/* `linear` of IN and OUT */
 
 /*
+ * The order in which an access finds its answer: the log (a re-run), a handler
+ * in the engine, a shadow register, nobody, a doorbell, a posted write; else a
+ * request.
+ *
  * `count` elements of `size` bytes (1, 2, 4) at one port, to or from `data`
- * (at most a page).  `linear` is the memory operand's linear address (0 for
- * IN and OUT), part of the request's identity.  *done: elements finished, at
- * least one, possibly fewer than `count`.
+ * (at most a page, and at most inout_batch_limit()).  `linear` is the memory
+ * operand's linear address, or INOUT_NO_MEM; it is part of the request's
+ * identity.  *done: elements finished, at least one, possibly fewer than `count`.
  */
 enum io_result inout_in(struct vcpu *, uint16_t port, unsigned size, unsigned count, uint64_t linear, void *data, unsigned *done);
 enum io_result inout_out(struct vcpu *, uint16_t port, unsigned size, unsigned count, uint64_t linear, const void *data, unsigned *done);
@@ -51,7 +61,33 @@ enum io_result inout_mmio_write(struct vcpu *, uint64_t gpa, unsigned size, uint
 bool inout_active(const struct vcpu *);
 /* The instruction (or REP element) has retired or faulted: forget its accesses. */
 void inout_retire(struct vcpu *);
-/* Reset or destroy: forget the request too; a completion that still comes is stale and is dropped. Counted. */
+/* Reset or destroy: forget the request too; a completion that still comes is stale and is dropped. Counted.  vCPU stopped. */
 void inout_discard(struct vcpu *);
+
+/*
+ * INOUT_HELD bytes, aligned, for what the engine must find again when it runs
+ * the instruction again (the translation that an INS probed).  Zero when the
+ * instruction makes its first access, the engine's own until inout_retire().
+ */
+void *inout_held(struct vcpu *);
+
+/* ---- the vCPU's loop, after EXIT_PENDING */
+
+enum inout_wait {
+	INOUT_READY,		/* run the engine again */
+	INOUT_KICKED,		/* vcpu->kick differs from kick_seen; the request stays */
+	INOUT_LOST,		/* no device model: the request stays, and is posted again to a successor */
+	INOUT_WAITS
+};
+
+/* Spins, then sleeps, until the completion of the pending request is in the slot. */
+enum inout_wait inout_wait(struct vcpu *);
+enum io_state inout_state(const struct vcpu *);
+
+/* Any thread may read them (vmm/stats.h). */
+struct vcpu_stats *inout_stats(struct vcpu *);
+
+int inout_new(struct vcpu *);		/* vcpu->inout; 0 or -ENOMEM */
+void inout_free(struct vcpu *);
 
 #endif

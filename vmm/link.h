@@ -1,0 +1,123 @@
+/*
+ * vmm/link.h - the engine's client of the link to the device model.
+ *
+ * Owns the link's memory (ipc/region.h), every request that is not yet
+ * acknowledged (a private copy, so that it can be posted again to a successor),
+ * the account of posted writes, and the order of events.  ipc/ moves the
+ * slots; vmm/inout.c says what to ask; vmm/events.c applies what is told.
+ *
+ * One generation is one link with one daemon:
+ *
+ *   link_client_open() -> descriptors to the new daemon -> it says "ready" ->
+ *   link_client_accept() -> traffic -> lost (it died, or wrote nonsense)
+ *
+ * and the next link_client_open() begins another.  Open and accept need every
+ * vCPU outside of inout_wait() and engine->run().
+ *
+ * A daemon that breaks the protocol is condemned: its link answers nothing any
+ * more, waiters come back with INOUT_LOST, and hooks->lost() tells the
+ * supervisor.  The VM keeps its pending requests.
+ *
+ * Threads: channel n belongs to vCPU n's thread, the control channel to the
+ * main thread; draining events may be done by any thread, without dev_lock.
+ */
+#ifndef CLEAVE_VMM_LINK_H
+#define CLEAVE_VMM_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ipc/region.h"
+#include "ipc/link_engine.h"
+
+struct vm;
+struct link_client;
+
+enum { LINK_CLIENT_DEVICES = 256 };	/* device ids are below this */
+
+struct link_hooks {
+	/* Once a generation, on whichever thread noticed.  Must not block nor call the link. */
+	void (*lost)(void *arg, const char *why);
+	void *arg;
+};
+
+/* Counters of the link, as --get-stats prints them. */
+#define LINK_COUNTERS(X) \
+	X(GENERATIONS,	"link.generations", "device-model processes so far") \
+	X(EVENTS,	"link.events",	"events applied") \
+	X(EVENTS_STALE,	"link.stale",	"events seen before, dropped") \
+	X(IRQS,		"link.irqs",	"interrupt line changes") \
+	X(REMAPS,	"link.remaps",	"region and memory-map changes") \
+	X(CODE,		"link.code",	"invalidations of decoded code by DMA") \
+	X(CONTROL,	"link.control",	"requests on the control channel")
+
+enum link_stat {
+#define X(id, name, help) LINK_STAT_##id,
+	LINK_COUNTERS(X)
+#undef X
+	LINK_STATS
+};
+
+extern const char *const link_stat_name[LINK_STATS];
+
+/* vm->nvcpus channels and a control channel; code bytes for `ram_pages` guest pages.  -ENOMEM. */
+int link_client_new(struct link_client **, struct vm *, uint64_t ram_pages, const struct link_hooks *);
+void link_client_free(struct link_client *);	/* NULL is fine */
+
+/* ---- a generation: main thread */
+
+/* Makes the link and forgets the daemon before: its regions, its doorbells, its events.  -errno, `err` says why. */
+int link_client_open(struct link_client *, char err[LINK_ERR]);
+/* The LINK_FDS descriptors to send to the daemon; they stay the client's. */
+void link_client_fds(const struct link_client *, int fd[LINK_FDS]);
+/* The daemon is ready: its answer is checked, what it announced is applied, what was unacknowledged is posted again. */
+int link_client_accept(struct link_client *, char err[LINK_ERR]);
+/* The daemon is gone (the supervisor saw it end).  Any thread. */
+void link_client_lost(struct link_client *, const char *why);
+bool link_client_is_lost(const struct link_client *);	/* any thread; true before the first accept too */
+/* For the relay's streams. */
+struct link *link_client_link(struct link_client *);
+uint64_t link_client_stat(const struct link_client *, enum link_stat);
+
+/*
+ * One request on the control channel, waited for: LINK_REQ_RESET, INJECT, PAUSE
+ * or RESUME.  What it caused has been applied when this returns.  0, -ENXIO
+ * where no device took it, -ETIMEDOUT (the answer, if it comes, is dropped),
+ * -EPIPE without a daemon.
+ */
+int link_client_control(struct link_client *, unsigned kind, uint64_t addr, uint64_t value, int64_t timeout_ns);
+
+/* ---- requests: channel n's thread (vmm/inout.c) */
+
+/* Fills in seq, vcpu and, for a batch, the data page.  0, -EAGAIN: no room, -EPIPE: no daemon. */
+int link_client_send(struct link_client *, unsigned n, struct link_req *, const void *batch);
+/*
+ * The completion of `asked`, checked, its events applied; a batched read's
+ * bytes go to `batch`.  1, 0: not yet, -EPIPE: none, or condemned just now.
+ * *stale counts up for each dropped answer to a discarded request.
+ */
+int link_client_receive(struct link_client *, unsigned n, const struct link_req *asked, struct link_comp *, void *batch,
+			uint64_t *stale);
+enum wait_result link_client_wait_comp(struct link_client *, unsigned n, const uint32_t *kick, uint32_t seen);
+enum wait_result link_client_wait_room(struct link_client *, unsigned n, const uint32_t *kick, uint32_t seen);
+/* The request is discarded: its answer will be dropped, and no successor hears of it. */
+void link_client_forget(struct link_client *, unsigned n, const struct link_req *);
+
+/* Has any vCPU posted writes to this device that it has not committed?  Then no shadow read.  Any vCPU thread. */
+bool link_client_posted(struct link_client *, unsigned dev);
+uint32_t link_client_features(const struct link_client *);
+/* Rings the doorbell that this write is for, if there is one. */
+bool link_client_doorbell(struct link_client *, bool mmio, uint64_t addr, unsigned size, uint64_t value);
+
+/* ---- events */
+
+/* Applies what has come.  Any thread without dev_lock; one at a time.  0 or -EPIPE. */
+int link_client_drain(struct link_client *);
+/* The events thread: fd[LINK_FD_EVENT] is readable (edge-triggered, never read), or before its first sleep. */
+void link_client_on_event(struct link_client *);
+
+/* ---- decoded code: any thread; a NULL client is fine */
+void link_client_code_mark(struct link_client *, uint64_t page);	/* before reading the page's bytes */
+void link_client_code_clear(struct link_client *, uint64_t page);
+
+#endif
