@@ -26,4 +26,7 @@ bool irq_pending(const struct vcpu *);
 /* The INTA cycle: returns the vector, after which the request is in service. Spurious: the controller's IRQ7 vector. */
 uint8_t irq_acknowledge(struct vcpu *);
 
+/* The controllers' INTR output; `vm` is a struct vm. With dev_lock held. */
+void irq_output(void *vm, bool level);
+
 #endif
