@@ -47,6 +47,14 @@ struct vm {
 	struct rtc *rtc;
 	struct pmtimer *pmtimer;
 
+	/*
+	 * One byte for each page of guest-physical memory that engines have decoded
+	 * code from: the link's array, which the device model looks at after DMA.
+	 * Set before a vCPU runs; NULL where there is no device model.
+	 */
+	uint8_t *code_bytes;
+	uint64_t code_pages;
+
 	unsigned nvcpus;
 	struct vcpu *vcpu;		/* nvcpus of them */
 };

@@ -28,7 +28,7 @@ void mmu_st_slow(struct cpu *, unsigned seg, uint64_t off, unsigned size, uint64
 uint64_t mmu_lin_ld_slow(struct cpu *, uint64_t lin, unsigned size, bool system);
 void mmu_lin_st_slow(struct cpu *, uint64_t lin, unsigned size, uint64_t val, bool system);
 
-/* The linear address of an operand, checked against its segment for `size` bytes; for ranges and LEA-like needs. */
+/* The linear address of an operand, checked against its segment's type and limit for `size` bytes (seg.c). */
 uint64_t mmu_linear(struct cpu *, unsigned seg, uint64_t off, uint64_t size, bool write);
 
 /* ---- hit path */
@@ -134,7 +134,7 @@ struct mmu_part {
 	uint64_t gpa;
 	uint8_t *host;		/* NULL: device memory, or ROM that drops writes (`drop`) */
 	uint16_t len;
-	bool drop, code;
+	bool drop;
 };
 
 struct mmu_held {
@@ -171,7 +171,7 @@ static inline uint##bits##_t rmw_ld##bits(struct cpu *cpu, struct rmw *h, unsign
 {													\
 	const struct seg *s = &cpu->seg[seg];							\
 													\
-	if (__builtin_expect(off + bits / 8 <= s->wend && s->rend == s->wend, 1)) {		\
+	if (__builtin_expect(off + bits / 8 <= s->wend, 1)) {		\
 		volatile struct mmu_u##bits *p = tlb_hit_write(cpu->mmu.hit, s->base + off, bits / 8);	\
 													\
 		if (p) {										\
@@ -207,10 +207,12 @@ uint8_t *mmu_span_write(struct cpu *, uint64_t lin);
  * (page start) and guest-physical address.  #PF where it may not be fetched.
  * NULL: device memory, from which no code runs.
  */
-const uint8_t *mmu_fetch_slow(struct cpu *, uint64_t lin, uint64_t *gpa);
 const uint8_t *mmu_fetch_page(struct cpu *, uint64_t lin, uint64_t *gpa);
 
-/* The block cache has decoded from (no longer holds code of) the page: stores to it are (are not) told. */
+/*
+ * The block cache is about to decode from the page: from now on stores to it are told
+ * (block_invalidate), here and in the device model's DMA.  Or it holds no code of it any more.
+ */
 void mmu_code_page_add(struct cpu *, uint64_t gpa);
 void mmu_code_page_drop(struct cpu *, uint64_t gpa);
 

@@ -55,6 +55,9 @@ void task_switch(struct cpu *, enum task_reason, uint16_t sel, bool has_error, u
 /* debug.c */
 /* True where DR7 enables an I/O breakpoint that overlaps: sets the pending #DB. Call after the access. */
 void debug_io(struct cpu *, uint16_t port, unsigned size);
+/* The same for data: called by the MMU for pages that debug_watches() names. */
+void debug_data(struct cpu *, uint64_t lin, unsigned len, bool write);
+bool debug_watches(const struct cpu *, uint64_t page, bool write);
 /* Armed data or I/O breakpoints: string batches shrink to one element. */
 bool debug_armed_data_io(const struct cpu *);
 

@@ -59,6 +59,8 @@ struct mmu {
 	struct tlb_entry *none;		/* never hits */
 	uint64_t a20_mask;		/* ANDed to every physical address */
 	uint64_t large_base, large_mask;	/* a range that covers every cached large page; mask 0: there is none */
+	uint64_t *code;			/* a bit for each guest-physical page that has decoded code */
+	uint64_t code_pages;		/* bits in it */
 	uint32_t map_gen;		/* mem_map_gen() that the cache was filled under */
 	uint32_t gen;			/* counted up whenever a fetch translation may have changed: stamp for caches by linear address */
 	uint64_t fills, flushes;	/* statistics */
