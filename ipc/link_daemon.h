@@ -96,8 +96,8 @@ void link_input_give_back(struct link *, unsigned stream, uint32_t pos);
 ssize_t link_output_room(struct link *, unsigned stream, uint32_t pos);
 void link_output_stage(struct link *, unsigned stream, uint32_t pos, const void *from, size_t n);
 void link_output_publish(struct link *, unsigned stream, uint32_t pos);
-/* The transmitter waits for room in this stream: the engine then counts the bell when it takes bytes. */
-void link_output_want_room(struct link *, unsigned stream, bool want);
+/* Asks for the bell once bytes are taken from this stream; returns the room after asking, as link_output_room(). */
+ssize_t link_output_want_room(struct link *, unsigned stream, uint32_t pos);
 
 /* ---- words ---- */
 
@@ -147,7 +147,7 @@ bool link_daemon_spin(struct link *, uint64_t limit_ns);
 bool link_daemon_prepare_sleep(struct link *, int *err);
 /* Awake: withdraws the announcement, empties the eventfd. */
 void link_daemon_finish_sleep(struct link *);
-/* Before a sleep while a transaction lacks event room: the engine wakes when it gives some back. */
-void link_event_want_room(struct link *, bool want);
+/* Before a sleep while a transaction lacks event room: room for `want` is work then.  0 withdraws it. */
+void link_event_want_room(struct link *, unsigned want);
 
 #endif

@@ -17,24 +17,25 @@
 
 /* ---- requests and completions ---- */
 
-/* Wakes the daemon if it sleeps.  After every post; the fence pairs with link_daemon_prepare_sleep(). */
 void link_wake_daemon(struct link *);
 
-static inline void link_bell(struct link *l)
-{
-	fence_full();
-	if (__builtin_expect(load_relaxed(&l->header->daemon_sleeps) != 0, 0))
-		link_wake_daemon(l);
-}
-
-/* 0; -EAGAIN when the ring is full (link_wait_room()); -EPROTO.  A batch is in the data page before. */
+/*
+ * Posts, and wakes the daemon if it sleeps.  0; -EAGAIN when the ring is full
+ * (link_wait_room()); -EPROTO.  A batch is in its data page before.
+ */
 static inline int link_post_req(struct link *l, unsigned n, const struct link_req *r)
 {
-	int err = ring_push(&l->chan[n].req, r);
+	struct link_chan *c = &l->chan[n];
+	int err = ring_push(&c->req, r);
 
-	if (__builtin_expect(!err, 1))
-		link_bell(l);
-	return err;
+	if (__builtin_expect(err, 0))
+		return err;
+	fence_full();	/* pairs with link_daemon_prepare_sleep() */
+	if (__builtin_expect(load_relaxed(&l->header->daemon_sleeps) != 0, 0)) {
+		c->woke_peer = 1;
+		link_wake_daemon(l);
+	}
+	return 0;
 }
 
 /* 1 and a private copy of the next completion, or 0.  Its slot is given back; a batched read's page is not the slot. */

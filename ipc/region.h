@@ -53,6 +53,7 @@ struct link_chan {
 	struct ring comp;
 	struct link_vcpu *shared;
 	struct learn learn;
+	_Bool woke_peer;		/* engine: the daemon slept when the last request was posted */
 };
 
 struct link {
@@ -75,9 +76,12 @@ struct link {
 	struct ring events;
 	struct stream input[LINK_STREAMS], output[LINK_STREAMS];
 	struct learn idle;		/* daemon: how long until the next request */
+	uint64_t idle_since;		/* daemon: wait_now(), 0 while it has work */
 	uint32_t bell_seen;		/* daemon */
+	uint32_t events_wanted;		/* daemon: waits for room for so many */
 	_Bool events_posted;		/* daemon: since the last flush */
-	uint32_t spins_allowed;		/* 0 with one CPU */
+	_Bool woke_peer;		/* daemon: the vCPU slept when the last completion was posted */
+	_Bool may_spin;			/* more than one CPU */
 };
 
 struct link_params {
