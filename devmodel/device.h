@@ -163,12 +163,19 @@ void dev_timer(struct dev *, unsigned timer, uint64_t deadline);	/* 0 disarms; k
  */
 bool dma_read(struct dev *, uint64_t gpa, void *to, size_t n);
 bool dma_write(struct dev *, uint64_t gpa, const void *from, size_t n);
+/*
+ * A few bytes (at most 20, a handful of calls a transaction) that tell the
+ * guest that something is done: stored after the commit, after the data and
+ * their invalidations.  An aligned dword is stored whole.
+ */
+bool dma_publish(struct dev *, uint64_t gpa, const void *from, size_t n);
 
 /* Character streams: `stream` is the number that the configuration gave, -1 for none. */
 size_t chr_peek(struct dev *, int stream, void *to, size_t n);	/* bytes waiting, not taken */
-void chr_take(struct dev *, int stream, size_t n);		/* commits with the state */
+void chr_take(struct dev *, int stream, size_t n);		/* n <= what chr_peek() gave; commits with the state */
 size_t chr_room(struct dev *, int stream);
 size_t chr_put(struct dev *, int stream, const void *from, size_t n);
+void chr_want_room(struct dev *, int stream, bool want);	/* call input() when the reader has taken bytes */
 int dev_stream(const struct dev *, const char *key);		/* stream behind a key such as "com1" */
 
 /*

@@ -39,4 +39,30 @@ void pci_config_set8(struct dev *, unsigned off, uint8_t value);	/* the device's
 void pci_intx(struct dev *, bool level);		/* through the PIRQ router to a GSI; absolute, idempotent */
 bool pci_bus_master(const struct dev *);
 
+/* For the machine: a function joins the bus before its init(); power-on values of its space. */
+void pci_attach(struct dev *, bool fresh);
+void pci_reset_function(struct dev *);
+
+/*
+ * For the host bridge: configuration mechanism #1 (PCI 3.0, 3.2.2.3.2).  `addr`
+ * is the CONFIG_ADDRESS register, `off` 0-3 the byte of CONFIG_DATA.
+ */
+uint32_t pci_config_read(struct machine *, uint32_t addr, unsigned off, unsigned size);
+void pci_config_write(struct machine *, uint32_t addr, unsigned off, unsigned size, uint32_t value);
+
+/*
+ * For the ISA bridge: PIRQ A-D as levels.  The router is told of each change
+ * and drives the lines; pci_pirq_levels() has a bit for each asserted PIRQ.
+ */
+unsigned pci_pirq_levels(struct machine *);
+void pci_set_router(struct dev *, void (*changed)(struct dev *router));
+
+/*
+ * Only dword accesses at CF8h are CONFIG_ADDRESS; a byte at CF9h passes through
+ * to the bridge's reset control, which is called with this region and offset 0.
+ */
+void pci_set_cf9(struct dev *, unsigned region);
+uint8_t pci_cf9_read(struct machine *);
+void pci_cf9_write(struct machine *, uint8_t value);
+
 #endif
