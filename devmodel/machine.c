@@ -1,0 +1,437 @@
+/*
+ * machine.c - makes the devices, and runs the transactions that are not requests.
+ *
+ * Must not know: rings beyond their addresses, sockets, files.
+ */
+#include "devmodel/machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devmodel/bus/pci.h"
+#include "devmodel/txn.h"
+
+const struct dev_ops *device_find(const char *name)
+{
+	for (unsigned i = 0; devices[i]; i++)
+		if (!strcmp(devices[i]->name, name))
+			return devices[i];
+	return NULL;
+}
+
+/* ---- configuration */
+
+static const struct dev_key *known_key(const struct dev_ops *ops, const char *name)
+{
+	for (const struct dev_key *k = ops->keys; k && k->name; k++)
+		if (!strcmp(k->name, name))
+			return k;
+	return NULL;
+}
+
+/* cleave has checked all this against our list; believe it no more than anybody. */
+static int plan_dev(const struct conf_dev *c, struct arena_plan *p, char *err, size_t errlen)
+{
+	p->ops = device_find(c->model);
+	if (!p->ops) {
+		snprintf(err, errlen, "%s: no such device; `-s help` and `-l help` list them", c->model);
+		return -ENODEV;
+	}
+	for (unsigned i = 0; i < c->nkeys; i++)
+		if (!known_key(p->ops, c->key[i].name)) {
+			snprintf(err, errlen, "%s: no key \"%s\"; `-%c %s,help` lists them", c->model, c->key[i].name,
+				 p->ops->pci ? 's' : 'l', c->model);
+			return -EINVAL;
+		}
+	p->devfn = ARENA_NOT_PCI;
+	if (!c->pci != !p->ops->pci) {
+		snprintf(err, errlen, p->ops->pci ? "%s: is a PCI device and needs a slot: -s SLOT,%s" :
+			 "%s: has no PCI slot: -l %s", c->model, c->model);
+		return -EINVAL;
+	}
+	if (!c->pci)
+		return 0;
+	if (c->bus || c->slot > 31 || c->function > 7) {
+		snprintf(err, errlen, "%s: slot %u:%u:%u: there is bus 0 with slots 0-31 and functions 0-7",
+			 c->model, c->bus, c->slot, c->function);
+		return -EINVAL;
+	}
+	p->devfn = c->slot << 3 | c->function;
+	return 0;
+}
+
+int machine_plan(const struct conf_machine *conf, struct arena_plan *plan, char *err, size_t errlen)
+{
+	if (conf->ndevs > ARENA_MAX_DEVS) {
+		snprintf(err, errlen, "%u devices: at most %u are possible", conf->ndevs, ARENA_MAX_DEVS);
+		return -E2BIG;
+	}
+	if (!conf->vcpus || conf->vcpus > LINK_MAX_VCPUS) {
+		snprintf(err, errlen, "%u processors: 1 to %u are possible", conf->vcpus, LINK_MAX_VCPUS);
+		return -EINVAL;
+	}
+	for (unsigned i = 0; i < conf->ndevs; i++) {
+		int e = plan_dev(&conf->dev[i], &plan[i], err, errlen);
+
+		if (e)
+			return e;
+		for (unsigned j = 0; j < i; j++)
+			if (plan[i].devfn != ARENA_NOT_PCI && plan[j].devfn == plan[i].devfn) {
+				snprintf(err, errlen, "%s and %s: both in slot %u:%u", conf->dev[j].model, conf->dev[i].model,
+					 conf->dev[i].slot, conf->dev[i].function);
+				return -EEXIST;
+			}
+	}
+	return 0;
+}
+
+/* ---- making it */
+
+static void init_dev(struct machine *m, unsigned n, const struct arena_plan *p)
+{
+	const struct conf_dev *c = &m->conf.dev[n];
+	struct dev *d = &m->dev[n];
+
+	*d = (struct dev){ .ops = p->ops, .m = m, .id = n, .conf = c, .is_pci = c->pci, .slot = c->slot, .function = c->function };
+	d->a = arena_dev(m->arena, n);
+	d->state = (uint8_t *)m->arena + d->a->state_off;
+	d->bulk = (uint8_t *)m->arena + d->a->bulk_off;
+	if (c->pci)
+		snprintf(d->name, sizeof(d->name), "%s@%u:%u", c->model, c->slot, c->function);
+	else
+		snprintf(d->name, sizeof(d->name), "%s", c->model);
+}
+
+static int start_dev(struct machine *m, struct dev *d, bool fresh)
+{
+	int err = txn_begin(m, (struct txn_source){ .kind = TXN_INIT, .dev = d->id });
+
+	if (err) {
+		dev_error(d, "the engine does not take events: %s", strerror(-err));
+		return err;
+	}
+	/* A state that cannot be is replaced: one device is reset, the others go on. */
+	if (!fresh && d->ops->check && d->ops->check(d, d->state)) {
+		dev_log(d, "its state is damaged; it starts as after power-on");
+		memset(dev_write(d), 0, d->ops->state_size);
+		fresh = true;
+	}
+	if (d->ops->pci)
+		pci_attach(d, fresh);
+	if (d->ops->init)
+		err = d->ops->init(d, fresh);
+	if (err && !m->error[0])
+		dev_error(d, "%s", strerror(-err));
+	txn_end(m);
+	return err;
+}
+
+int machine_init(struct machine *m, const struct conf_machine *conf, void *arena, size_t arena_bytes)
+{
+	struct arena_plan plan[ARENA_MAX_DEVS];
+	const char *why;
+	int err;
+
+	m->conf = *conf;
+	err = machine_plan(conf, plan, m->error, sizeof(m->error));
+	if (err)
+		return err;
+	m->nrings = conf->vcpus + 1;
+	m->ndevs = conf->ndevs;
+	if (arena_bytes < arena_size(plan, m->ndevs)) {
+		snprintf(m->error, sizeof(m->error), "the arena has %zu bytes, these devices need %zu",
+			 arena_bytes, arena_size(plan, m->ndevs));
+		return -ENOSPC;
+	}
+	m->arena = arena;
+	m->arena_bytes = arena_bytes;
+	if (conf->fresh)
+		arena_format(arena, arena_bytes, plan, m->ndevs, m->nrings);
+	else if (arena_check(arena, arena_bytes, plan, m->ndevs, m->nrings, &why)) {
+		snprintf(m->error, sizeof(m->error), "the arena is damaged or another version's: %s", why);
+		return -EINVAL;
+	}
+	m->arena->generation = conf->generation;
+	m->clock_offset = conf->clock_offset;
+	if (conf->paused)
+		machine_pause(m, true, 0);
+	m->batch = (uint8_t *)arena + m->arena->off_batch;
+	m->undo = (uint8_t *)arena + m->arena->off_undo;
+	m->ram_low = conf->ram_bytes < RAM_LOW_MAX ? conf->ram_bytes : RAM_LOW_MAX;
+	m->ram_high = conf->ram_bytes - m->ram_low;
+	for (unsigned i = 0; i < m->ndevs; i++)
+		init_dev(m, i, &plan[i]);
+	for (unsigned i = 0; i < m->ndevs; i++) {
+		err = start_dev(m, &m->dev[i], conf->fresh);
+		if (err)
+			return err;
+	}
+	m->timers_moved = true;
+	return 0;
+}
+
+void machine_reset(struct machine *m)
+{
+	for (unsigned i = 0; i < m->ndevs; i++) {
+		struct dev *d = &m->dev[i];
+
+		if (d->ops->pci)
+			pci_reset_function(d);
+		if (d->ops->reset)
+			d->ops->reset(d);
+	}
+}
+
+void machine_inject(struct machine *m, unsigned kind, uint64_t value)
+{
+	for (unsigned i = 0; i < m->ndevs; i++)
+		if (m->dev[i].ops->inject)
+			m->dev[i].ops->inject(&m->dev[i], kind, value);
+}
+
+/* ---- time */
+
+uint64_t machine_now(struct machine *m)
+{
+	return m->paused ? m->paused_at : m->clock(m->clock_arg) + (uint64_t)m->clock_offset;
+}
+
+void machine_pause(struct machine *m, bool pause, int64_t offset)
+{
+	if (pause) {
+		m->paused_at = machine_now(m);
+		m->paused = true;
+	} else {
+		m->paused = false;
+		m->clock_offset = offset;
+	}
+}
+
+uint64_t machine_next_timer(struct machine *m)
+{
+	uint64_t next = 0;
+
+	if (!m->timers_moved)
+		return m->next_timer;
+	for (unsigned i = 0; i < m->ndevs; i++)
+		for (unsigned t = 0; t < DEV_TIMERS; t++) {
+			uint64_t at = m->dev[i].a->lines.timer[t];
+
+			if (at && (!next || at < next))
+				next = at;
+		}
+	m->timers_moved = false;
+	m->next_timer = next;
+	return next;
+}
+
+static int run_timer(struct dev *d, unsigned timer)
+{
+	struct machine *m = d->m;
+	int err = txn_begin(m, (struct txn_source){ .kind = TXN_TIMER, .dev = d->id, .index = timer });
+
+	if (err)
+		return err;
+	dev_timer(d, timer, 0);
+	if (d->ops->timer)
+		d->ops->timer(d, timer);
+	txn_end(m);
+	return machine_reap(m) < 0 ? -EPIPE : 0;
+}
+
+/* The earliest timer that is due, so that timers run in the order of their deadlines. */
+static struct dev *due(struct machine *m, uint64_t now, unsigned *timer)
+{
+	uint64_t best = now + 1;
+	struct dev *found = NULL;
+
+	for (unsigned i = 0; i < m->ndevs; i++)
+		for (unsigned t = 0; t < DEV_TIMERS; t++) {
+			uint64_t at = m->dev[i].a->lines.timer[t];
+
+			if (at && at < best) {
+				best = at;
+				found = &m->dev[i];
+				*timer = t;
+			}
+		}
+	return found;
+}
+
+int machine_timers(struct machine *m)
+{
+	uint64_t now = machine_now(m), next = machine_next_timer(m);
+	unsigned timer;
+	struct dev *d;
+	int n = 0;
+
+	if (m->paused || !next || next > now)
+		return 0;
+	/* A device that always rearms in the past must not hold the loop. */
+	while (n < 64 && (d = due(m, now, &timer))) {
+		int err = run_timer(d, timer);
+
+		if (err)
+			return err;
+		n++;
+	}
+	return n;
+}
+
+/* ---- character input */
+
+static bool has_stream(const struct dev *d, unsigned stream)
+{
+	for (unsigned i = 0; i < d->conf->nkeys; i++)
+		if (d->conf->key[i].stream == (int)stream)
+			return true;
+	return false;
+}
+
+int machine_input(struct machine *m, unsigned stream)
+{
+	int n = 0;
+
+	for (unsigned i = 0; i < m->ndevs; i++) {
+		struct dev *d = &m->dev[i];
+		int err;
+
+		if (!d->ops->input || !has_stream(d, stream))
+			continue;
+		err = txn_begin(m, (struct txn_source){ .kind = TXN_INPUT, .dev = i, .index = stream });
+		if (err)
+			return err;
+		d->ops->input(d, stream);
+		txn_end(m);
+		n++;
+	}
+	return n;
+}
+
+/* ---- back-end operations */
+
+void machine_start_io(struct dev *d, unsigned slot)
+{
+	const struct arena_io *a = &d->a->io[slot];
+	struct dev_io *io = &d->io[slot];
+	struct machine *m = d->m;
+
+	if (!a->busy || io->started || a->blk >= d->nblks)
+		return;
+	io->started = true;
+	io->op = (struct blk_io){ .blk = d->blk[a->blk], .op = a->op, .off = a->off, .buf = d->bulk + a->bulk, .n = a->n };
+	m->ios++;
+	if (blk_start(&io->op)) {
+		io->op.next = m->ended;
+		m->ended = &io->op;
+	}
+}
+
+int machine_io_done(struct dev *d, unsigned slot, int error)
+{
+	struct machine *m = d->m;
+	int err;
+
+	d->io[slot].started = false;
+	m->ios--;
+	err = txn_begin(m, (struct txn_source){ .kind = TXN_IO, .dev = d->id, .index = slot, .seq = (uint64_t)(int64_t)error });
+	if (err)
+		return err;
+	txn_save(m, d->a->io, sizeof(d->a->io), &d->saved.io);
+	d->a->io[slot].busy = 0;
+	if (d->ops->io_done)
+		d->ops->io_done(d, slot, error);
+	txn_end(m);
+	return 0;
+}
+
+static int io_ended(struct machine *m, struct blk_io *op)
+{
+	for (unsigned i = 0; i < m->ndevs; i++)
+		for (unsigned s = 0; s < DEV_SLOTS; s++)
+			if (&m->dev[i].io[s].op == op)
+				return machine_io_done(&m->dev[i], s, op->error);
+	return 0;
+}
+
+int machine_reap(struct machine *m)
+{
+	struct blk_io *op;
+	int n = 0;
+
+	while (m->ios && ((op = m->ended) || (op = blk_reap()))) {
+		int err;
+
+		if (op == m->ended)
+			m->ended = op->next;
+		err = io_ended(m, op);
+		if (err)
+			return err;
+		n++;
+	}
+	return n;
+}
+
+/* ---- looking things up */
+
+uint8_t *machine_ram(const struct machine *m, uint64_t gpa, size_t n)
+{
+	const uint64_t hole = 0xa0000, hole_end = 0xc0000, high = 1ull << 32;
+
+	if (gpa < m->ram_low) {
+		if (n > m->ram_low - gpa || (gpa < hole_end && gpa + n > hole))
+			return NULL;	/* A0000h-BFFFFh is the display's, not RAM's */
+		return m->ram + gpa;
+	}
+	if (gpa < high || gpa - high >= m->ram_high || n > m->ram_high - (gpa - high))
+		return NULL;
+	return m->ram + m->ram_low + (gpa - high);
+}
+
+struct dev *machine_dev(struct machine *m, const char *model)
+{
+	for (unsigned i = 0; i < m->ndevs; i++)
+		if (!strcmp(m->dev[i].ops->name, model))
+			return &m->dev[i];
+	return NULL;
+}
+
+struct dev *machine_pci(struct machine *m, unsigned bus, unsigned devfn)
+{
+	for (unsigned i = 0; i < m->ndevs && !bus; i++)
+		if (m->dev[i].ops->pci && m->dev[i].a->devfn == devfn)
+			return &m->dev[i];
+	return NULL;
+}
+
+struct dev *machine_find(struct machine *m, bool mmio, uint64_t addr, unsigned size, unsigned *region, uint64_t *off)
+{
+	for (unsigned i = 0; i < m->ndevs; i++)
+		for (unsigned r = 0; r < DEV_REGIONS; r++) {
+			const struct arena_region *g = &m->dev[i].a->region[r];
+
+			if (g->len < size || !(g->flags & LINK_RGN_MMIO) != !mmio)
+				continue;
+			if (addr < g->base || addr - g->base > g->len - size)
+				continue;
+			*region = r;
+			*off = addr - g->base;
+			return &m->dev[i];
+		}
+	return NULL;
+}
+
+uint64_t machine_read(struct dev *d, unsigned region, uint64_t off, unsigned size)
+{
+	static const uint64_t mask[] = { [1] = 0xff, [2] = 0xffff, [4] = 0xffffffff, [8] = ~0ull };
+
+	return d->ops->read ? d->ops->read(d, region, off, size) & mask[size] : mask[size];
+}
+
+void machine_write(struct dev *d, unsigned region, uint64_t off, unsigned size, uint64_t value)
+{
+	if (d->ops->write)
+		d->ops->write(d, region, off, size, value);
+}

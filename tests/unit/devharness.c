@@ -1,0 +1,611 @@
+/*
+ * devharness.c - devices without an engine (devharness.h).
+ */
+#include "tests/unit/devharness.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "devmodel/dispatch.h"
+#include "devmodel/txn.h"
+#include "ipc/check.h"
+#include "ipc/link_engine.h"
+
+enum { MAX_EVENTS = 4096 };
+
+struct seen_region {
+	struct link_event ev;	/* value 0: none */
+};
+
+struct harness {
+	struct link engine, daemon;
+	struct machine m;
+	void *arena;
+	size_t arena_bytes;
+	char error[512];
+	uint64_t clock;
+
+	uint64_t seq[ARENA_RINGS], event_seq, requests;
+	struct link_comp comp;		/* the last */
+	struct seen_region region[ARENA_MAX_DEVS * DEV_REGIONS];
+	bool line[LINK_GSIS];
+	unsigned edges[LINK_GSIS];
+	struct link_event event[MAX_EVENTS];
+	unsigned first_event, nevents;
+};
+
+#define CHECK(cond) do { if (!(cond)) fail_msg("harness: %s", #cond); } while (0)
+
+/* ---- disks in memory: the test's back end in place of backend/blk.c */
+
+enum { MAX_DISKS = 16, DISK_FD = 10000 };
+
+struct blk {
+	uint8_t *bytes;
+	size_t n;
+	bool readonly, used;
+};
+
+static struct blk disks[MAX_DISKS];
+static bool disk_defer;
+static struct blk_io *disk_waiting, *disk_ended;
+static unsigned disk_ops[3];
+
+int harness_disk(void *bytes, size_t n, bool readonly)
+{
+	for (int i = 0; i < MAX_DISKS; i++)
+		if (!disks[i].used) {
+			disks[i] = (struct blk){ .bytes = bytes, .n = n, .readonly = readonly, .used = true };
+			return DISK_FD + i;
+		}
+	fail_msg("harness: too many disks");
+	return -1;
+}
+
+void harness_disks_free(void)
+{
+	memset(disks, 0, sizeof(disks));
+	memset(disk_ops, 0, sizeof(disk_ops));
+	disk_defer = false;
+	disk_waiting = disk_ended = NULL;
+}
+
+struct blk *blk_new(int fd, const char **error)
+{
+	if (fd >= DISK_FD && fd < DISK_FD + MAX_DISKS && disks[fd - DISK_FD].used)
+		return &disks[fd - DISK_FD];
+	*error = "not a disk of the harness";
+	return NULL;
+}
+
+uint64_t blk_size(const struct blk *b)
+{
+	return b->n;
+}
+
+bool blk_readonly(const struct blk *b)
+{
+	return b->readonly;
+}
+
+int blk_eventfd(void)
+{
+	return -1;
+}
+
+void blk_shutdown(void)
+{
+}
+
+static void disk_run(struct blk_io *io)
+{
+	struct blk *b = io->blk;
+
+	io->error = 0;
+	if (io->op == BLK_FLUSH)
+		return;
+	if (io->off > b->n || io->n > b->n - io->off || io->off % 512 || io->n % 512 || (io->op == BLK_WRITE && b->readonly))
+		fail_msg("harness: disk operation %d at %llu + %zu is outside the contract", io->op, (unsigned long long)io->off, io->n);
+	if (io->op == BLK_READ)
+		memcpy(io->buf, b->bytes + io->off, io->n);
+	else
+		memcpy(b->bytes + io->off, io->buf, io->n);
+}
+
+bool blk_start(struct blk_io *io)
+{
+	struct blk_io **p = &disk_waiting;
+
+	disk_ops[io->op]++;
+	if (!disk_defer) {
+		disk_run(io);
+		return true;
+	}
+	while (*p)
+		p = &(*p)->next;
+	io->next = NULL;
+	*p = io;
+	return false;
+}
+
+struct blk_io *blk_reap(void)
+{
+	struct blk_io *io = disk_ended;
+
+	if (io)
+		disk_ended = io->next;
+	return io;
+}
+
+/* ---- life */
+
+static uint64_t harness_clock(void *arg)
+{
+	return ((struct harness *)arg)->clock;
+}
+
+static void take_event(struct harness *h, const struct link_event *ev)
+{
+	const char *why = "";
+
+	if (link_event_check(ev, h->event_seq, &why) != LINK_GOOD)
+		fail_msg("harness: event %s: %s", link_event_name(ev->kind), why);
+	h->event_seq = ev->seq;
+	if (ev->kind == LINK_EV_IRQ) {
+		h->edges[ev->a] += ev->b && !h->line[ev->a];
+		h->line[ev->a] = ev->b;
+		return;
+	}
+	if (ev->kind == LINK_EV_REGION && ev->b < ARENA_MAX_DEVS * DEV_REGIONS)
+		h->region[ev->b].ev = *ev;
+	CHECK(h->nevents < MAX_EVENTS);
+	h->event[(h->first_event + h->nevents++) % MAX_EVENTS] = *ev;
+}
+
+static void take_events(struct harness *h)
+{
+	struct link_event ev;
+	int got;
+
+	while ((got = link_take_event(&h->engine, &ev)) > 0)
+		take_event(h, &ev);
+	CHECK(got == 0);
+	link_release_events(&h->engine);
+}
+
+static bool wait_events(struct machine *m)
+{
+	struct harness *h = (struct harness *)((char *)m - offsetof(struct harness, m));
+
+	take_events(h);
+	return true;
+}
+
+static void dup_all(int to[LINK_FDS], const int from[LINK_FDS])
+{
+	for (unsigned i = 0; i < LINK_FDS; i++)
+		to[i] = dup(from[i]);
+}
+
+struct harness *harness_new(const struct harness_conf *c)
+{
+	struct harness *h = calloc(1, sizeof(*h));
+	struct conf_machine conf = { .vm = "test", .ram_bytes = c->ram ? c->ram : 16 << 20, .vcpus = c->vcpus ? c->vcpus : 1,
+				     .fresh = true, .generation = 1, .ndevs = c->ndevs, .dev = c->dev };
+	struct link_params params = { .nvcpus = conf.vcpus, .code_pages = conf.ram_bytes / LINK_PAGE, .generation = 1 };
+	struct arena_plan plan[ARENA_MAX_DEVS];
+	char err[LINK_ERR] = "";
+	int fds[LINK_FDS];
+
+	if (c->uuid) {
+		memcpy(conf.uuid, c->uuid, 16);
+		conf.has_uuid = true;
+	}
+	if (link_create(&h->engine, &params, err))
+		fail_msg("harness: link: %s", err);
+	dup_all(fds, h->engine.fd);
+	if (link_open(&h->daemon, fds, LINK_F_ALL, err) || link_accept(&h->engine, err))
+		fail_msg("harness: link: %s", err);
+	h->clock = 1000000000;
+	h->m.link = &h->daemon;
+	h->m.clock = harness_clock;
+	h->m.clock_arg = h;
+	h->m.wait_events = wait_events;
+	h->m.quiet = true;
+	h->m.ram = mmap(NULL, conf.ram_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	CHECK(h->m.ram != MAP_FAILED);
+	if (!machine_plan(&conf, plan, h->error, sizeof(h->error))) {
+		h->arena_bytes = arena_size(plan, conf.ndevs);
+		h->arena = mmap(NULL, h->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		CHECK(h->arena != MAP_FAILED);
+		if (machine_init(&h->m, &conf, h->arena, h->arena_bytes))
+			snprintf(h->error, sizeof(h->error), "%s", h->m.error);
+	}
+	if (h->error[0] && !c->may_fail)
+		fail_msg("harness: %s", h->error);
+	take_events(h);
+	return h;
+}
+
+void harness_free(struct harness *h)
+{
+	if (!h)
+		return;
+	link_close(&h->daemon);
+	link_close(&h->engine);
+	munmap(h->m.ram, h->m.conf.ram_bytes);
+	if (h->arena)
+		munmap(h->arena, h->arena_bytes);
+	free(h);
+}
+
+const char *harness_error(const struct harness *h)
+{
+	return h->error;
+}
+
+struct machine *harness_machine(struct harness *h)
+{
+	return &h->m;
+}
+
+struct dev *harness_dev(struct harness *h, const char *model)
+{
+	struct dev *d = machine_dev(&h->m, model);
+
+	CHECK(d);
+	return d;
+}
+
+/* ---- requests */
+
+static uint16_t region_at(const struct harness *h, bool mmio, uint64_t addr, unsigned size)
+{
+	for (unsigned i = 0; i < ARENA_MAX_DEVS * DEV_REGIONS; i++) {
+		const struct link_event *r = &h->region[i].ev;
+
+		if (r->value >= size && !(r->a & LINK_RGN_MMIO) == !mmio && addr >= r->addr && addr - r->addr <= r->value - size)
+			return i;
+	}
+	return LINK_NO_REGION;
+}
+
+static void settle(struct harness *h)
+{
+	take_events(h);
+	CHECK(txn_state(h->m.arena) == TXN_IDLE);
+	CHECK(!h->m.lost);
+	CHECK(!h->m.stat_overflows);
+}
+
+static void request(struct harness *h, unsigned ring, struct link_req *r)
+{
+	const char *why = "";
+	struct link_comp c;
+
+	r->seq = ++h->seq[ring];
+	r->vcpu = ring;
+	if (!r->count)
+		r->count = 1;
+	if (r->kind < LINK_REQ_RESET)
+		r->region = region_at(h, r->kind == LINK_REQ_MMIO_READ || r->kind == LINK_REQ_MMIO_WRITE, r->addr, r->size);
+	else
+		r->region = LINK_NO_REGION;
+	h->requests++;
+	CHECK(!link_post_req(&h->engine, ring, r));
+	if (dispatch_poll(&h->m) != 1)
+		fail_msg("harness: request not served: %s", h->m.error);
+	if (r->flags & LINK_REQ_POSTED) {
+		CHECK(link_committed(&h->engine, ring) == r->seq);
+		CHECK(!link_take_comp(&h->engine, ring, &c));
+		settle(h);
+		return;
+	}
+	CHECK(link_take_comp(&h->engine, ring, &h->comp) == 1);
+	if (link_comp_check(&h->comp, r, &why) != LINK_GOOD)
+		fail_msg("harness: completion: %s", why);
+	settle(h);
+	CHECK(h->comp.event_seq <= h->event_seq);
+}
+
+uint64_t h_in(struct harness *h, uint16_t port, unsigned size)
+{
+	request(h, 0, &(struct link_req){ .kind = LINK_REQ_PIO_IN, .addr = port, .size = size });
+	return h->comp.value;
+}
+
+void h_out(struct harness *h, uint16_t port, unsigned size, uint64_t value)
+{
+	request(h, 0, &(struct link_req){ .kind = LINK_REQ_PIO_OUT, .addr = port, .size = size, .value = value });
+}
+
+void h_out_posted(struct harness *h, uint16_t port, unsigned size, uint64_t value)
+{
+	request(h, 0, &(struct link_req){ .kind = LINK_REQ_PIO_OUT, .addr = port, .size = size, .value = value, .flags = LINK_REQ_POSTED });
+}
+
+uint64_t h_read(struct harness *h, uint64_t gpa, unsigned size)
+{
+	request(h, 0, &(struct link_req){ .kind = LINK_REQ_MMIO_READ, .addr = gpa, .size = size });
+	return h->comp.value;
+}
+
+void h_write(struct harness *h, uint64_t gpa, unsigned size, uint64_t value)
+{
+	request(h, 0, &(struct link_req){ .kind = LINK_REQ_MMIO_WRITE, .addr = gpa, .size = size, .value = value });
+}
+
+unsigned h_ins(struct harness *h, uint16_t port, unsigned size, void *to, unsigned n)
+{
+	struct link_req r = { .kind = LINK_REQ_PIO_IN, .addr = port, .size = size, .count = n, .flags = LINK_REQ_BATCH };
+
+	if (n == 1)
+		r.flags = 0;
+	request(h, 0, &r);
+	if (n == 1)
+		memcpy(to, &h->comp.value, size);
+	else
+		link_data_get(&h->engine, 0, h->comp.data, to, (size_t)h->comp.done * size);
+	return h->comp.done;
+}
+
+unsigned h_outs(struct harness *h, uint16_t port, unsigned size, const void *from, unsigned n)
+{
+	struct link_req r = { .kind = LINK_REQ_PIO_OUT, .addr = port, .size = size, .count = n, .flags = LINK_REQ_BATCH };
+
+	if (n == 1) {
+		r.flags = 0;
+		memcpy(&r.value, from, size);
+	} else {
+		link_data_put(&h->engine, 0, 0, from, (size_t)n * size);
+	}
+	request(h, 0, &r);
+	return h->comp.done;
+}
+
+unsigned h_rep_ins(struct harness *h, uint16_t port, unsigned size, void *to, unsigned n)
+{
+	unsigned requests = 0;
+
+	for (unsigned done = 0; done < n; requests++) {
+		unsigned want = n - done < LINK_PAGE / size ? n - done : LINK_PAGE / size;
+
+		done += h_ins(h, port, size, (uint8_t *)to + (size_t)done * size, want);
+	}
+	return requests;
+}
+
+unsigned h_rep_outs(struct harness *h, uint16_t port, unsigned size, const void *from, unsigned n)
+{
+	unsigned requests = 0;
+
+	for (unsigned done = 0; done < n; requests++) {
+		unsigned want = n - done < LINK_PAGE / size ? n - done : LINK_PAGE / size;
+
+		done += h_outs(h, port, size, (const uint8_t *)from + (size_t)done * size, want);
+	}
+	return requests;
+}
+
+bool h_unclaimed(const struct harness *h)
+{
+	return h->comp.status == LINK_UNCLAIMED;
+}
+
+uint64_t h_requests(const struct harness *h)
+{
+	return h->requests;
+}
+
+static uint32_t config_address(unsigned slot, unsigned function, unsigned off)
+{
+	return 0x80000000u | slot << 11 | function << 8 | (off & 0xfc);
+}
+
+uint32_t h_pci_read(struct harness *h, unsigned slot, unsigned function, unsigned off, unsigned size)
+{
+	h_out(h, 0xcf8, 4, config_address(slot, function, off));
+	return h_in(h, 0xcfc + (off & 3), size);
+}
+
+void h_pci_write(struct harness *h, unsigned slot, unsigned function, unsigned off, unsigned size, uint32_t value)
+{
+	h_out(h, 0xcf8, 4, config_address(slot, function, off));
+	h_out(h, 0xcfc + (off & 3), size, value);
+}
+
+void h_reset(struct harness *h)
+{
+	request(h, h->m.nrings - 1, &(struct link_req){ .kind = LINK_REQ_RESET });
+}
+
+void h_inject(struct harness *h, unsigned kind, uint64_t value)
+{
+	request(h, h->m.nrings - 1, &(struct link_req){ .kind = LINK_REQ_INJECT, .addr = kind, .value = value });
+}
+
+/* ---- what the engine sees */
+
+bool h_line(const struct harness *h, unsigned gsi)
+{
+	return h->line[gsi];
+}
+
+unsigned h_edges(const struct harness *h, unsigned gsi)
+{
+	return h->edges[gsi];
+}
+
+bool h_event(struct harness *h, struct link_event *ev)
+{
+	if (!h->nevents)
+		return false;
+	*ev = h->event[h->first_event];
+	h->first_event = (h->first_event + 1) % MAX_EVENTS;
+	h->nevents--;
+	return true;
+}
+
+bool h_event_of(struct harness *h, unsigned kind, struct link_event *ev)
+{
+	while (h_event(h, ev))
+		if (ev->kind == kind)
+			return true;
+	return false;
+}
+
+void h_drop_events(struct harness *h)
+{
+	h->nevents = 0;
+}
+
+bool h_region(const struct harness *h, bool mmio, uint64_t base, uint32_t *len, uint32_t *flags)
+{
+	for (unsigned i = 0; i < ARENA_MAX_DEVS * DEV_REGIONS; i++) {
+		const struct link_event *r = &h->region[i].ev;
+
+		if (!r->value || !(r->a & LINK_RGN_MMIO) != !mmio || r->addr != base)
+			continue;
+		if (len)
+			*len = r->value;
+		if (flags)
+			*flags = r->a;
+		return true;
+	}
+	return false;
+}
+
+bool h_shadow(const struct harness *h, uint16_t port, uint32_t *value)
+{
+	uint16_t id = region_at(h, false, port, 1);
+	const struct link_event *r;
+	uint64_t word;
+
+	if (id == LINK_NO_REGION)
+		return false;
+	r = &h->region[id].ev;
+	if (!(r->a & LINK_RGN_SHADOW))
+		return false;
+	word = load_acquire(&h->engine.shadow[r->c + (port - r->addr)]);
+	*value = (uint32_t)word;
+	return word & LINK_SHADOW_VALID;
+}
+
+/* ---- time */
+
+uint64_t h_now(const struct harness *h)
+{
+	return h->clock;
+}
+
+uint64_t h_deadline(struct harness *h)
+{
+	return machine_next_timer(&h->m);
+}
+
+void h_advance(struct harness *h, uint64_t ns)
+{
+	uint64_t end = h->clock + ns, next;
+
+	while ((next = machine_next_timer(&h->m)) && next <= end) {
+		h->clock = next > h->clock ? next : h->clock;
+		CHECK(machine_timers(&h->m) > 0);
+		settle(h);
+	}
+	h->clock = end;
+}
+
+/* ---- RAM */
+
+uint8_t *h_ram(struct harness *h)
+{
+	return h->m.ram;
+}
+
+void h_mark_code(struct harness *h, uint64_t gpa, bool code)
+{
+	h->engine.code[gpa / LINK_PAGE] = code;
+}
+
+/* ---- streams */
+
+void h_input(struct harness *h, unsigned stream, const void *bytes, size_t n)
+{
+	CHECK(link_input_put(&h->engine, stream, bytes, n) == (ssize_t)n);
+	CHECK(machine_input(&h->m, stream) >= 0);
+	settle(h);
+}
+
+size_t h_output(struct harness *h, unsigned stream, void *to, size_t n)
+{
+	ssize_t got = link_output_peek(&h->engine, stream, to, n);
+
+	CHECK(got >= 0);
+	if (got) {
+		link_output_take(&h->engine, stream, got);
+		CHECK(machine_input(&h->m, stream) >= 0);
+		settle(h);
+	}
+	return got;
+}
+
+/* A reader that has stopped: the ring is as full as it can be, without bytes of anybody. */
+void h_output_full(struct harness *h, unsigned stream, bool full)
+{
+	struct link_ring *r = h->daemon.output[stream].shared;
+	uint32_t given = h->m.arena->stream[stream].given;
+
+	store_release(&r->cons, full ? given - LINK_STREAM_BYTES : given);
+	if (!full) {
+		CHECK(machine_input(&h->m, stream) >= 0);
+		settle(h);
+	}
+}
+
+/* ---- disks */
+
+void h_disk_defer(struct harness *h, bool defer)
+{
+	(void)h;
+	disk_defer = defer;
+}
+
+unsigned h_disk_pending(const struct harness *h)
+{
+	unsigned n = 0;
+
+	(void)h;
+	for (const struct blk_io *io = disk_waiting; io; io = io->next)
+		n++;
+	return n;
+}
+
+bool h_disk_finish(struct harness *h, int error)
+{
+	struct blk_io *io = disk_waiting;
+
+	if (!io)
+		return false;
+	disk_waiting = io->next;
+	if (!error)
+		disk_run(io);
+	io->error = error;
+	io->next = disk_ended;
+	disk_ended = io;
+	CHECK(machine_reap(&h->m) >= 1);
+	settle(h);
+	return true;
+}
+
+unsigned h_disk_ops(const struct harness *h, enum blk_op op)
+{
+	(void)h;
+	return disk_ops[op];
+}

@@ -1,0 +1,108 @@
+/*
+ * tests/unit/devharness.h - devices without an engine.
+ *
+ * A machine of chosen devices on a real link, of which the test plays the
+ * engine: accesses are requests through the dispatcher, interrupt lines, map
+ * and power events are collected as the engine would see them, shadow words
+ * and streams are read from the link.  The clock is the test's, and disks are
+ * memory whose operations end when the test lets them.
+ *
+ *	struct harness *h = harness_new(&(struct harness_conf){
+ *		.dev = (const struct conf_dev[]){ { .model = "hostbridge", .pci = true } }, .ndevs = 1 });
+ *	h_out(h, 0xcf8, 4, 0x80000000);
+ *	assert_int_equal(h_in(h, 0xcfc, 2), 0x8086);
+ *	harness_free(h);
+ *
+ * After every request the journal's invariants are checked (arena IDLE, every
+ * event in sequence).  A failure in the harness itself fails the cmocka test.
+ */
+#ifndef CLEAVE_TESTS_DEVHARNESS_H
+#define CLEAVE_TESTS_DEVHARNESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "devmodel/machine.h"
+
+struct harness;
+
+struct harness_conf {
+	unsigned ndevs;
+	const struct conf_dev *dev;
+	uint64_t ram;			/* bytes, 0: 16 MiB */
+	unsigned vcpus;			/* 0: 1 */
+	const uint8_t *uuid;		/* 16 bytes or NULL */
+	bool may_fail;			/* harness_new() returns a harness whose harness_error() says why */
+};
+
+struct harness *harness_new(const struct harness_conf *);
+void harness_free(struct harness *);
+const char *harness_error(const struct harness *);	/* "" when all is well */
+struct machine *harness_machine(struct harness *);
+struct dev *harness_dev(struct harness *, const char *model);
+
+/* A configuration key in one line: { KEY("bootindex", "1") }. */
+#define KEY(n, v)	{ .name = (n), .value = (v), .fd = -1, .stream = -1 }
+#define KEY_STREAM(n, s) { .name = (n), .value = "", .fd = -1, .stream = (s) }
+#define KEY_DISK(n, d)	{ .name = (n), .value = "", .fd = (d), .stream = -1 }
+
+/* ---- accesses, as requests of vCPU 0 */
+uint64_t h_in(struct harness *, uint16_t port, unsigned size);
+void h_out(struct harness *, uint16_t port, unsigned size, uint64_t value);
+void h_out_posted(struct harness *, uint16_t port, unsigned size, uint64_t value);
+uint64_t h_read(struct harness *, uint64_t gpa, unsigned size);
+void h_write(struct harness *, uint64_t gpa, unsigned size, uint64_t value);
+/* One string request of up to n elements (count * size <= 4096): elements done. */
+unsigned h_ins(struct harness *, uint16_t port, unsigned size, void *to, unsigned n);
+unsigned h_outs(struct harness *, uint16_t port, unsigned size, const void *from, unsigned n);
+/* Requests until all n are done: number of requests. */
+unsigned h_rep_ins(struct harness *, uint16_t port, unsigned size, void *to, unsigned n);
+unsigned h_rep_outs(struct harness *, uint16_t port, unsigned size, const void *from, unsigned n);
+bool h_unclaimed(const struct harness *);	/* the last access had no device */
+uint64_t h_requests(const struct harness *);	/* so far */
+
+/* ---- PCI configuration, by mechanism #1 (needs a host bridge in the machine) */
+uint32_t h_pci_read(struct harness *, unsigned slot, unsigned function, unsigned off, unsigned size);
+void h_pci_write(struct harness *, unsigned slot, unsigned function, unsigned off, unsigned size, uint32_t value);
+
+/* ---- control */
+void h_reset(struct harness *);
+void h_inject(struct harness *, unsigned kind, uint64_t value);
+
+/* ---- what the engine sees */
+bool h_line(const struct harness *, unsigned gsi);
+unsigned h_edges(const struct harness *, unsigned gsi);		/* rising edges so far */
+/* Events other than IRQ, oldest first; false when there is none left. */
+bool h_event(struct harness *, struct link_event *);
+/* The next event of a kind, dropping others before it. */
+bool h_event_of(struct harness *, unsigned kind, struct link_event *);
+void h_drop_events(struct harness *);
+/* Is a region announced at this port or address?  Its flags and length. */
+bool h_region(const struct harness *, bool mmio, uint64_t base, uint32_t *len, uint32_t *flags);
+/* The shadow word behind a port: false when there is none or it is not valid. */
+bool h_shadow(const struct harness *, uint16_t port, uint32_t *value);
+
+/* ---- time, ns */
+uint64_t h_now(const struct harness *);
+void h_advance(struct harness *, uint64_t ns);	/* runs what falls due on the way, in order */
+uint64_t h_deadline(struct harness *);		/* of the next timer; 0: none is armed */
+
+/* ---- guest RAM and decoded code */
+uint8_t *h_ram(struct harness *);
+void h_mark_code(struct harness *, uint64_t gpa, bool code);
+
+/* ---- streams */
+void h_input(struct harness *, unsigned stream, const void *bytes, size_t n);
+size_t h_output(struct harness *, unsigned stream, void *to, size_t n);	/* takes what the device has sent */
+void h_output_full(struct harness *, unsigned stream, bool full);	/* the reader takes nothing: no room */
+
+/* ---- disks: memory; the handle goes into KEY_DISK() */
+int harness_disk(void *bytes, size_t n, bool readonly);
+void h_disk_defer(struct harness *, bool defer);	/* operations wait for h_disk_finish() */
+unsigned h_disk_pending(const struct harness *);
+bool h_disk_finish(struct harness *, int error);	/* the oldest one ends; false: none waits */
+unsigned h_disk_ops(const struct harness *, enum blk_op);	/* begun so far */
+void harness_disks_free(void);
+
+#endif
