@@ -89,8 +89,8 @@ int link_client_control(struct link_client *, unsigned kind, uint64_t addr, uint
 
 /* ---- requests: channel n's thread (vmm/inout.c) */
 
-/* Fills in seq, vcpu and, for a batch, the data page.  0, -EAGAIN: no room, -EPIPE: no daemon. */
-int link_client_send(struct link_client *, unsigned n, struct link_req *, const void *batch);
+/* Fills in seq, vcpu and, for a batch, the data page; `dev` is whose account a posted write goes to.  0, -EAGAIN: no room, -EPIPE: no daemon. */
+int link_client_send(struct link_client *, unsigned n, unsigned dev, struct link_req *, const void *batch);
 /*
  * The completion of `asked`, checked, its events applied; a batched read's
  * bytes go to `batch`.  1, 0: not yet, -EPIPE: none, or condemned just now.

@@ -43,11 +43,35 @@ struct vcpu {
 	/* vCPU thread only */
 	_Alignas(64) uint32_t kick_seen;
 	char error[160];		/* with EXIT_ERROR */
+
+	/* vm->gate_lock */
+	bool parked;			/* at the gate */
+	bool stopped;			/* waits for a reset: halted for ever, triple fault, error */
+	bool running;			/* there is a thread */
+
+	/* counters: written by the vCPU's thread, read by any */
+	_Atomic uint64_t exits[EXIT_COUNT];
 };
 
 /* Any thread.  Makes run() return EXIT_KICKED soon, and wakes a sleeper. */
 void vcpu_kick(struct vcpu *);
 /* Any thread.  Wakes a vCPU that sleeps in HLT, after intr or nmi was set; cheap when it does not sleep. */
 void vcpu_wake(struct vcpu *);
+
+/* Main thread. */
+int vcpu_start(struct vcpu *);		/* its thread, which stands at the gate first; -errno */
+void vcpu_join(struct vcpu *);		/* after GATE_END */
+
+/* vCPU's thread: sleeps until nmi, a kick, or, unless `deaf` (IF=0), intr. */
+void vcpu_halt(struct vcpu *, bool deaf);
+/* vCPU's thread: sleeps until a kick. */
+void vcpu_doze(struct vcpu *);
+/* vCPU's thread: does not run again before vcpu_release() (a reset). */
+void vcpu_stop(struct vcpu *);
+void vcpu_release(struct vcpu *);	/* main thread, vCPU parked */
+
+/* exit.c: what each exit of the engine means to the VM. */
+extern const char *const exit_names[EXIT_COUNT];
+void exit_handle(struct vcpu *, enum vcpu_exit);
 
 #endif

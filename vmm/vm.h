@@ -17,7 +17,9 @@
 #define CLEAVE_VMM_VM_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "vmm/vcpu.h"
@@ -31,6 +33,37 @@ struct pit;
 struct rtc;
 struct pmtimer;
 struct config;
+struct event;
+struct event_base;
+struct supervise;
+struct relay;
+struct control;
+
+/*
+ * What the vCPU threads may do.  The main thread sets it and waits until every
+ * vCPU is parked; they stand on an instruction boundary then.
+ */
+enum vm_gate {
+	GATE_OPEN,		/* run */
+	GATE_PAUSE,		/* park once no access is pending: registers can be read and set */
+	GATE_STOP,		/* park at once, an access may be pending: it is about to be discarded */
+	GATE_END,		/* leave the thread */
+};
+
+/* From an in-engine device, an event or a vCPU; the later in this list wins where two come at once. */
+enum vm_request {
+	VM_REQUEST_NONE,
+	VM_REQUEST_RESET,
+	VM_REQUEST_POWEROFF,	/* status 0 */
+	VM_REQUEST_EXIT,	/* arg: the guest's exit value */
+	VM_REQUEST_PANIC,	/* the guest says that it has crashed (pvpanic) */
+	VM_REQUEST_HALT,	/* HLT with interrupts off; status 2 */
+	VM_REQUEST_TRIPLE_FAULT,	/* status 3 */
+	VM_REQUEST_ERROR,	/* why: cause and cure; status 1 */
+};
+
+/* Exit status of the process. */
+enum { STATUS_POWEROFF = 0, STATUS_ERROR = 1, STATUS_HALT = 2, STATUS_TRIPLE_FAULT = 3 };
 
 struct vm {
 	char name[64];
@@ -57,13 +90,61 @@ struct vm {
 
 	unsigned nvcpus;
 	struct vcpu *vcpu;		/* nvcpus of them */
+
+	/* the rest is vm.c's and its neighbours'; main thread unless said otherwise */
+	struct event_base *base;	/* main's */
+	struct event_base *events_base;	/* the events thread's */
+	struct event *link_event;	/* in it: the link's event ring */
+	pthread_t events_thread;
+	bool events_running;
+	struct supervise *supervise;
+	struct relay *relay;
+	struct control *control;
+
+	pthread_mutex_t gate_lock;	/* innermost */
+	pthread_cond_t gate_moved;
+	_Atomic uint32_t gate;		/* enum vm_gate; written under gate_lock */
+
+	_Atomic int64_t clock_offset;	/* vm clock = CLOCK_MONOTONIC + offset */
+	_Atomic int64_t clock_stands;	/* its value while it stands, -1 while it runs */
+
+	pthread_mutex_t request_lock;
+	struct event *request_event;
+	enum vm_request request;
+	unsigned request_arg;
+	char request_why[240];
+
+	bool paused;			/* by the user */
+	bool ended;
+	int status;			/* of the process, once the loop has ended */
+	uint64_t resets;
 };
 
 /* ns on the VM's clock: CLOCK_MONOTONIC less the time spent paused.  Any thread. */
 uint64_t vm_now(const struct vm *);
 
-/* From an in-engine device or an event; any thread.  Acted upon by the main thread, the vCPUs stopped first. */
-enum vm_request { VM_REQUEST_RESET, VM_REQUEST_POWEROFF, VM_REQUEST_EXIT, VM_REQUEST_PANIC };
+/* Any thread.  Acted upon by the main thread, the vCPUs stopped first. */
 void vm_request(struct vm *, enum vm_request, unsigned arg, const char *why);
+
+/*
+ * Main thread from here on.  Errors: -errno, the cause and the cure in `err`.
+ *
+ * vm_new() makes memory, devices, vCPUs and both event bases, and starts no
+ * thread.  vm_start() needs an accepted link
+ * (supervise.h) and starts them.
+ */
+int vm_new(struct vm **, const struct config *, struct event_base *, char *err, size_t errlen);
+int vm_start(struct vm *, char *err, size_t errlen);
+void vm_stop(struct vm *);		/* threads end; nothing is freed */
+void vm_free(struct vm *);
+
+/* Parks all vCPUs; -ETIMEDOUT (and open again) when one does not come to rest: it waits for the device model. */
+int vm_park(struct vm *, enum vm_gate);
+/* The gate that belongs to the VM's state: open, or shut when it is paused or has ended. */
+void vm_unpark(struct vm *);
+
+int vm_pause(struct vm *);		/* the clock stands; idempotent; -ETIMEDOUT as vm_park() */
+void vm_resume(struct vm *);
+void vm_end(struct vm *, int status);	/* the loop ends */
 
 #endif

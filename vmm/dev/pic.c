@@ -245,7 +245,8 @@ void pic_write(struct pic *p, uint16_t port, uint8_t value)
 {
 	unsigned which = chip_of(port);
 	struct chip *c = &p->chip[which];
-	bool lines = true;	/* may change what pic_pending() and pic_masked() say */
+	/* only OCW2 and OCW3 leave what pic_pending() and pic_masked() say */
+	bool lines = port >= 0x4d0 || port & 1 || value & ICW1;
 
 	if (port >= 0x4d0)
 		c->elcr = value & elcr_writable[which];
@@ -253,7 +254,7 @@ void pic_write(struct pic *p, uint16_t port, uint8_t value)
 		write_odd(c, value);
 	else if (value & ICW1)
 		write_icw1(c, value);
-	else if (lines = false, value & OCW3)
+	else if (value & OCW3)
 		write_ocw3(c, value);
 	else
 		write_ocw2(c, value);

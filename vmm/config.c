@@ -1,0 +1,1031 @@
+/*
+ * vmm/config.c - the command line and configuration files.
+ *
+ * Owns the engine's keys (option_table) and the bhyve(8) spelling of options.
+ * Knows no device: what devices and keys there are comes in as a devlist.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uuid.h>
+
+#include "proto/names.h"
+#include "vmm/config.h"
+#include "vmm/relay.h"
+
+enum { PAIRS_MAX = 1024, LINE_MAX_BYTES = 4096, EXPAND_DEPTH = 8 };
+
+static int fail(struct config *c, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static int fail(struct config *c, int error, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(c->error, sizeof(c->error), fmt, ap);
+	va_end(ap);
+	return error;
+}
+
+/* ---- the engine's own keys */
+
+enum value { VALUE_TEXT, VALUE_SIZE, VALUE_COUNT, VALUE_BOOL, VALUE_CHOICE };
+
+static const char *const end_names[ENDS] = {
+	[END_EXIT] = "exit",
+	[END_RESET] = "reset",
+	[END_WAIT] = "wait",
+};
+
+struct option_row {
+	const char *key;
+	enum value type;
+	size_t offset;
+	const char *initial;
+	unsigned choices;	/* of end_names */
+	const char *help;
+};
+
+#define AT(field) offsetof(struct config, field)
+
+static const struct option_row option_table[] = {
+	{ "name", VALUE_TEXT, AT(name), NULL, 0, "name of the virtual machine" },
+	{ "memory.size", VALUE_SIZE, AT(memory), "256M", 0, "guest memory: a number with K, M, G or T; whole megabytes" },
+	{ "cpus", VALUE_COUNT, AT(cpus), "1", 0, "virtual processors" },
+	{ "bootrom", VALUE_TEXT, AT(bootrom), NULL, 0, "firmware image" },
+	{ "uuid", VALUE_TEXT, AT(uuid_text), NULL, 0, "the machine's UUID; one is made from its name otherwise" },
+	{ "rtc.use_localtime", VALUE_BOOL, AT(rtc_localtime), "true", 0, "the real-time clock shows local time, else UTC" },
+	{ "triple_fault", VALUE_CHOICE, AT(triple_fault), "exit", 2, "exit (with status 3) or reset" },
+	{ "halt", VALUE_CHOICE, AT(halt), "exit", 3, "HLT with interrupts off: exit (with status 2), reset or wait (for an NMI)" },
+	{ "escape", VALUE_TEXT, AT(escape_text), "^]", 0, "escape key of the stdio terminal: ^X, a character, or none" },
+	{ "devmodel.path", VALUE_TEXT, AT(daemon_path), NULL, 0, "the device-model daemon to run" },
+	{ "link.spin", VALUE_TEXT, AT(spin), "auto", 0, "how a vCPU waits for the device model: auto, off, or at most so many ns of spinning" },
+	{ "stats", VALUE_BOOL, AT(stats), "false", 0, "print a summary of I/O at the end" },
+	{ "config.dump", VALUE_BOOL, AT(dump), "false", 0, "print the configuration and leave" },
+};
+
+enum { OPTIONS = sizeof(option_table) / sizeof(option_table[0]) };
+
+static const struct option_row *option_find(const char *key)
+{
+	for (unsigned i = 0; i < OPTIONS; i++)
+		if (!strcmp(option_table[i].key, key))
+			return &option_table[i];
+	return NULL;
+}
+
+static bool device_key(const char *key)
+{
+	return !strncmp(key, "pci.", 4) || !strncmp(key, "lpc.", 4);
+}
+
+/* ---- the list of pairs */
+
+struct config *config_new(void)
+{
+	return calloc(1, sizeof(struct config));
+}
+
+static void free_devices(struct config *c)
+{
+	for (unsigned i = 0; i < c->ndevices; i++) {
+		for (unsigned k = 0; k < c->device[i].nkeys; k++) {
+			free(c->device[i].key[k].name);
+			free(c->device[i].key[k].value);
+		}
+		free(c->device[i].key);
+	}
+	free(c->device);
+}
+
+void config_free(struct config *c)
+{
+	if (!c)
+		return;
+	for (unsigned i = 0; i < c->npairs; i++) {
+		free(c->pair[i].key);
+		free(c->pair[i].value);
+	}
+	free(c->pair);
+	for (unsigned i = 0; i < OPTIONS; i++)
+		if (option_table[i].type == VALUE_TEXT)
+			free(*(char **)((char *)c + option_table[i].offset));
+	free_devices(c);
+	free(c);
+}
+
+static int add_pair(struct config *c, const char *key, const char *value)
+{
+	struct config_pair *p;
+
+	if (c->npairs >= PAIRS_MAX)
+		return fail(c, -E2BIG, "more than %d settings", PAIRS_MAX);
+	p = realloc(c->pair, (c->npairs + 1) * sizeof(*p));
+	if (!p)
+		return fail(c, -ENOMEM, "out of memory");
+	c->pair = p;
+	p += c->npairs;
+	p->key = strdup(key);
+	p->value = value ? strdup(value) : NULL;
+	c->npairs++;
+	if (!p->key || (value && !p->value))
+		return fail(c, -ENOMEM, "out of memory");
+	return 0;
+}
+
+const char *config_get(const struct config *c, const char *key)
+{
+	for (unsigned i = c->npairs; i-- > 0;)
+		if (!strcmp(c->pair[i].key, key))
+			return c->pair[i].value ? c->pair[i].value : "";
+	return NULL;
+}
+
+static int unknown_option(struct config *c, const char *key)
+{
+	struct names_hint h;
+	char hint[500];
+
+	names_begin(&h, key);
+	for (unsigned i = 0; i < OPTIONS; i++)
+		names_offer(&h, option_table[i].key);
+	names_offer(&h, "pci.BUS.SLOT.FUNC.KEY");
+	names_offer(&h, "lpc.DEVICE.KEY");
+	return fail(c, -EINVAL, "unknown key %.80s%s", key, names_hint(&h, hint, sizeof(hint)));
+}
+
+int config_set(struct config *c, const char *key, const char *value)
+{
+	if (device_key(key))
+		return add_pair(c, key, value);
+	if (!option_find(key))
+		return unknown_option(c, key);
+	for (unsigned i = 0; i < c->npairs; i++) {
+		if (strcmp(c->pair[i].key, key))
+			continue;
+		free(c->pair[i].value);
+		c->pair[i].value = strdup(value ? value : "");
+		return c->pair[i].value ? 0 : fail(c, -ENOMEM, "out of memory");
+	}
+	return add_pair(c, key, value);
+}
+
+/* "key=value" or "key", which means true. */
+static int set_text(struct config *c, char *text)
+{
+	char *value = strchr(text, '=');
+
+	if (value)
+		*value++ = 0;
+	return config_set(c, text, value ? value : device_key(text) ? NULL : "true");
+}
+
+static char *trim(char *s)
+{
+	char *end = s + strlen(s);
+
+	while (end > s && isspace((unsigned char)end[-1]))
+		*--end = 0;
+	while (isspace((unsigned char)*s))
+		s++;
+	return s;
+}
+
+int config_file(struct config *c, const char *path)
+{
+	char line[LINE_MAX_BYTES];
+	FILE *f = fopen(path, "re");
+	int ret = 0;
+
+	if (!f)
+		return fail(c, -errno, "cannot read the configuration file %s: %s", path, strerror(errno));
+	for (unsigned n = 1; !ret && fgets(line, sizeof(line), f); n++) {
+		char *text, cause[sizeof(c->error)];
+
+		if (!strchr(line, '\n') && !feof(f)) {
+			ret = fail(c, -EINVAL, "%s:%u: line longer than %d bytes", path, n, LINE_MAX_BYTES - 2);
+			break;
+		}
+		text = trim(line);
+		if (!*text || *text == '#')
+			continue;
+		if (!strchr(text, '=')) {
+			ret = fail(c, -EINVAL, "%s:%u: not key=value: %.60s", path, n, text);
+			break;
+		}
+		ret = set_text(c, text);
+		if (ret) {
+			snprintf(cause, sizeof(cause), "%s", c->error);
+			fail(c, ret, "%.200s:%u: %.380s", path, n, cause);
+		}
+	}
+	if (!ret && ferror(f))
+		ret = fail(c, -EIO, "cannot read the configuration file %s: %s", path, strerror(errno));
+	fclose(f);
+	return ret;
+}
+
+/* ---- the short options */
+
+int config_size(const char *text, uint64_t unit, uint64_t *bytes)
+{
+	unsigned long long n;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (errno)
+		return -ERANGE;
+	switch (toupper((unsigned char)*end)) {
+	case 0: break;
+	case 'K': unit = 1ull << 10; end++; break;
+	case 'M': unit = 1ull << 20; end++; break;
+	case 'G': unit = 1ull << 30; end++; break;
+	case 'T': unit = 1ull << 40; end++; break;
+	}
+	if (toupper((unsigned char)*end) == 'B' && unit > 1)
+		end++;
+	if (*end)
+		return -EINVAL;
+	return __builtin_mul_overflow(n, unit, bytes) ? -ERANGE : 0;
+}
+
+static bool number(const char *text, unsigned max, unsigned *n)
+{
+	unsigned long v;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (errno || *end || v > max)
+		return false;
+	*n = v;
+	return true;
+}
+
+/* Each comma-separated item of a device's configuration under one prefix. */
+static int set_items(struct config *c, const char *prefix, char *items)
+{
+	char key[LINE_MAX_BYTES], *save = NULL;
+	int ret = 0;
+
+	for (char *item = items ? strtok_r(items, ",", &save) : NULL; item && !ret; item = strtok_r(NULL, ",", &save)) {
+		char *value = strchr(item, '=');
+
+		if (value)
+			*value++ = 0;
+		if (snprintf(key, sizeof(key), "%s.%s", prefix, item) >= (int)sizeof(key))
+			return fail(c, -EINVAL, "too long: %.60s...", item);
+		ret = add_pair(c, key, value);
+	}
+	return ret;
+}
+
+static bool parse_slot(char *text, unsigned *bus, unsigned *slot, unsigned *func)
+{
+	char *b = strchr(text, ':'), *f = b ? strchr(b + 1, ':') : NULL;
+
+	*bus = *func = 0;
+	if (b)
+		*b++ = 0;
+	if (f)
+		*f++ = 0;
+	if (f)
+		return number(text, 255, bus) && number(b, 31, slot) && number(f, 7, func);
+	return number(text, 31, slot) && (!b || number(b, 7, func));
+}
+
+static int slot_option(struct config *c, char *text)
+{
+	char prefix[64], key[80], *dev = strchr(text, ','), *items, where[40];
+	unsigned bus, slot, func;
+	int ret;
+
+	if (!strcmp(text, "help")) {
+		c->action = CONFIG_LIST;
+		c->subject_pci = true;
+		return 0;
+	}
+	snprintf(where, sizeof(where), "%.39s", text);
+	if (dev && !strcmp(dev, ",help")) {
+		*dev = 0;
+		c->action = CONFIG_KEYS;
+		c->subject = text;
+		return 0;
+	}
+	if (!dev)
+		return fail(c, -EINVAL, "-s %s: a slot wants a device: -s SLOT[:FUNC],DEVICE[,KEY=VALUE...] (-s help lists devices)", where);
+	*dev++ = 0;
+	where[strcspn(where, ",")] = 0;
+	if (!parse_slot(text, &bus, &slot, &func))
+		return fail(c, -EINVAL, "-s %s: not a PCI slot: SLOT, SLOT:FUNC or BUS:SLOT:FUNC, slots are 0 to 31, functions 0 to 7", where);
+	if (bus)
+		return fail(c, -EINVAL, "-s %s: there is only bus 0", where);
+	items = strchr(dev, ',');
+	if (items)
+		*items++ = 0;
+	if (items && !strcmp(items, "help")) {
+		c->action = CONFIG_KEYS;
+		c->subject = dev;
+		return 0;
+	}
+	snprintf(prefix, sizeof(prefix), "pci.%u.%u.%u", bus, slot, func);
+	snprintf(key, sizeof(key), "%s.device", prefix);
+	if (config_get(c, key))
+		return fail(c, -EEXIST, "-s %s: slot %u:%u is taken by %.40s already", where, slot, func, config_get(c, key));
+	ret = add_pair(c, key, dev);
+	return ret ? ret : set_items(c, prefix, items);
+}
+
+static int lpc_option(struct config *c, char *text)
+{
+	char prefix[64], *items = strchr(text, ',');
+	int ret;
+
+	if (!strcmp(text, "help")) {
+		c->action = CONFIG_LIST;
+		return 0;
+	}
+	if (items)
+		*items++ = 0;
+	if (items && !strcmp(items, "help")) {
+		c->action = CONFIG_KEYS;
+		c->subject = text;
+		return 0;
+	}
+	if (!*text || strlen(text) > 40 || strchr(text, '.'))
+		return fail(c, -EINVAL, "-l %.40s: not a device's name (-l help lists devices)", text);
+	if (!strcmp(text, "bootrom")) {
+		if (!items || !*items)
+			return fail(c, -EINVAL, "-l bootrom wants a firmware image: -l bootrom,PATH");
+		return config_set(c, "bootrom", items);
+	}
+	snprintf(prefix, sizeof(prefix), "lpc.%s", text);
+	if (config_get(c, prefix))
+		return fail(c, -EEXIST, "-l %s is given twice", text);
+	ret = add_pair(c, prefix, NULL);
+	return ret ? ret : set_items(c, prefix, items);
+}
+
+/* [cpus=]N[,sockets=N][,cores=N][,threads=N]: the product must be N. */
+static int cpus_option(struct config *c, char *text)
+{
+	static const char *const part[] = { "sockets", "cores", "threads" };
+	unsigned cpus = 0, product = 1, n;
+	bool given = false;
+	char *save = NULL, buf[16];
+
+	for (char *item = strtok_r(text, ",", &save); item; item = strtok_r(NULL, ",", &save)) {
+		char *value = strchr(item, '=');
+		unsigned i;
+
+		if (!value || !strncmp(item, "cpus=", 5)) {
+			if (!number(value ? value + 1 : item, 1024, &cpus) || !cpus)
+				return fail(c, -EINVAL, "-c %.40s: not a number of processors", item);
+			continue;
+		}
+		*value++ = 0;
+		for (i = 0; i < 3 && strcmp(item, part[i]); i++)
+			;
+		if (i == 3 || !number(value, 1024, &n) || !n)
+			return fail(c, -EINVAL, "-c %.40s: want [cpus=]N[,sockets=N][,cores=N][,threads=N]", item);
+		product *= n;
+		given = true;
+		if (product > 1024)
+			return fail(c, -EINVAL, "-c: more than 1024 processors");
+	}
+	if (given && !cpus)
+		cpus = product;
+	if (!cpus || (given && cpus != product))
+		return fail(c, -EINVAL, "-c: %u processors, but sockets, cores and threads make %u", cpus, product);
+	snprintf(buf, sizeof(buf), "%u", cpus);
+	return config_set(c, "cpus", buf);
+}
+
+static int o_option(struct config *c, char *text)
+{
+	if (!strcmp(text, "help")) {
+		c->action = CONFIG_OPTIONS;
+		return 0;
+	}
+	return set_text(c, text);
+}
+
+static int short_option(struct config *c, int opt, char *arg)
+{
+	switch (opt) {
+	case 'c': return cpus_option(c, arg);
+	case 'm': return config_set(c, "memory.size", arg);
+	case 's': return slot_option(c, arg);
+	case 'l': return lpc_option(c, arg);
+	case 'o': return o_option(c, arg);
+	case 'k': return config_file(c, arg);
+	case 'U': return config_set(c, "uuid", arg);
+	case 'u': return config_set(c, "rtc.use_localtime", "false");
+	case 'h': c->action = CONFIG_USAGE; return 0;
+	case 'V': c->action = CONFIG_VERSION; return 0;
+	case ':': return fail(c, -EINVAL, "-%c wants an argument (cleave -h)", optopt);
+	default:
+		if (optopt)
+			return fail(c, -EINVAL, "unknown option -%c (cleave -h)", optopt);
+		return fail(c, -EINVAL, "unknown option (cleave -h)");
+	}
+}
+
+int config_args(struct config *c, int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ 0 },
+	};
+	int opt, ret = 0;
+
+	optind = 0;		/* glibc: start again, so that tests can */
+	opterr = 0;
+	while (!ret && c->action == CONFIG_RUN && (opt = getopt_long(argc, argv, ":c:m:s:l:o:k:U:uhV", long_options, NULL)) != -1)
+		ret = short_option(c, opt, optarg);
+	if (ret || c->action != CONFIG_RUN)
+		return ret;
+	if (optind < argc)
+		ret = config_set(c, "name", argv[optind++]);
+	if (!ret && optind < argc)
+		return fail(c, -EINVAL, "too many arguments: the name of the machine is %s, what is %.60s?", argv[optind - 1], argv[optind]);
+	return ret;
+}
+
+/* ---- from pairs to a machine */
+
+/* Replaces %(key) by that key's value and %% by %. */
+static int expand(struct config *c, const char *text, char *to, size_t size, unsigned depth)
+{
+	size_t n = 0;
+
+	if (depth > EXPAND_DEPTH)
+		return fail(c, -ELOOP, "%%() refers to itself: %.60s", text);
+	while (*text) {
+		const char *end;
+		char key[128];
+
+		if (n + 1 >= size)
+			return fail(c, -ENAMETOOLONG, "value too long");
+		if (text[0] == '%' && text[1] == '%') {
+			to[n++] = '%';
+			text += 2;
+		} else if (text[0] == '%' && text[1] == '(' && (end = strchr(text, ')')) && end - text - 2 < (int)sizeof(key)) {
+			const char *value;
+			int ret;
+
+			snprintf(key, sizeof(key), "%.*s", (int)(end - text - 2), text + 2);
+			value = config_get(c, key);
+			if (!value)
+				return fail(c, -ENOENT, "%%(%s): no such key is set", key);
+			ret = expand(c, value, to + n, size - n, depth + 1);
+			if (ret)
+				return ret;
+			n += strlen(to + n);
+			text = end + 1;
+		} else {
+			to[n++] = *text++;
+		}
+	}
+	to[n] = 0;
+	return 0;
+}
+
+static int expand_all(struct config *c)
+{
+	char buf[LINE_MAX_BYTES];
+
+	for (unsigned i = 0; i < c->npairs; i++) {
+		int ret;
+
+		if (!c->pair[i].value || !strchr(c->pair[i].value, '%'))
+			continue;
+		ret = expand(c, c->pair[i].value, buf, sizeof(buf), 0);
+		if (ret)
+			return ret;
+		free(c->pair[i].value);
+		c->pair[i].value = strdup(buf);
+		if (!c->pair[i].value)
+			return fail(c, -ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
+static bool truth(const char *text, bool *to)
+{
+	static const char *const yes[] = { "true", "on", "yes", "1" }, *const no[] = { "false", "off", "no", "0" };
+
+	for (unsigned i = 0; i < 4; i++) {
+		if (!strcasecmp(text, yes[i]) || !strcasecmp(text, no[i])) {
+			*to = !strcasecmp(text, yes[i]);
+			return true;
+		}
+	}
+	return false;
+}
+
+static int resolve_choice(struct config *c, const struct option_row *o, const char *text, unsigned *to)
+{
+	struct names_hint h;
+	char hint[500];
+
+	names_begin(&h, text);
+	for (unsigned i = 0; i < o->choices; i++) {
+		names_offer(&h, end_names[i]);
+		if (!strcmp(text, end_names[i])) {
+			*to = i;
+			return 0;
+		}
+	}
+	return fail(c, -EINVAL, "%s=%.40s%s", o->key, text, names_hint(&h, hint, sizeof(hint)));
+}
+
+static int resolve_option(struct config *c, const struct option_row *o)
+{
+	void *to = (char *)c + o->offset;
+	const char *text = config_get(c, o->key);
+	int ret;
+
+	if (!text)
+		text = o->initial;
+	if (!text)
+		return 0;
+	switch (o->type) {
+	case VALUE_TEXT:
+		free(*(char **)to);
+		*(char **)to = strdup(text);
+		return *(char **)to ? 0 : fail(c, -ENOMEM, "out of memory");
+	case VALUE_SIZE:
+		ret = config_size(text, 1 << 20, to);
+		if (ret)
+			return fail(c, ret, "%s=%.40s: %s", o->key, text, ret == -ERANGE ? "beyond 64 bits" : "want a number with K, M, G or T");
+		return 0;
+	case VALUE_COUNT:
+		return number(text, 1024, to) ? 0 : fail(c, -EINVAL, "%s=%.40s: want a number up to 1024", o->key, text);
+	case VALUE_BOOL:
+		return truth(text, to) ? 0 : fail(c, -EINVAL, "%s=%.40s: want true or false", o->key, text);
+	case VALUE_CHOICE:
+		return resolve_choice(c, o, text, to);
+	}
+	return -EINVAL;
+}
+
+static bool name_ok(const char *name)
+{
+	return *name && strlen(name) < 64 && *name != '.' && *name != '-' &&
+	       !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")];
+}
+
+/* A machine of the same name on the same host keeps its UUID. */
+static void make_uuid(struct config *c)
+{
+	char host[HOST_NAME_MAX + 1] = "", text[sizeof(host) + 80];
+
+	gethostname(host, sizeof(host) - 1);
+	snprintf(text, sizeof(text), "cleave:%s:%s", host, c->name);
+	uuid_generate_sha1(c->uuid, *uuid_get_template("oid"), text, strlen(text));
+}
+
+static int resolve_escape(struct config *c)
+{
+	const char *e = c->escape_text;
+
+	if (!strcmp(e, "none"))
+		c->escape = CONFIG_NO_ESCAPE;
+	else if (e[0] == '^' && e[1] && !e[2] && (toupper((unsigned char)e[1]) & 0xe0) == 0x40)
+		c->escape = toupper((unsigned char)e[1]) & 0x1f;
+	else if (e[0] && !e[1])
+		c->escape = (unsigned char)e[0];
+	else
+		return fail(c, -EINVAL, "escape=%.20s: want ^X, one character, or none", e);
+	return 0;
+}
+
+static int resolve_options(struct config *c)
+{
+	uint64_t ns;
+	int ret;
+
+	for (unsigned i = 0; i < OPTIONS; i++) {
+		ret = resolve_option(c, &option_table[i]);
+		if (ret)
+			return ret;
+	}
+	if (!c->name)
+		return fail(c, -EINVAL, "which machine? The last argument is its name (cleave -h)");
+	if (!name_ok(c->name))
+		return fail(c, -EINVAL, "%.80s is no name for a machine: want letters, digits, '.', '_' and '-', at most 63", c->name);
+	if (!c->memory || c->memory & 0xfffff)
+		return fail(c, -EINVAL, "memory.size: want whole megabytes, at least one");
+	if (c->cpus != 1)
+		return fail(c, -ENOTSUP, "%u processors: this version runs one (-c 1)", c->cpus);
+	if (strcmp(c->spin, "auto") && strcmp(c->spin, "off") && config_size(c->spin, 1, &ns))
+		return fail(c, -EINVAL, "link.spin=%.40s: want auto, off, or a number of nanoseconds", c->spin);
+	if (!c->uuid_text)
+		make_uuid(c);
+	else if (uuid_parse(c->uuid_text, c->uuid))
+		return fail(c, -EINVAL, "%.60s is no UUID: want 8-4-4-4-12 hexadecimal digits", c->uuid_text);
+	return resolve_escape(c);
+}
+
+/* ---- devices */
+
+/* "1:3 ide" or "com1", for messages. */
+static const char *device_title(const struct config_device *d, char *to, size_t n)
+{
+	if (d->type->pci)
+		snprintf(to, n, "-s %u:%u,%s", d->slot, d->func, d->type->name);
+	else
+		snprintf(to, n, "-l %s", d->type->name);
+	return to;
+}
+
+static struct config_device *find_device(struct config *c, const struct devlist_device *type)
+{
+	for (unsigned i = 0; i < c->ndevices; i++)
+		if (c->device[i].type == type)
+			return &c->device[i];
+	return NULL;
+}
+
+static struct config_device *find_slot(struct config *c, unsigned bus, unsigned slot, unsigned func)
+{
+	for (unsigned i = 0; i < c->ndevices; i++) {
+		struct config_device *d = &c->device[i];
+
+		if (d->type->pci && d->bus == bus && d->slot == slot && d->func == func)
+			return d;
+	}
+	return NULL;
+}
+
+static struct config_device *add_device(struct config *c, const struct devlist_device *type, unsigned bus, unsigned slot, unsigned func)
+{
+	struct config_device *d = realloc(c->device, (c->ndevices + 1) * sizeof(*d));
+
+	if (!d) {
+		fail(c, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	c->device = d;
+	d += c->ndevices++;
+	*d = (struct config_device){ .type = type, .bus = bus, .slot = slot, .func = func };
+	return d;
+}
+
+static struct config_key *find_key(struct config_device *d, const char *name)
+{
+	for (unsigned k = 0; k < d->nkeys; k++)
+		if (!strcmp(d->key[k].name, name))
+			return &d->key[k];
+	return NULL;
+}
+
+static int check_chr(struct config *c, const struct config_device *d, const struct config_key *k)
+{
+	char why[200], title[80];
+	int ret = relay_check(k->value, why, sizeof(why));
+
+	if (ret)
+		return fail(c, ret, "%s: %s=%.80s: %s", device_title(d, title, sizeof(title)), k->name, k->value, why);
+	return 0;
+}
+
+static int add_key(struct config *c, struct config_device *d, const struct devlist_key *type, const char *value)
+{
+	struct config_key *k;
+	char title[80];
+
+	if (find_key(d, type->name))
+		return fail(c, -EEXIST, "%s: %s is given twice", device_title(d, title, sizeof(title)), type->name);
+	k = realloc(d->key, (d->nkeys + 1) * sizeof(*k));
+	if (!k)
+		return fail(c, -ENOMEM, "out of memory");
+	d->key = k;
+	k += d->nkeys++;
+	*k = (struct config_key){ .name = strdup(type->name), .value = strdup(value), .type = type->type, .stream = -1 };
+	if (!k->name || !k->value)
+		return fail(c, -ENOMEM, "out of memory");
+	if (k->type == KEY_ROM)
+		k->ro = true;
+	if ((k->type == KEY_PATH || k->type == KEY_ROM) && !*value)
+		return fail(c, -EINVAL, "%s: %s wants a file", device_title(d, title, sizeof(title)), k->name);
+	return k->type == KEY_CHR ? check_chr(c, d, k) : 0;
+}
+
+/* `ro`, `direct` and `nocache` of an image are the engine's: it opens the file. 1: not one of them. */
+static int image_option(struct config *c, struct config_device *d, struct config_key *image, const char *option, const char *value)
+{
+	bool *flag = !strcmp(option, "ro") ? &image->ro : !strcmp(option, "direct") ? &image->direct :
+		     !strcmp(option, "nocache") ? &image->nocache : NULL;
+	char title[80];
+
+	if (!flag)
+		return 1;
+	if (!truth(value ? value : "true", flag))
+		return fail(c, -EINVAL, "%s: %s.%s=%.20s: want true or false", device_title(d, title, sizeof(title)), image->name, option, value);
+	if (image->type == KEY_ROM && !image->ro)
+		return fail(c, -EINVAL, "%s: %s is always read-only", device_title(d, title, sizeof(title)), image->name);
+	return 0;
+}
+
+static struct config_key *last_image(struct config_device *d)
+{
+	for (unsigned k = d->nkeys; k-- > 0;)
+		if (d->key[k].type == KEY_PATH || d->key[k].type == KEY_ROM)
+			return &d->key[k];
+	return NULL;
+}
+
+static int unknown_key(struct config *c, struct config_device *d, const char *name)
+{
+	struct config_key *image = last_image(d);
+	struct names_hint h;
+	char hint[500], title[80];
+
+	names_begin(&h, name);
+	for (unsigned k = 0; k < d->type->nkeys; k++) {
+		const char *key = d->type->key[k].name;
+		size_t n = image ? strlen(image->name) : 0;
+
+		names_offer(&h, image && !strncmp(key, image->name, n) && key[n] == '.' ? key + n + 1 : key);
+	}
+	if (image) {
+		names_offer(&h, "ro");
+		names_offer(&h, "direct");
+		names_offer(&h, "nocache");
+	}
+	return fail(c, -EINVAL, "%s: unknown key %.60s%s", device_title(d, title, sizeof(title)), name, names_hint(&h, hint, sizeof(hint)));
+}
+
+/*
+ * One item of a device: KEY[=VALUE], IMAGE.OPTION[=VALUE], OPTION[=VALUE] of
+ * the image before it, or, as the first, the bare value of the device's first key.
+ */
+static int add_item(struct config *c, struct config_device *d, const char *name, const char *value)
+{
+	const struct devlist_key *type = devlist_key(d->type, name);
+	struct config_key *image = last_image(d);
+	const char *dot = strrchr(name, '.');
+	char full[LINE_MAX_BYTES];
+	int ret;
+
+	if (type)
+		return add_key(c, d, type, value ? value : type->type == KEY_TEXT ? "true" : "");
+	if (image) {
+		snprintf(full, sizeof(full), "%s.%s", image->name, name);
+		type = devlist_key(d->type, full);
+		if (type)
+			return add_key(c, d, type, value ? value : "true");
+		ret = image_option(c, d, image, name, value);
+		if (ret <= 0)
+			return ret;
+	}
+	if (dot && dot != name) {
+		snprintf(full, sizeof(full), "%.*s", (int)(dot - name), name);
+		image = find_key(d, full);
+		ret = image && (image->type == KEY_PATH || image->type == KEY_ROM) ? image_option(c, d, image, dot + 1, value) : 1;
+		if (ret <= 0)
+			return ret;
+	}
+	if (d->nkeys || !d->type->nkeys || d->type->key[0].type == KEY_TEXT)
+		return unknown_key(c, d, name);
+	if (value && d->type->key[0].type != KEY_CHR)
+		return unknown_key(c, d, name);
+	snprintf(full, sizeof(full), "%s%s%s", name, value ? "=" : "", value ? value : "");
+	return add_key(c, d, &d->type->key[0], full);
+}
+
+static int unknown_device(struct config *c, const struct devlist *l, bool pci, const char *name)
+{
+	const struct devlist_device *other = devlist_find(l, name);
+	struct names_hint h;
+	char hint[500];
+
+	if (other)
+		return fail(c, -ENODEV, "%s goes with %s (%s)", name, other->pci ? "-s" : "-l", other->summary);
+	names_begin(&h, name);
+	for (unsigned i = 0; i < l->ndevices; i++) {
+		const struct devlist_device *d = &l->device[i];
+
+		if (d->pci != pci)
+			continue;
+		names_offer(&h, d->name);
+		for (unsigned k = 0; !pci && k < d->nkeys; k++)
+			if (d->key[k].type == KEY_CHR && devlist_owner(l, d->key[k].name) == d)
+				names_offer(&h, d->key[k].name);
+	}
+	if (!pci)
+		names_offer(&h, "bootrom");
+	return fail(c, -ENODEV, "-%c: unknown device %.60s%s", pci ? 's' : 'l', name, names_hint(&h, hint, sizeof(hint)));
+}
+
+static int resolve_pci(struct config *c, const struct devlist *l, const struct config_pair *p)
+{
+	unsigned bus, slot, func;
+	int end = 0;
+	const struct devlist_device *type;
+	struct config_device *d;
+	const char *name;
+
+	if (sscanf(p->key, "pci.%3u.%2u.%1u.%n", &bus, &slot, &func, &end) < 3 || !end || bus || slot > 31 || func > 7)
+		return fail(c, -EINVAL, "%.60s: want pci.0.SLOT.FUNC.KEY", p->key);
+	name = p->key + end;
+	d = find_slot(c, bus, slot, func);
+	if (strcmp(name, "device")) {
+		if (!d)
+			return fail(c, -EINVAL, "%.60s: no pci.%u.%u.%u.device before it", p->key, bus, slot, func);
+		return add_item(c, d, name, p->value);
+	}
+	if (d)
+		return fail(c, -EEXIST, "slot %u:%u is taken by %s already", slot, func, d->type->name);
+	type = devlist_find(l, p->value ? p->value : "");
+	if (!type || !type->pci)
+		return unknown_device(c, l, true, p->value ? p->value : "");
+	return add_device(c, type, bus, slot, func) ? 0 : -ENOMEM;
+}
+
+/* lpc.NAME[=VALUE], lpc.NAME.ITEM[=VALUE]; NAME may be a key of an lpc device (com1). */
+static int resolve_lpc(struct config *c, const struct devlist *l, const struct config_pair *p)
+{
+	char name[64], value[LINE_MAX_BYTES];
+	const char *rest = p->key + 4, *dot = strchr(rest, '.'), *item = dot ? dot + 1 : NULL;
+	const struct devlist_device *type;
+	struct config_device *d;
+	bool by_key;
+
+	snprintf(name, sizeof(name), "%.*s", dot ? (int)(dot - rest) : (int)strlen(rest), rest);
+	if (!strcmp(name, "bootrom"))
+		return fail(c, -EINVAL, "%.60s: the key is bootrom", p->key);
+	type = devlist_find(l, name);
+	by_key = !type;
+	if (by_key)
+		type = devlist_owner(l, name);
+	if (!type || type->pci)
+		return unknown_device(c, l, false, name);
+	d = find_device(c, type);
+	if (!d)
+		d = add_device(c, type, 0, 0, 0);
+	if (!d)
+		return -ENOMEM;
+	if (!item && !p->value)
+		return 0;
+	if (!by_key)
+		return item ? add_item(c, d, item, p->value) : add_item(c, d, p->value, NULL);
+	snprintf(value, sizeof(value), "%s%s%s", item ? item : "", item && p->value ? "=" : "", p->value ? p->value : "");
+	return add_item(c, d, name, value);
+}
+
+static int add_implied(struct config *c, const struct devlist *l)
+{
+	for (unsigned i = 0; i < l->ndevices; i++) {
+		const struct devlist_device *type = &l->device[i];
+		struct config_device *there = type->pci && type->implied ? find_slot(c, 0, type->slot, type->func) : NULL;
+
+		if (!type->implied || find_device(c, type))
+			continue;
+		if (there)
+			return fail(c, -EEXIST, "slot %d:%d is %s's, which every machine has: move %s", type->slot, type->func, type->name, there->type->name);
+		if (!add_device(c, type, 0, type->pci ? type->slot : 0, type->pci ? type->func : 0))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Numbers the character streams; only now do the devices stand still in memory. */
+static int number_streams(struct config *c)
+{
+	bool stdio = false;
+
+	for (unsigned i = 0; i < c->ndevices; i++) {
+		struct config_device *d = &c->device[i];
+
+		for (unsigned k = 0; k < d->nkeys; k++) {
+			struct config_key *key = &d->key[k];
+
+			if (key->type != KEY_CHR || !strcmp(key->value, "none"))
+				continue;
+			if (c->nstreams == CONFIG_STREAMS)
+				return fail(c, -E2BIG, "more than %d character devices", CONFIG_STREAMS);
+			if (!strcmp(key->value, "stdio")) {
+				if (stdio)
+					return fail(c, -EBUSY, "stdio is given to two devices; one of them is %s", key->name);
+				stdio = true;
+			}
+			key->stream = c->nstreams;
+			c->stream[c->nstreams++] = (struct config_stream){ .device = d, .key = key };
+		}
+	}
+	return 0;
+}
+
+int config_resolve(struct config *c, const struct devlist *l)
+{
+	int ret = expand_all(c);
+
+	if (!ret)
+		ret = resolve_options(c);
+	for (unsigned i = 0; i < c->npairs && !ret; i++) {
+		if (!strncmp(c->pair[i].key, "pci.", 4))
+			ret = resolve_pci(c, l, &c->pair[i]);
+		else if (!strncmp(c->pair[i].key, "lpc.", 4))
+			ret = resolve_lpc(c, l, &c->pair[i]);
+	}
+	if (!ret)
+		ret = add_implied(c, l);
+	return ret ? ret : number_streams(c);
+}
+
+/* ---- what help prints */
+
+void config_print(const struct config *c)
+{
+	for (unsigned i = 0; i < OPTIONS; i++) {
+		const char *value = config_get(c, option_table[i].key);
+
+		if (!value)
+			value = option_table[i].initial;
+		if (value)
+			printf("%s=%s\n", option_table[i].key, value);
+	}
+	for (unsigned i = 0; i < c->ndevices; i++) {
+		const struct config_device *d = &c->device[i];
+		char prefix[80];
+
+		if (d->type->pci) {
+			snprintf(prefix, sizeof(prefix), "pci.%u.%u.%u", d->bus, d->slot, d->func);
+			printf("%s.device=%s\n", prefix, d->type->name);
+		} else {
+			snprintf(prefix, sizeof(prefix), "lpc.%s", d->type->name);
+			printf("%s\n", prefix);
+		}
+		for (unsigned k = 0; k < d->nkeys; k++) {
+			const struct config_key *key = &d->key[k];
+
+			printf("%s.%s=%s\n", prefix, key->name, key->value);
+			if (key->ro && key->type == KEY_PATH)
+				printf("%s.%s.ro=true\n", prefix, key->name);
+			if (key->direct)
+				printf("%s.%s.direct=true\n", prefix, key->name);
+			if (key->nocache)
+				printf("%s.%s.nocache=true\n", prefix, key->name);
+		}
+	}
+}
+
+void config_print_options(void)
+{
+	for (unsigned i = 0; i < OPTIONS; i++)
+		printf("%-18s %s%s%s%s\n", option_table[i].key, option_table[i].help, option_table[i].initial ? " [" : "",
+		       option_table[i].initial ? option_table[i].initial : "", option_table[i].initial ? "]" : "");
+}
+
+void config_print_devices(const struct devlist *l, bool pci)
+{
+	for (unsigned i = 0; i < l->ndevices; i++) {
+		const struct devlist_device *d = &l->device[i];
+
+		if (d->pci == pci)
+			printf("%-16s %s%s\n", d->name, d->summary, d->implied ? " (always there)" : "");
+	}
+	if (!pci)
+		printf("%-16s %s\n", "bootrom", "firmware image: bootrom,PATH");
+}
+
+static const char *value_syntax(enum key_type type)
+{
+	switch (type) {
+	case KEY_PATH: return "=PATH[,ro][,direct][,nocache]";
+	case KEY_ROM: return "=PATH";
+	case KEY_CHR: return "=stdio|pty|unix=PATH|tcp=[ADDR:]PORT|file=PATH|none";
+	default: return "=VALUE";
+	}
+}
+
+int config_print_keys(struct config *c, const struct devlist *l)
+{
+	const struct devlist_device *d = devlist_find(l, c->subject);
+
+	if (!d)
+		d = devlist_owner(l, c->subject);
+	if (!d)
+		return unknown_device(c, l, true, c->subject);
+	printf("%s: %s\n", d->name, d->summary);
+	for (unsigned k = 0; k < d->nkeys; k++)
+		printf("  %s%s\n        %s\n", d->key[k].name, value_syntax(d->key[k].type), d->key[k].help);
+	if (!d->nkeys)
+		printf("  no keys\n");
+	return 0;
+}

@@ -1,0 +1,605 @@
+/*
+ * vmm/link.c - the engine's end of the link to the device model.
+ *
+ * Owns struct link_client: the present generation's link, private copies of
+ * what the daemon has not acknowledged, posted-write accounts, doorbells, and
+ * the order of events.  Must not know what a request means to a guest
+ * (inout.c) nor what an event does to the machine (events.c).
+ *
+ * Trust: every slot arrives as a private copy and passes ipc/check.h before it
+ * is looked at.  Whatever an honest daemon would not do condemns this one.
+ */
+#include "vmm/link.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ipc/check.h"
+#include "vmm/bus.h"
+#include "vmm/events.h"
+#include "vmm/vm.h"
+
+/* One channel's private side. */
+struct channel {
+	uint64_t last;			/* sequence number of the newest request */
+	uint64_t committed;		/* ... and of the newest that is known to be done */
+	/* Requests committed + 1 .. last, by seq % LINK_REQ_SLOTS; kind NONE: discarded. */
+	struct link_req copy[LINK_REQ_SLOTS];
+	/* A batch's bytes, and the request that they belong to. */
+	uint64_t page_seq[LINK_DATA_PAGES];
+	uint8_t page[LINK_DATA_PAGES][LINK_PAGE];
+	/* Newest posted write by device; read by every vCPU. */
+	uint64_t posted[LINK_CLIENT_DEVICES];
+};
+
+/* Written by the drainer between `doorbell_gen` odd and even, read by vCPUs. */
+struct doorbell {
+	uint64_t addr, data;
+	uint32_t flags;			/* enum link_doorbell_flags */
+	uint32_t size;			/* 0: any */
+};
+
+struct link_client {
+	struct vm *vm;
+	struct link_hooks hooks;
+	uint64_t ram_pages;
+	uint32_t generation;
+	bool opened;
+	struct link link;
+	struct channel *chan;		/* nvcpus + 1 */
+
+	uint32_t lost;			/* no traffic: before accept, after a loss */
+	uint32_t told;			/* hooks.lost() has been called for this generation */
+	uint64_t stale_control;
+
+	pthread_mutex_t drain_lock;
+	uint64_t applied;		/* events: the newest applied; written under drain_lock */
+
+	uint32_t doorbell_gen;
+	uint32_t doorbells;		/* one above the highest enabled */
+	struct doorbell doorbell[LINK_DOORBELLS];
+
+	uint64_t stat[LINK_STATS];
+};
+
+const char *const link_stat_name[LINK_STATS] = {
+#define X(id, name, help) [LINK_STAT_##id] = name,
+	LINK_COUNTERS(X)
+#undef X
+};
+
+static void count(struct link_client *lc, enum link_stat i)
+{
+	__atomic_fetch_add(&lc->stat[i], 1, __ATOMIC_RELAXED);
+}
+
+uint64_t link_client_stat(const struct link_client *lc, enum link_stat i)
+{
+	return load_relaxed(&lc->stat[i]);
+}
+
+/* ---- life */
+
+int link_client_new(struct link_client **out, struct vm *vm, uint64_t ram_pages, const struct link_hooks *hooks)
+{
+	struct link_client *lc = calloc(1, sizeof(*lc));
+
+	if (!lc)
+		return -ENOMEM;
+	lc->chan = calloc(vm->nvcpus + 1, sizeof(*lc->chan));
+	if (!lc->chan) {
+		free(lc);
+		return -ENOMEM;
+	}
+	lc->vm = vm;
+	lc->ram_pages = ram_pages;
+	lc->lost = lc->told = 1;
+	if (hooks)
+		lc->hooks = *hooks;
+	pthread_mutex_init(&lc->drain_lock, NULL);
+	*out = lc;
+	return 0;
+}
+
+void link_client_free(struct link_client *lc)
+{
+	if (!lc)
+		return;
+	if (lc->opened)
+		link_close(&lc->link);
+	pthread_mutex_destroy(&lc->drain_lock);
+	free(lc->chan);
+	free(lc);
+}
+
+bool link_client_is_lost(const struct link_client *lc)
+{
+	return load_acquire(&lc->lost);
+}
+
+void link_client_lost(struct link_client *lc, const char *why)
+{
+	store_release(&lc->lost, 1);
+	if (exchange(&lc->told, 1))
+		return;
+	for (unsigned i = 0; i < lc->vm->nvcpus; i++)
+		vcpu_kick(&lc->vm->vcpu[i]);
+	if (lc->hooks.lost)
+		lc->hooks.lost(lc->hooks.arg, why);
+}
+
+/* The daemon did what no honest one does. */
+static int condemn(struct link_client *lc, const char *what, const char *why)
+{
+	char text[LINK_ERR];
+
+	snprintf(text, sizeof(text), "the device model broke the protocol: %s: %s", what, why);
+	link_client_lost(lc, text);
+	return -EPIPE;
+}
+
+static void forget_daemon(struct link_client *lc)
+{
+	struct vm *vm = lc->vm;
+
+	if (lc->opened)
+		link_close(&lc->link);
+	lc->opened = false;
+	lc->applied = 0;
+	store_relaxed(&lc->doorbells, 0);
+	memset(lc->doorbell, 0, sizeof(lc->doorbell));
+	pthread_mutex_lock(&vm->dev_lock);
+	bus_drop_regions(vm->bus);
+	pthread_mutex_unlock(&vm->dev_lock);
+}
+
+int link_client_open(struct link_client *lc, char err[LINK_ERR])
+{
+	struct link_params params = {
+		.nvcpus = lc->vm->nvcpus, .code_pages = lc->ram_pages, .generation = lc->generation + 1,
+	};
+	int r;
+
+	store_release(&lc->lost, 1);
+	forget_daemon(lc);
+	r = link_create(&lc->link, &params, err);
+	if (r)
+		return r;
+	lc->opened = true;
+	lc->generation++;
+	count(lc, LINK_STAT_GENERATIONS);
+	return 0;
+}
+
+void link_client_fds(const struct link_client *lc, int fd[LINK_FDS])
+{
+	memcpy(fd, lc->link.fd, sizeof(lc->link.fd));
+}
+
+struct link *link_client_link(struct link_client *lc)
+{
+	return &lc->link;
+}
+
+uint32_t link_client_features(const struct link_client *lc)
+{
+	return lc->link.features;
+}
+
+/* ---- requests */
+
+static struct link_req *copy_of(struct channel *c, uint64_t seq)
+{
+	return &c->copy[seq % LINK_REQ_SLOTS];
+}
+
+/* What the daemon says it has committed, as far as that can be. */
+static int note_committed(struct link_client *lc, unsigned n)
+{
+	struct channel *c = &lc->chan[n];
+	uint64_t word = link_committed(&lc->link, n);
+
+	if (word > c->last)
+		return condemn(lc, "commit", "a request that was not made");
+	if (word > c->committed)
+		c->committed = word;
+	return 0;
+}
+
+/* Answers to discarded requests; nothing is awaited on this channel. */
+static int drop_stale(struct link_client *lc, unsigned n)
+{
+	struct channel *c = &lc->chan[n];
+	struct link_comp comp;
+
+	while (link_take_comp(&lc->link, n, &comp)) {
+		if (comp.seq > c->last)
+			return condemn(lc, "completion", "a request that was not made");
+		if (comp.seq > c->committed)
+			c->committed = comp.seq;
+	}
+	return 0;
+}
+
+/* The copy of the request after `last` must not overwrite one that is not acknowledged. */
+static int need_copy(struct link_client *lc, unsigned n)
+{
+	struct channel *c = &lc->chan[n];
+	int r;
+
+	if (c->last - c->committed < LINK_REQ_SLOTS)
+		return 0;
+	if ((r = note_committed(lc, n)) || (r = drop_stale(lc, n)))
+		return r;
+	return c->last - c->committed < LINK_REQ_SLOTS ? 0 : -EAGAIN;
+}
+
+/* A data page that no unacknowledged request uses, or -1. */
+static int free_page(const struct channel *c)
+{
+	for (unsigned i = 0; i < LINK_DATA_PAGES; i++)
+		if (c->page_seq[i] <= c->committed)
+			return (int)i;
+	return -1;
+}
+
+static int put_batch(struct link_client *lc, unsigned n, struct link_req *r, const void *batch)
+{
+	struct channel *c = &lc->chan[n];
+	int page = free_page(c);
+
+	if (page < 0)
+		return -EAGAIN;
+	r->data = (uint8_t)page;
+	c->page_seq[page] = c->last + 1;
+	if (batch) {
+		size_t len = (size_t)r->count * r->size;
+
+		memcpy(c->page[page], batch, len);
+		link_data_put(&lc->link, n, (unsigned)page, c->page[page], len);
+	}
+	return 0;
+}
+
+/* The copy first, then the account of posted writes, then the post: once a write has retired no vCPU may miss it. */
+int link_client_send(struct link_client *lc, unsigned n, unsigned dev, struct link_req *r, const void *batch)
+{
+	struct channel *c = &lc->chan[n];
+	int err;
+
+	if (link_client_is_lost(lc))
+		return -EPIPE;
+	if ((err = need_copy(lc, n)))
+		return err;
+	if ((r->flags & LINK_REQ_BATCH) && (err = put_batch(lc, n, r, batch)))
+		return err;
+	r->seq = c->last + 1;
+	r->vcpu = (uint16_t)n;
+	*copy_of(c, r->seq) = *r;
+	c->last++;
+	if (r->flags & LINK_REQ_POSTED)
+		store_release(&c->posted[dev], r->seq);		/* pairs with link_client_posted() */
+	err = link_post_req(&lc->link, n, r);
+	if (__builtin_expect(!err, 1))
+		return 0;
+	c->last--;
+	return err == -EAGAIN ? err : condemn(lc, "request ring", "impossible indices");
+}
+
+void link_client_forget(struct link_client *lc, unsigned n, const struct link_req *r)
+{
+	struct channel *c = &lc->chan[n];
+
+	if (r->seq > c->committed && r->seq <= c->last)
+		copy_of(c, r->seq)->kind = LINK_REQ_NONE;
+}
+
+bool link_client_posted(struct link_client *lc, unsigned dev)
+{
+	for (unsigned n = 0; n < lc->vm->nvcpus; n++) {
+		uint64_t seq = load_acquire(&lc->chan[n].posted[dev]);
+
+		if (seq && seq > link_committed(&lc->link, n))
+			return true;
+	}
+	return false;
+}
+
+/* What the answer promises: its events have been applied, its bytes are here. */
+static int finish(struct link_client *lc, unsigned n, const struct link_req *asked, const struct link_comp *c, void *batch)
+{
+	if (c->event_seq > load_acquire(&lc->applied)) {
+		int err = link_client_drain(lc);
+
+		if (err)
+			return err;
+		if (c->event_seq > load_acquire(&lc->applied))
+			return condemn(lc, "completion", "it names an event that was not sent");
+	}
+	if ((asked->flags & LINK_REQ_BATCH) && asked->kind == LINK_REQ_PIO_IN && c->status == LINK_OK)
+		link_data_get(&lc->link, n, asked->data, batch, (size_t)c->done * asked->size);
+	return 1;
+}
+
+int link_client_receive(struct link_client *lc, unsigned n, const struct link_req *asked, struct link_comp *comp,
+			void *batch, uint64_t *stale)
+{
+	struct channel *c = &lc->chan[n];
+	const char *why;
+
+	if (link_client_is_lost(lc))
+		return -EPIPE;
+	while (link_take_comp(&lc->link, n, comp)) {
+		switch (link_comp_check(comp, asked, &why)) {
+		case LINK_GOOD:
+			c->committed = asked->seq;
+			return finish(lc, n, asked, comp, batch);
+		case LINK_STALE:
+			++*stale;
+			continue;
+		case LINK_BAD:
+			return condemn(lc, "completion", why);
+		}
+	}
+	return 0;
+}
+
+enum wait_result link_client_wait_comp(struct link_client *lc, unsigned n, const uint32_t *kick, uint32_t seen)
+{
+	enum wait_result r;
+
+	if (link_client_is_lost(lc))
+		return WAIT_BROKEN;
+	r = link_wait_comp(&lc->link, n, kick, seen, -1);
+	if (r == WAIT_BROKEN)
+		condemn(lc, "completion ring", "impossible indices");
+	return r;
+}
+
+enum wait_result link_client_wait_room(struct link_client *lc, unsigned n, const uint32_t *kick, uint32_t seen)
+{
+	enum wait_result r;
+
+	if (link_client_is_lost(lc))
+		return WAIT_BROKEN;
+	r = link_wait_room(&lc->link, n, kick, seen, -1);
+	if (r == WAIT_BROKEN)
+		condemn(lc, "request ring", "impossible indices");
+	return r;
+}
+
+/* ---- the control channel */
+
+static int control_send(struct link_client *lc, struct link_req *r, uint64_t deadline)
+{
+	unsigned n = lc->vm->nvcpus;
+	int err;
+
+	while ((err = link_client_send(lc, n, 0, r, NULL)) == -EAGAIN) {
+		uint64_t now = wait_now();
+
+		if (now >= deadline)
+			return -ETIMEDOUT;
+		if (link_wait_room(&lc->link, n, NULL, 0, (int64_t)(deadline - now)) == WAIT_BROKEN)
+			return condemn(lc, "request ring", "impossible indices");
+	}
+	return err;
+}
+
+static int control_receive(struct link_client *lc, const struct link_req *r, struct link_comp *comp, uint64_t deadline)
+{
+	unsigned n = lc->vm->nvcpus;
+	int got;
+
+	while (!(got = link_client_receive(lc, n, r, comp, NULL, &lc->stale_control))) {
+		uint64_t now = wait_now();
+
+		if (now >= deadline)
+			return -ETIMEDOUT;
+		if (link_wait_comp(&lc->link, n, NULL, 0, (int64_t)(deadline - now)) == WAIT_BROKEN)
+			return condemn(lc, "completion ring", "impossible indices");
+	}
+	return got < 0 ? got : 0;
+}
+
+int link_client_control(struct link_client *lc, unsigned kind, uint64_t addr, uint64_t value, int64_t timeout_ns)
+{
+	struct link_req r = { .kind = (uint8_t)kind, .addr = addr, .value = value, .count = 1, .size = 8, .region = LINK_NO_REGION };
+	uint64_t deadline = wait_now() + (uint64_t)timeout_ns;
+	struct link_comp comp;
+	int err;
+
+	count(lc, LINK_STAT_CONTROL);
+	if ((err = control_send(lc, &r, deadline)))
+		return err;
+	err = control_receive(lc, &r, &comp, deadline);
+	if (err)
+		link_client_forget(lc, lc->vm->nvcpus, &r);
+	return err ? err : comp.status == LINK_UNCLAIMED ? -ENXIO : 0;
+}
+
+/* ---- doorbells */
+
+static const char *set_doorbell(struct link_client *lc, const struct link_event *e)
+{
+	struct doorbell *d;
+	uint32_t top = LINK_DOORBELLS;
+
+	if (e->b >= LINK_DOORBELLS)
+		return "no such doorbell";
+	d = &lc->doorbell[e->b];
+	store_release(&lc->doorbell_gen, lc->doorbell_gen + 1);	/* odd; pairs with link_client_doorbell() */
+	store_release(&d->addr, e->addr);
+	store_release(&d->data, e->value);
+	store_release(&d->size, e->c);
+	store_release(&d->flags, e->a);
+	while (top && !(lc->doorbell[top - 1].flags & LINK_DB_ENABLE))
+		top--;
+	store_release(&lc->doorbells, top);
+	store_release(&lc->doorbell_gen, lc->doorbell_gen + 1);
+	return NULL;
+}
+
+static bool doorbell_matches(const struct doorbell *d, bool mmio, uint64_t addr, unsigned size, uint64_t value)
+{
+	uint32_t flags = load_acquire(&d->flags), want = load_acquire(&d->size);
+
+	return (flags & LINK_DB_ENABLE) && !(flags & LINK_DB_MMIO) == !mmio && load_acquire(&d->addr) == addr &&
+	       (!want || want == size) && (!(flags & LINK_DB_MATCH) || load_acquire(&d->data) == value);
+}
+
+bool link_client_doorbell(struct link_client *lc, bool mmio, uint64_t addr, unsigned size, uint64_t value)
+{
+	uint32_t gen, i, top;
+
+	if (!load_relaxed(&lc->doorbells) || link_client_is_lost(lc))
+		return false;
+	do {
+		while ((gen = load_acquire(&lc->doorbell_gen)) & 1)
+			cpu_relax();
+		top = load_acquire(&lc->doorbells);
+		for (i = 0; i < top; i++)
+			if (doorbell_matches(&lc->doorbell[i], mmio, addr, size, value))
+				break;
+	} while (load_acquire(&lc->doorbell_gen) != gen);
+	if (i == top)
+		return false;
+	link_doorbell_ring(&lc->link, i);
+	return true;
+}
+
+/* ---- events: under drain_lock */
+
+static const char *apply(struct link_client *lc, const struct link_event *e)
+{
+	switch (e->kind) {
+	case LINK_EV_DOORBELL:
+		return set_doorbell(lc, e);
+	case LINK_EV_IRQ:
+		count(lc, LINK_STAT_IRQS);
+		break;
+	case LINK_EV_REGION:
+	case LINK_EV_MEMMAP:
+		count(lc, LINK_STAT_REMAPS);
+		break;
+	case LINK_EV_CODE:
+		count(lc, LINK_STAT_CODE);
+		break;
+	}
+	return event_apply(lc->vm, e);
+}
+
+static int take_event(struct link_client *lc, const struct link_event *e)
+{
+	const char *why;
+
+	switch (link_event_check(e, lc->applied, &why)) {
+	case LINK_BAD:
+		return condemn(lc, "event", why);
+	case LINK_STALE:
+		count(lc, LINK_STAT_EVENTS_STALE);
+		return 0;
+	case LINK_GOOD:
+		break;
+	}
+	why = apply(lc, e);
+	if (why)
+		return condemn(lc, "event", why);
+	count(lc, LINK_STAT_EVENTS);
+	store_release(&lc->applied, e->seq);		/* pairs with finish() */
+	return 0;
+}
+
+static int drain(struct link_client *lc)
+{
+	struct link_event e;
+	int err = 0;
+
+	while (!err && link_take_event(&lc->link, &e))
+		err = take_event(lc, &e);
+	link_release_events(&lc->link);
+	return err;
+}
+
+int link_client_drain(struct link_client *lc)
+{
+	int err = -EPIPE;
+
+	pthread_mutex_lock(&lc->drain_lock);
+	if (!link_client_is_lost(lc))
+		err = drain(lc);
+	pthread_mutex_unlock(&lc->drain_lock);
+	return err;
+}
+
+void link_client_on_event(struct link_client *lc)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&lc->drain_lock);
+	if (!link_client_is_lost(lc))
+		do {
+			link_events_finish_sleep(&lc->link);
+			err = drain(lc);
+		} while (!err && !link_events_prepare_sleep(&lc->link, &err) && !err);
+	pthread_mutex_unlock(&lc->drain_lock);
+	if (err == -EPROTO)
+		condemn(lc, "event ring", "impossible indices");
+}
+
+/* ---- a new generation's start */
+
+/* What the predecessor did not acknowledge, in order, with the sequence numbers it had. */
+static int post_again(struct link_client *lc, unsigned n)
+{
+	struct channel *c = &lc->chan[n];
+
+	for (uint64_t seq = c->committed + 1; seq <= c->last; seq++) {
+		const struct link_req *r = copy_of(c, seq);
+
+		if (r->kind == LINK_REQ_NONE)
+			continue;
+		if ((r->flags & LINK_REQ_BATCH) && r->kind == LINK_REQ_PIO_OUT)
+			link_data_put(&lc->link, n, r->data, c->page[r->data], (size_t)r->count * r->size);
+		if (link_post_req(&lc->link, n, r))
+			return -EPROTO;
+	}
+	return 0;
+}
+
+int link_client_accept(struct link_client *lc, char err[LINK_ERR])
+{
+	int r = link_accept(&lc->link, err);
+
+	if (r)
+		return r;
+	store_release(&lc->told, 0);
+	store_release(&lc->lost, 0);
+	if ((r = link_client_drain(lc))) {
+		snprintf(err, LINK_ERR, "the device model's first events make no sense");
+		return r;
+	}
+	for (unsigned n = 0; n <= lc->vm->nvcpus; n++)
+		if ((r = post_again(lc, n))) {
+			snprintf(err, LINK_ERR, "the device model writes to rings that it does not own");
+			return r;
+		}
+	return 0;
+}
+
+/* ---- decoded code */
+
+void link_client_code_mark(struct link_client *lc, uint64_t page)
+{
+	if (lc && lc->opened && page < lc->ram_pages)
+		link_code_mark(&lc->link, page);
+}
+
+void link_client_code_clear(struct link_client *lc, uint64_t page)
+{
+	if (lc && lc->opened && page < lc->ram_pages)
+		link_code_clear(&lc->link, page);
+}
