@@ -187,6 +187,7 @@ int dev_stream(const struct dev *, const char *key);		/* stream behind a key suc
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH };
 struct blk;
 struct blk *blk_open(struct dev *, const char *key);	/* NULL after dev_error() */
+struct blk *dev_blk(const struct dev *, unsigned n);	/* the n-th image that this device opened, or NULL: state holds numbers */
 uint64_t blk_size(const struct blk *);			/* bytes, whole 512-byte sectors */
 bool blk_readonly(const struct blk *);
 void blk_submit(struct dev *, struct blk *, unsigned slot, enum blk_op, uint64_t off, size_t bulk, size_t n);
