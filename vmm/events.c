@@ -9,6 +9,7 @@
 #include "vmm/events.h"
 
 #include "vmm/bus.h"
+#include "vmm/dev/devs.h"
 #include "vmm/irq.h"
 #include "vmm/link.h"
 #include "vmm/mem.h"
@@ -73,7 +74,7 @@ static const char *apply_code(struct vm *vm, const struct link_event *e)
 
 static const char *apply_a20(struct vm *vm, const struct link_event *e)
 {
-	engine(vm)->a20(vm, e->a);
+	devs_a20_kbc(vm, e->a);
 	return NULL;
 }
 
@@ -98,13 +99,15 @@ static const char *apply_power(struct vm *vm, const struct link_event *e)
 static const char *apply_nmi(struct vm *vm, const struct link_event *e)
 {
 	(void)e;
-	engine(vm)->inject_nmi(&vm->vcpu[0]);
+	devs_nmi(vm);
 	return NULL;
 }
 
 static const char *apply_pmbase(struct vm *vm, const struct link_event *e)
 {
-	(void)vm, (void)e;
+	if (e->addr > UINT16_MAX)
+		return "a power management base beyond the ports";
+	devs_pmbase(vm, (uint16_t)e->addr, e->value);
 	return NULL;
 }
 

@@ -65,7 +65,7 @@ static void clock_go(struct vm *vm)
 	atomic_store(&vm->clock_offset, stands - monotonic());
 	atomic_store_explicit(&vm->clock_stands, -1, memory_order_release);
 	pthread_mutex_lock(&vm->dev_lock);
-	timers_rearm(vm->timers);
+	devs_resume(vm);
 	pthread_mutex_unlock(&vm->dev_lock);
 }
 

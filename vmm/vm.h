@@ -32,6 +32,7 @@ struct pic;
 struct pit;
 struct rtc;
 struct pmtimer;
+struct devs;
 struct config;
 struct event;
 struct event_base;
@@ -79,6 +80,7 @@ struct vm {
 	struct pit *pit;
 	struct rtc *rtc;
 	struct pmtimer *pmtimer;
+	struct devs *devs;		/* what joins them: vmm/dev/devs.c */
 
 	/*
 	 * One byte for each page of guest-physical memory that engines have decoded

@@ -1,27 +1,299 @@
 /*
- * vmm/dev/devs.c - the list of the in-engine devices.
+ * vmm/dev/devs.c - the in-engine devices as one machine has them.
+ *
+ * Owns the table of their ports, the wires between them and to the processor,
+ * and what the CMOS tells firmware about the machine.  A device here has byte
+ * registers on an ISA bus: a wider access is split into bytes, low first.
  */
 #include <errno.h>
+#include <stdlib.h>
+#include <time.h>
 
+#include "vmm/bus.h"
+#include "vmm/config.h"
 #include "vmm/dev/devs.h"
 #include "vmm/dev/pic.h"
+#include "vmm/dev/pit.h"
+#include "vmm/dev/pmtimer.h"
+#include "vmm/dev/port92.h"
+#include "vmm/dev/rtc.h"
+#include "vmm/dev/tick.h"
 #include "vmm/irq.h"
+#include "vmm/mem.h"
+#include "vmm/timer.h"
 #include "vmm/vm.h"
+
+enum { PM_TIMER_BITS = 24 };
+
+/* CMOS boot order, as PC firmware reads it where fw_cfg says nothing. */
+enum { BOOT_HARD_DISK = 2, BOOT_CDROM = 3, BOOT_NETWORK = 4, BOOT_NO_FLOPPY_CHECK = 1 };
+
+/* ---- ports */
+
+static uint8_t read_pic(struct vm *vm, uint16_t port)
+{
+	return pic_read(vm->pic, port);
+}
+
+static void write_pic(struct vm *vm, uint16_t port, uint8_t value)
+{
+	pic_write(vm->pic, port, value);
+}
+
+static uint8_t read_pit(struct vm *vm, uint16_t port)
+{
+	return pit_read(vm->pit, port);
+}
+
+static void write_pit(struct vm *vm, uint16_t port, uint8_t value)
+{
+	pit_write(vm->pit, port, value);
+}
+
+static uint8_t read_rtc(struct vm *vm, uint16_t port)
+{
+	return rtc_read(vm->rtc, port);
+}
+
+static void deliver_nmi(struct vm *vm);
+
+static void write_rtc(struct vm *vm, uint16_t port, uint8_t value)
+{
+	rtc_write(vm->rtc, port, value);
+	deliver_nmi(vm);
+}
+
+struct port_row {
+	const char *name;
+	uint16_t base, len;
+	uint8_t (*read)(struct vm *, uint16_t port);
+	void (*write)(struct vm *, uint16_t port, uint8_t value);
+};
+
+static uint8_t read_port92(struct vm *, uint16_t);
+static void write_port92(struct vm *, uint16_t, uint8_t);
+
+static const struct port_row rows[] = {
+	{ "pic", 0x20, 2, read_pic, write_pic },
+	{ "pic", 0xa0, 2, read_pic, write_pic },
+	{ "elcr", 0x4d0, 2, read_pic, write_pic },
+	{ "pit", 0x40, 4, read_pit, write_pit },
+	{ "port61", 0x61, 1, read_pit, write_pit },
+	{ "rtc", 0x70, 2, read_rtc, write_rtc },
+	{ "port92", 0x92, 1, read_port92, write_port92 },
+};
+
+enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
+
+struct devs {
+	struct port92 *port92;
+	bool nmi;			/* latched while masked */
+	struct placed {
+		struct vm *vm;
+		const struct port_row *row;
+	} placed[ROWS];
+};
+
+static uint8_t read_port92(struct vm *vm, uint16_t port)
+{
+	(void)port;
+	return port92_read(vm->devs->port92);
+}
+
+static void write_port92(struct vm *vm, uint16_t port, uint8_t value)
+{
+	(void)port;
+	port92_write(vm->devs->port92, value);
+}
+
+static uint64_t on_read(void *dev, uint64_t off, unsigned size)
+{
+	const struct placed *p = dev;
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		value |= (uint64_t)p->row->read(p->vm, p->row->base + off + i) << 8 * i;
+	return value;
+}
+
+static void on_write(void *dev, uint64_t off, unsigned size, uint64_t value)
+{
+	const struct placed *p = dev;
+
+	for (unsigned i = 0; i < size; i++)
+		p->row->write(p->vm, p->row->base + off + i, value >> 8 * i);
+}
+
+static int place_ports(struct vm *vm)
+{
+	int e = 0;
+
+	for (unsigned i = 0; i < ROWS && !e; i++) {
+		const struct port_row *row = &rows[i];
+		struct placed *p = &vm->devs->placed[i];
+		struct bus_handler h = {
+			.name = row->name, .base = row->base, .len = row->len, .read = on_read, .write = on_write, .dev = p,
+		};
+
+		*p = (struct placed){ .vm = vm, .row = row };
+		e = bus_add_handler(vm->bus, &h);
+	}
+	return e;
+}
+
+/* ---- wires */
+
+static void on_masks_changed(void *arg)
+{
+	struct vm *vm = arg;
+
+	if (vm->pit)
+		pit_lines_changed(vm->pit);
+}
+
+static void on_a20(void *arg, bool on)
+{
+	struct vm *vm = arg;
+
+	if (vm->vcpu && vm->vcpu[0].engine)
+		vm->vcpu[0].engine->a20(vm, on);
+}
+
+static void on_fast_reset(void *arg)
+{
+	vm_request(arg, VM_REQUEST_RESET, 0, "the guest wrote the reset bit of port 92h");
+}
+
+static void deliver_nmi(struct vm *vm)
+{
+	if (!vm->devs->nmi || rtc_nmi_masked(vm->rtc))
+		return;
+	vm->devs->nmi = false;
+	vm->vcpu[0].engine->inject_nmi(&vm->vcpu[0]);
+}
+
+void devs_nmi(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->dev_lock);
+	vm->devs->nmi = true;
+	deliver_nmi(vm);
+	pthread_mutex_unlock(&vm->dev_lock);
+}
+
+void devs_a20_kbc(struct vm *vm, bool on)
+{
+	pthread_mutex_lock(&vm->dev_lock);
+	port92_kbc_a20(vm->devs->port92, on);
+	pthread_mutex_unlock(&vm->dev_lock);
+}
+
+/* ---- the PM timer */
+
+static uint64_t read_pmtimer(void *dev, uint64_t off, unsigned size)
+{
+	return pmtimer_read(dev, off, size);
+}
+
+static void write_pmtimer(void *dev, uint64_t off, unsigned size, uint64_t value)
+{
+	(void)dev, (void)off, (void)size, (void)value;
+}
+
+void devs_pmbase(struct vm *vm, uint16_t base, bool on)
+{
+	struct bus_handler h = {
+		.name = "pmtimer", .base = (uint64_t)base + PMTIMER_OFFSET, .len = PMTIMER_PORTS,
+		.read = read_pmtimer, .write = write_pmtimer, .dev = vm->pmtimer,
+	};
+
+	pthread_mutex_lock(&vm->dev_lock);
+	bus_remove_handler(vm->bus, h.name);
+	if (on)		/* refused where another device is: the guest put it there */
+		(void)bus_add_handler(vm->bus, &h);
+	pthread_mutex_unlock(&vm->dev_lock);
+}
+
+/* ---- life */
+
+static uint64_t wall(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+/* Seconds east of UTC that the clock is to show. */
+static int64_t zone(const struct vm *vm)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	if (!vm->config || !vm->config->rtc_localtime || !localtime_r(&now, &tm))
+		return 0;
+	return tm.tm_gmtoff;
+}
+
+static void fill_cmos(struct vm *vm)
+{
+	uint64_t bytes = mem_ram_bytes(vm->mem), low = bytes < MEM_LOW_MAX ? bytes : MEM_LOW_MAX;
+
+	rtc_cmos_memory(vm->rtc, low, bytes - low);
+	rtc_cmos_set(vm->rtc, RTC_CMOS_FLOPPY, 0);		/* no drives */
+	rtc_cmos_set(vm->rtc, RTC_CMOS_EQUIPMENT, 0);		/* no drives, no coprocessor, display by its own BIOS */
+	rtc_cmos_set(vm->rtc, RTC_CMOS_BOOT12, BOOT_CDROM << 4 | BOOT_HARD_DISK);
+	rtc_cmos_set(vm->rtc, RTC_CMOS_BOOT3, BOOT_NETWORK << 4 | BOOT_NO_FLOPPY_CHECK);
+	rtc_cmos_set(vm->rtc, RTC_CMOS_CPUS, vm->nvcpus ? vm->nvcpus - 1 : 0);
+}
 
 int devs_new(struct vm *vm, char *err, size_t errlen)
 {
+	const struct port92_wires wires = { .a20 = on_a20, .reset = on_fast_reset, .arg = vm };
+
 	(void)err, (void)errlen;
+	vm->devs = calloc(1, sizeof(*vm->devs));
 	vm->pic = pic_new(irq_output, vm);
-	return vm->pic ? 0 : -ENOMEM;
+	if (!vm->devs || !vm->pic)
+		return -ENOMEM;
+	vm->devs->port92 = port92_new(&wires);
+	vm->pit = pit_new(vm->timers, vm->pic);
+	vm->rtc = rtc_new(vm->timers, vm->pic, wall, zone(vm));
+	vm->pmtimer = pmtimer_new(vm->timers, PM_TIMER_BITS);
+	if (!vm->devs->port92 || !vm->pit || !vm->rtc || !vm->pmtimer)
+		return -ENOMEM;
+	pic_watch(vm->pic, on_masks_changed, vm);
+	fill_cmos(vm);
+	return place_ports(vm);
 }
 
 void devs_free(struct vm *vm)
 {
-	if (vm->pic)
-		pic_free(vm->pic);
+	pmtimer_free(vm->pmtimer);
+	rtc_free(vm->rtc);
+	pit_free(vm->pit);
+	pic_free(vm->pic);
+	if (vm->devs)
+		port92_free(vm->devs->port92);
+	free(vm->devs);
+	vm->pmtimer = NULL;
+	vm->rtc = NULL;
+	vm->pit = NULL;
+	vm->pic = NULL;
+	vm->devs = NULL;
 }
 
 void devs_reset(struct vm *vm)
 {
 	pic_reset(vm->pic);
+	pit_reset(vm->pit);
+	rtc_reset(vm->rtc);
+	port92_reset(vm->devs->port92);
+	vm->devs->nmi = false;
+	bus_remove_handler(vm->bus, "pmtimer");	/* until the device model says where again */
+}
+
+void devs_resume(struct vm *vm)
+{
+	rtc_resync(vm->rtc);
+	timers_rearm(vm->timers);
 }
