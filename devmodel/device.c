@@ -394,6 +394,11 @@ struct blk *blk_open(struct dev *d, const char *key)
 	return b;
 }
 
+struct blk *dev_blk(const struct dev *d, unsigned n)
+{
+	return n < d->nblks ? d->blk[n] : NULL;
+}
+
 void blk_submit(struct dev *d, struct blk *b, unsigned slot, enum blk_op op, uint64_t off, size_t bulk, size_t n)
 {
 	struct arena_io *io;

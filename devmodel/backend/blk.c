@@ -38,7 +38,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-enum { SECTOR_BYTES = 512, WORKERS = 4, WORKER_STACK = 64 * 1024, MAX_ALIGN = 65536 };
+enum { SECTOR_BYTES = 512, WORKERS = 4, WORKER_STACK = 256 * 1024, MAX_ALIGN = 65536 };
 
 struct blk {
 	int fd;
