@@ -111,11 +111,17 @@ static inline int ring_take(struct ring *r, void *line)
 	return 1;
 }
 
-/* Consumer: entries as the producer's index has it; -EPROTO when that cannot be.  Not for the hot path. */
+/*
+ * Consumer: entries as the producer's index has it; -EPROTO when that cannot be.
+ * Not for the hot path.  The index may be one behind us: its producer stands
+ * between the two stores of ring_push(), and we took the slot by its turn.
+ */
 static inline int ring_pending(const struct ring *r)
 {
 	uint32_t n = load_acquire(&r->shared->prod) - r->pos;
 
+	if (n == UINT32_MAX)
+		return 0;
 	if (n > r->slots - (r->pos - r->done))
 		return -EPROTO;
 	if (n && !ring_ready(r))	/* turn was stored before prod */

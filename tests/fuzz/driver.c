@@ -48,7 +48,7 @@ static uint64_t rng(void)
 	return rng_state * 0x2545f4914f6cdd1dull;
 }
 
-static void on_crash(int sig)
+static void save(void)
 {
 	char name[32] = "fuzz-crash-";
 	char digits[12];
@@ -65,8 +65,21 @@ static void on_crash(int sig)
 		(void)w;
 		close(fd);
 	}
+}
+
+static void on_crash(int sig)
+{
+	save();
 	signal(sig, SIG_DFL);
 	raise(sig);
+}
+
+/* A sanitizer reports by itself and then calls this; its own signal handlers stay. */
+void __sanitizer_set_death_callback(void (*)(void)) __attribute__((weak));
+
+static void on_report(void)
+{
+	save();
 }
 
 static void run(void)
@@ -170,8 +183,11 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	rng_state = seed * 0x9e3779b97f4a7c15ull | 1;
+	if (__sanitizer_set_death_callback)
+		__sanitizer_set_death_callback(on_report);
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
-		signal(fatal[i], on_crash);
+		if (!__sanitizer_set_death_callback || fatal[i] == SIGABRT || fatal[i] == SIGALRM)
+			signal(fatal[i], on_crash);
 
 	for (int i = optind; i < argc; i++)
 		if (run_file(argv[i]))
