@@ -1,0 +1,605 @@
+/*
+ * vmm/control.c - serves the control tool.
+ *
+ * Owns the socket and its clients; one handler a request.  Knows registers by
+ * name only (regs.h), and the life cycle by vm.h.
+ */
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/listener.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "proto/control.pb-c.h"
+#include "proto/frame.h"
+#include "proto/rundir.h"
+#include "vmm/control.h"
+#include "vmm/link.h"
+#include "vmm/regs.h"
+#include "vmm/report.h"
+#include "vmm/supervise.h"
+#include "vmm/vm.h"
+
+enum { CLIENTS_MAX = 32, BACKLOG_MAX = 1 << 20, KEYS_MAX = 4096, COUNTERS_MAX = 256, KEY_GAP_MS = 8 };
+#define KEY_TIMEOUT_NS 1000000000ll
+
+struct control {
+	struct vm *vm;
+	struct evconnlistener *listener;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	struct control_client *clients;
+	unsigned nclients;
+};
+
+/* An answer under construction. */
+struct answer {
+	Cleave__Response r;
+	char text[400];
+};
+
+static int refuse(struct answer *a, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static int refuse(struct answer *a, int error, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(a->text, sizeof(a->text), fmt, ap);
+	va_end(ap);
+	a->r.error = error < 0 ? -error : error;
+	a->r.text = a->text;
+	return error;
+}
+
+static size_t pack(const Cleave__Response *r, uint8_t **to)
+{
+	size_t n = cleave__response__get_packed_size(r);
+
+	*to = malloc(n ? n : 1);
+	return *to ? cleave__response__pack(r, *to) : 0;
+}
+
+static struct vcpu *find_cpu(struct vm *vm, uint32_t cpu, struct answer *a)
+{
+	if (cpu < vm->nvcpus)
+		return &vm->vcpu[cpu];
+	refuse(a, ENOENT, "there is no vCPU %u: this machine has %u, from 0", cpu, vm->nvcpus);
+	return NULL;
+}
+
+/* ---- registers */
+
+/* Stops every vCPU between two instructions. */
+static int hold(struct vm *vm, struct answer *a)
+{
+	int ret = vm_park(vm, GATE_PAUSE);
+
+	if (ret)
+		refuse(a, -ret, "a vCPU waits for the device model, which does not answer");
+	return ret;
+}
+
+static const char *condition(const struct vm *vm, const struct vcpu *v, const struct x86_state *s)
+{
+	if (vm->paused)
+		return "paused";
+	if (v->stopped)
+		return "stopped";
+	return s->halted ? "halted" : "running";
+}
+
+static void fill_registers(const struct x86_state *s, Cleave__State *to, Cleave__Register *reg, Cleave__Register **regp)
+{
+	for (const struct reg_row *r = reg_table; r->name; r++, reg++) {
+		cleave__register__init(reg);
+		reg->name = (char *)r->name;
+		reg->value = reg_get(s, r);
+		regp[to->n_register_++] = reg;
+	}
+	to->register_ = regp;
+}
+
+static void fill_descriptors(const struct x86_state *s, Cleave__State *to, Cleave__Descriptor *desc, Cleave__Descriptor **descp)
+{
+	for (const struct desc_row *d = desc_table; d->name; d++, desc++) {
+		const void *at = (const char *)s + d->offset;
+
+		cleave__descriptor__init(desc);
+		desc->name = (char *)d->name;
+		if (d->table) {
+			desc->address = ((const struct x86_table *)at)->base;
+			desc->limit = ((const struct x86_table *)at)->limit;
+		} else {
+			desc->address = ((const struct x86_segment *)at)->base;
+			desc->limit = ((const struct x86_segment *)at)->limit;
+			desc->access = ((const struct x86_segment *)at)->attr;
+		}
+		descp[to->n_descriptor++] = desc;
+	}
+	to->descriptor = descp;
+}
+
+static size_t get_state(struct vm *vm, const Cleave__GetState *q, struct answer *a, uint8_t **reply)
+{
+	Cleave__State state = CLEAVE__STATE__INIT;
+	Cleave__Register reg[64], *regp[64];
+	Cleave__Descriptor desc[16], *descp[16];
+	struct vcpu *v = find_cpu(vm, q->cpu, a);
+	struct x86_state s;
+
+	if (!v || hold(vm, a))
+		return pack(&a->r, reply);
+	v->engine->get_state(v, &s);
+	state.cpu = q->cpu;
+	state.condition = (char *)condition(vm, v, &s);
+	vm_unpark(vm);
+	fill_registers(&s, &state, reg, regp);
+	fill_descriptors(&s, &state, desc, descp);
+	a->r.what_case = CLEAVE__RESPONSE__WHAT_STATE;
+	a->r.state = &state;
+	return pack(&a->r, reply);
+}
+
+static int change_register(struct x86_state *s, const Cleave__Register *q, struct answer *a)
+{
+	const struct reg_row *r = reg_find(q->name);
+	char hint[500];
+
+	if (!r)
+		return refuse(a, ENOENT, "no register %.40s%.300s", q->name, reg_hint(q->name, hint, sizeof(hint)));
+	if (reg_set(s, r, q->value))
+		return refuse(a, ERANGE, "%s has %u bits", r->name, r->width * 8);
+	return 0;
+}
+
+static int change_descriptor(struct x86_state *s, const Cleave__DescriptorChange *q, struct answer *a)
+{
+	const struct desc_row *d = desc_find(q->name);
+	struct x86_segment *seg;
+	struct x86_table *table;
+	char hint[500];
+
+	if (!d)
+		return refuse(a, ENOENT, "no descriptor %.40s%.300s", q->name, desc_hint(q->name, hint, sizeof(hint)));
+	if (d->table && q->set_access)
+		return refuse(a, EINVAL, "%s has no access rights", d->name);
+	seg = (struct x86_segment *)((char *)s + d->offset);
+	table = (struct x86_table *)((char *)s + d->offset);
+	if (q->set_address)
+		*(d->table ? &table->base : &seg->base) = q->address;
+	if (q->set_limit)
+		*(d->table ? &table->limit : &seg->limit) = q->limit;
+	if (q->set_access)
+		seg->attr = q->access;
+	return 0;
+}
+
+static size_t set_state(struct vm *vm, const Cleave__SetState *q, struct answer *a, uint8_t **reply)
+{
+	struct vcpu *v = find_cpu(vm, q->cpu, a);
+	struct x86_state s;
+	int ret = 0;
+
+	if (!v || hold(vm, a))
+		return pack(&a->r, reply);
+	v->engine->get_state(v, &s);
+	for (size_t i = 0; i < q->n_register_ && !ret; i++)
+		ret = change_register(&s, q->register_[i], a);
+	for (size_t i = 0; i < q->n_descriptor && !ret; i++)
+		ret = change_descriptor(&s, q->descriptor[i], a);
+	if (!ret) {
+		ret = v->engine->set_state(v, &s);
+		if (ret)
+			refuse(a, ret, "no processor can be in that state: nothing is changed");
+	}
+	vm_unpark(vm);
+	return pack(&a->r, reply);
+}
+
+/* ---- counters */
+
+struct counters {
+	Cleave__Register reg[COUNTERS_MAX], *regp[COUNTERS_MAX];
+	char name[COUNTERS_MAX][48];
+	size_t n;
+};
+
+static void add_counter(void *arg, const char *name, uint64_t value)
+{
+	struct counters *c = arg;
+
+	if (c->n == COUNTERS_MAX)
+		return;
+	snprintf(c->name[c->n], sizeof(c->name[0]), "%s", name);
+	cleave__register__init(&c->reg[c->n]);
+	c->reg[c->n].name = c->name[c->n];
+	c->reg[c->n].value = value;
+	c->regp[c->n] = &c->reg[c->n];
+	c->n++;
+}
+
+static size_t get_stats(struct vm *vm, const Cleave__GetStats *q, struct answer *a, uint8_t **reply)
+{
+	Cleave__Stats stats = CLEAVE__STATS__INIT;
+	struct counters *c;
+	size_t n;
+
+	if (q->one_cpu && !find_cpu(vm, q->cpu, a))
+		return pack(&a->r, reply);
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		refuse(a, ENOMEM, "out of memory");
+		return pack(&a->r, reply);
+	}
+	report_each(vm, q->one_cpu ? (int)q->cpu : -1, add_counter, c);
+	stats.counter = c->regp;
+	stats.n_counter = c->n;
+	a->r.what_case = CLEAVE__RESPONSE__WHAT_STATS;
+	a->r.stats = &stats;
+	n = pack(&a->r, reply);
+	free(c);
+	return n;
+}
+
+/* ---- actions */
+
+static void inject_nmi(struct vm *vm, uint32_t cpu, struct answer *a)
+{
+	struct vcpu *v = find_cpu(vm, cpu, a);
+
+	if (v)
+		v->engine->inject_nmi(v);
+}
+
+static void pause_vm(struct vm *vm, struct answer *a)
+{
+	int ret = vm_pause(vm);
+
+	if (ret)
+		refuse(a, ret, "a vCPU waits for the device model, which does not answer");
+}
+
+static void press_power_button(struct vm *vm, struct answer *a)
+{
+	int ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_POWER_BUTTON, 0, KEY_TIMEOUT_NS);
+
+	if (ret)
+		refuse(a, ret, ret == -ENXIO ? "the machine has no power button" : "the device model does not answer");
+}
+
+static size_t act(struct vm *vm, const Cleave__Act *q, struct answer *a, uint8_t **reply)
+{
+	switch (q->action) {
+	case CLEAVE__ACTION__ACTION_INJECT_NMI:
+		inject_nmi(vm, q->cpu, a);
+		break;
+	case CLEAVE__ACTION__ACTION_PAUSE:
+		pause_vm(vm, a);
+		break;
+	case CLEAVE__ACTION__ACTION_RESUME:
+		vm_resume(vm);
+		break;
+	case CLEAVE__ACTION__ACTION_FORCE_RESET:
+		vm_request(vm, VM_REQUEST_RESET, 0, "control");
+		break;
+	case CLEAVE__ACTION__ACTION_FORCE_POWEROFF:
+		vm_request(vm, VM_REQUEST_POWEROFF, 0, "control");
+		break;
+	case CLEAVE__ACTION__ACTION_DESTROY:
+		vm_request(vm, VM_REQUEST_ERROR, 0, "destroyed by cleavectl");
+		break;
+	case CLEAVE__ACTION__ACTION_POWER_BUTTON:
+		press_power_button(vm, a);
+		break;
+	default:
+		refuse(a, ENOSYS, "this cleave does not know action %d", q->action);
+		break;
+	}
+	return pack(&a->r, reply);
+}
+
+/* ---- keys: typed one by one, as the keyboard's buffer is small */
+
+static int type_key(struct vm *vm, uint64_t sequence, struct answer *a)
+{
+	int ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_KEY, sequence, KEY_TIMEOUT_NS);
+
+	if (ret)
+		refuse(a, ret, ret == -ENXIO ? "the machine has no keyboard" : "the device model does not answer");
+	return ret;
+}
+
+static void reply_to(struct control_client *, uint8_t *, size_t);
+
+/* One key, and the timer for the next; after the last the answer. */
+static void type_next(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval gap = { .tv_usec = KEY_GAP_MS * 1000 };
+	struct control_client *c = arg;
+	struct answer a = { .r = CLEAVE__RESPONSE__INIT };
+	uint8_t *reply;
+	size_t n;
+	int ret;
+
+	(void)fd, (void)what;
+	ret = c->next_key < c->nkeys ? type_key(c->control->vm, c->key[c->next_key++], &a) : 0;
+	if (!ret && c->next_key < c->nkeys) {
+		evtimer_add(c->key_timer, &gap);
+		return;
+	}
+	free(c->key);
+	c->key = NULL;
+	a.r.id = c->key_id;
+	n = pack(&a.r, &reply);
+	bufferevent_enable(c->bev, EV_READ);
+	reply_to(c, reply, n);
+}
+
+static size_t send_keys(struct vm *vm, struct control_client *c, const Cleave__SendKeys *q, struct answer *a, uint8_t **reply)
+{
+	int ret = 0;
+
+	if (q->n_sequence > KEYS_MAX) {
+		refuse(a, E2BIG, "at most %d key movements at once", KEYS_MAX);
+		return pack(&a->r, reply);
+	}
+	if (!c->control) {
+		for (size_t i = 0; i < q->n_sequence && !ret; i++)
+			ret = type_key(vm, q->sequence[i], a);
+		return pack(&a->r, reply);
+	}
+	c->key = malloc((q->n_sequence + 1) * sizeof(*c->key));
+	if (!c->key_timer)
+		c->key_timer = evtimer_new(vm->base, type_next, c);
+	if (!c->key || !c->key_timer) {
+		free(c->key);
+		c->key = NULL;
+		refuse(a, ENOMEM, "out of memory");
+		return pack(&a->r, reply);
+	}
+	memcpy(c->key, q->sequence, q->n_sequence * sizeof(*c->key));
+	c->nkeys = q->n_sequence;
+	c->next_key = 0;
+	c->key_id = a->r.id;
+	bufferevent_disable(c->bev, EV_READ);	/* until they are typed */
+	event_active(c->key_timer, EV_TIMEOUT, 0);
+	return 0;
+}
+
+/* ---- one message */
+
+static size_t hello(struct vm *vm, struct control_client *c, const Cleave__Hello *q, struct answer *a, uint8_t **reply)
+{
+	Cleave__Hello h = CLEAVE__HELLO__INIT;
+	int version = frame_version(q->version, q->oldest);
+
+	if (version < 0) {
+		c->close = 1;
+		refuse(a, EPROTONOSUPPORT, "this cleave speaks control versions %d to %d, the tool %u to %u: use tools of one build",
+		       CONTROL_OLDEST, CONTROL_VERSION, q->oldest, q->version);
+		return pack(&a->r, reply);
+	}
+	c->greeted = 1;
+	h.version = version;
+	h.oldest = CONTROL_OLDEST;
+	h.program = (char *)"cleave " CLEAVE_VERSION;
+	h.vm = vm->name;
+	h.pid = getpid();
+	h.daemon_pid = vm->supervise ? supervise_pid(vm->supervise) : 0;
+	h.cpus = vm->nvcpus;
+	a->r.what_case = CLEAVE__RESPONSE__WHAT_HELLO;
+	a->r.hello = &h;
+	return pack(&a->r, reply);
+}
+
+size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *message, size_t n, uint8_t **reply)
+{
+	Cleave__Request *q = cleave__request__unpack(NULL, n, message);
+	struct answer a = { .r = CLEAVE__RESPONSE__INIT };
+	size_t len;
+
+	*reply = NULL;
+	if (!q) {
+		c->close = 1;
+		refuse(&a, EBADMSG, "not a control message");
+		return pack(&a.r, reply);
+	}
+	a.r.id = q->id;
+	if (!c->greeted && q->what_case != CLEAVE__REQUEST__WHAT_HELLO) {
+		c->close = 1;
+		refuse(&a, EPROTO, "hello comes first");
+		len = pack(&a.r, reply);
+		cleave__request__free_unpacked(q, NULL);
+		return len;
+	}
+	switch (q->what_case) {
+	case CLEAVE__REQUEST__WHAT_HELLO:
+		len = hello(vm, c, q->hello, &a, reply);
+		break;
+	case CLEAVE__REQUEST__WHAT_GET_STATE:
+		len = get_state(vm, q->get_state, &a, reply);
+		break;
+	case CLEAVE__REQUEST__WHAT_SET_STATE:
+		len = set_state(vm, q->set_state, &a, reply);
+		break;
+	case CLEAVE__REQUEST__WHAT_GET_STATS:
+		len = get_stats(vm, q->get_stats, &a, reply);
+		break;
+	case CLEAVE__REQUEST__WHAT_ACT:
+		len = act(vm, q->act, &a, reply);
+		break;
+	case CLEAVE__REQUEST__WHAT_SEND_KEYS:
+		len = send_keys(vm, c, q->send_keys, &a, reply);
+		break;
+	default:
+		refuse(&a, ENOSYS, "this cleave does not know that request");
+		len = pack(&a.r, reply);
+		break;
+	}
+	cleave__request__free_unpacked(q, NULL);
+	return len;
+}
+
+/* ---- clients */
+
+static void client_free(struct control_client *c)
+{
+	struct control_client **p = &c->control->clients;
+
+	while (*p != c)
+		p = &(*p)->next;
+	*p = c->next;
+	c->control->nclients--;
+	if (c->key_timer)
+		event_free(c->key_timer);
+	free(c->key);
+	bufferevent_free(c->bev);
+	free(c);
+}
+
+static void reply_to(struct control_client *c, uint8_t *reply, size_t n)
+{
+	uint8_t header[FRAME_HEADER];
+
+	if (n > FRAME_LIMIT || !reply) {
+		c->close = 1;
+	} else {
+		frame_header(header, n);
+		bufferevent_write(c->bev, header, sizeof(header));
+		bufferevent_write(c->bev, reply, n);
+	}
+	free(reply);
+}
+
+/* After the last answer is out. */
+static void on_written(struct bufferevent *bev, void *arg)
+{
+	struct control_client *c = arg;
+
+	if (c->close && !evbuffer_get_length(bufferevent_get_output(bev)))
+		client_free(c);
+}
+
+static void on_bytes(struct bufferevent *bev, void *arg)
+{
+	struct control_client *c = arg;
+	struct evbuffer *in = bufferevent_get_input(bev);
+	uint8_t header[FRAME_HEADER], *reply;
+
+	while (!c->close && !c->key && evbuffer_copyout(in, header, sizeof(header)) == sizeof(header)) {
+		ssize_t n = frame_length(header);
+		size_t len;
+
+		if (n < 0 || evbuffer_get_length(bufferevent_get_output(bev)) > BACKLOG_MAX) {
+			client_free(c);
+			return;
+		}
+		if (evbuffer_get_length(in) < FRAME_HEADER + (size_t)n)
+			return;
+		evbuffer_drain(in, FRAME_HEADER);
+		len = control_answer(c->control->vm, c, evbuffer_pullup(in, n), n, &reply);
+		evbuffer_drain(in, n);
+		if (len)
+			reply_to(c, reply, len);
+	}
+	if (c->close) {
+		bufferevent_disable(bev, EV_READ);
+		on_written(bev, c);
+	}
+}
+
+static void on_client_end(struct bufferevent *bev, short what, void *arg)
+{
+	(void)bev, (void)what;
+	client_free(arg);
+}
+
+static bool may_control(int fd)
+{
+	struct ucred peer;
+	socklen_t n = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+		return false;
+	return peer.uid == geteuid() || peer.uid == 0;
+}
+
+static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int len, void *arg)
+{
+	struct control *ctl = arg;
+	struct control_client *c;
+
+	(void)l, (void)sa, (void)len;
+	if (!may_control(fd) || ctl->nclients >= CLIENTS_MAX || !(c = calloc(1, sizeof(*c)))) {
+		close(fd);
+		return;
+	}
+	c->control = ctl;
+	c->bev = bufferevent_socket_new(ctl->vm->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (!c->bev) {
+		close(fd);
+		free(c);
+		return;
+	}
+	c->next = ctl->clients;
+	ctl->clients = c;
+	ctl->nclients++;
+	bufferevent_setcb(c->bev, on_bytes, on_written, on_client_end, c);
+	/* Never more in memory than one frame. */
+	bufferevent_setwatermark(c->bev, EV_READ, 0, FRAME_HEADER + FRAME_LIMIT);
+	bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+}
+
+/* ---- life */
+
+int control_new(struct control **out, struct vm *vm, const char *dir, char *err, size_t errlen)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct control *c = calloc(1, sizeof(*c));
+	mode_t mask;
+	int ret;
+
+	*out = NULL;
+	if (!c)
+		return -ENOMEM;
+	c->vm = vm;
+	ret = rundir_file(dir, "control", un.sun_path, sizeof(un.sun_path), err, errlen);
+	if (ret) {
+		free(c);
+		return ret;
+	}
+	memcpy(c->path, un.sun_path, sizeof(c->path));
+	unlink(c->path);
+	mask = umask(0177);
+	c->listener = evconnlistener_new_bind(vm->base, on_accept, c, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 8,
+					      (struct sockaddr *)&un, sizeof(un));
+	ret = c->listener ? 0 : -errno;
+	umask(mask);
+	if (ret) {
+		snprintf(err, errlen, "cannot open the control socket %s: %s", c->path, strerror(-ret));
+		free(c);
+		return ret;
+	}
+	*out = c;
+	return 0;
+}
+
+void control_free(struct control *c)
+{
+	while (c->clients) {
+		struct evbuffer *out = bufferevent_get_output(c->clients->bev);
+
+		evbuffer_write(out, bufferevent_getfd(c->clients->bev));
+		client_free(c->clients);
+	}
+	evconnlistener_free(c->listener);
+	unlink(c->path);
+	free(c);
+}
