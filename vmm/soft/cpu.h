@@ -71,6 +71,20 @@ enum {
 	MODE_STEP = 1 << 3,	/* a block of one instruction, never fused: TF, interrupt shadow, breakpoints */
 };
 
+/* cpu->shadow: after STI, or a load of SS.  SHADOW_NEW until the instruction that casts it is done. */
+enum { SHADOW_STI = 1, SHADOW_SS = 2, SHADOW_NEW = 4 };
+
+/* An interrupt or exception under delivery; EVENT_NONE between. */
+enum event_kind {
+	EVENT_NONE, EVENT_EXTERNAL, EVENT_NMI, EVENT_EXCEPTION, EVENT_INT_N, EVENT_INT3, EVENT_INTO, EVENT_ICEBP
+};
+
+struct event {
+	uint8_t kind;		/* enum event_kind */
+	uint8_t vector;
+	uint32_t error;
+};
+
 /* Why the run loop is jumped to. */
 enum unwind {
 	UNWIND_FAULT = 1,	/* cpu->fault_*: deliver it */
@@ -105,7 +119,7 @@ struct cpu {
 	uint32_t mode;		/* MODE_* of the code that runs, without MODE_STEP */
 	uint8_t cpl;
 	bool pe, v86;		/* CR0.PE; CR0.PE and EFLAGS.VM */
-	bool shadow;		/* STI, MOV SS, POP SS: no event before the next instruction is done */
+	uint8_t shadow;		/* SHADOW_*: no event before the next instruction is done */
 	bool nmi_blocked;
 	bool halted;
 	bool stepping;		/* one instruction, one string element, then back to the run loop */
@@ -120,6 +134,13 @@ struct cpu {
 	uint32_t fault_error;
 
 	uint64_t pending_db;	/* DR6 bits of a trap that is due at this instruction's end */
+
+	/* engine.c and exception.c: the instruction or event under way */
+	struct event event;
+	bool ext;		/* it is an event outside the program: EXT in the error codes of its faults */
+	bool resume;		/* RF was set before it */
+	bool entered;		/* it entered a handler or a task: no single-step trap follows */
+	bool alone;		/* it touches device memory and must be run on its own */
 
 	struct block_cache *blocks;
 	jmp_buf jmp;		/* _setjmp() in the run loop, before anything here is called */

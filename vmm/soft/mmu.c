@@ -358,6 +358,13 @@ void mmu_probe_write(struct cpu *cpu, uint64_t lin, unsigned len, struct mmu_hel
 	probe(cpu, set_of(cpu, false), truncate_linear(cpu, lin), len, true, held);
 }
 
+void mmu_probe_system(struct cpu *cpu, uint64_t lin, unsigned len)
+{
+	struct mmu_held held;
+
+	probe(cpu, set_of(cpu, true), truncate_linear(cpu, lin), len, true, &held);
+}
+
 static bool part_is_mmio(const struct mmu_part *p)
 {
 	return !p->host && !p->drop;
@@ -378,8 +385,21 @@ static unsigned mmio_chunk(uint64_t gpa, unsigned len)
 	return n;
 }
 
+/*
+ * An instruction that touches device memory runs on its own, so that its
+ * accesses can be told from those of its neighbours and retire with it.
+ */
+static void run_alone(struct cpu *cpu)
+{
+	if (cpu->stepping)
+		return;
+	cpu->alone = true;
+	cpu_unwind(cpu, UNWIND_BLOCK);
+}
+
 static void mmio_load(struct cpu *cpu, uint64_t gpa, unsigned len, uint8_t *data)
 {
+	run_alone(cpu);
 	while (len) {
 		unsigned n = mmio_chunk(gpa, len);
 		uint64_t v = 0;
@@ -393,6 +413,7 @@ static void mmio_load(struct cpu *cpu, uint64_t gpa, unsigned len, uint8_t *data
 
 static void mmio_store(struct cpu *cpu, uint64_t gpa, unsigned len, const uint8_t *data)
 {
+	run_alone(cpu);
 	while (len) {
 		unsigned n = mmio_chunk(gpa, len);
 		uint64_t v = 0;
@@ -450,7 +471,7 @@ void mmu_held_store(struct cpu *cpu, const struct mmu_held *held, const void *da
 
 /* ---- what the inlined hit falls back to */
 
-static void check_alignment(struct cpu *cpu, uint64_t lin, unsigned size)
+void mmu_check_alignment(struct cpu *cpu, uint64_t lin, unsigned size)
 {
 	if ((lin & (size - 1)) && cpu->mmu.hit == cpu->mmu.none)
 		cpu_fault(cpu, X86_AC, 0);
@@ -463,7 +484,7 @@ uint64_t mmu_lin_ld_slow(struct cpu *cpu, uint64_t lin, unsigned size, bool syst
 
 	lin = truncate_linear(cpu, lin);
 	if (!system)
-		check_alignment(cpu, lin, size);
+		mmu_check_alignment(cpu, lin, size);
 	probe(cpu, set_of(cpu, system), lin, size, false, &held);
 	mmu_held_load(cpu, &held, &val);
 	return val;
@@ -475,7 +496,7 @@ void mmu_lin_st_slow(struct cpu *cpu, uint64_t lin, unsigned size, uint64_t val,
 
 	lin = truncate_linear(cpu, lin);
 	if (!system)
-		check_alignment(cpu, lin, size);
+		mmu_check_alignment(cpu, lin, size);
 	probe(cpu, set_of(cpu, system), lin, size, true, &held);
 	mmu_held_store(cpu, &held, &val);
 }
@@ -500,7 +521,7 @@ uint64_t mmu_rmw_slow(struct cpu *cpu, struct rmw *h, unsigned seg, uint64_t off
 	uint64_t lin = mmu_linear(cpu, seg, off, size, true), val = 0;
 	struct mmu_held from;
 
-	check_alignment(cpu, lin, size);
+	mmu_check_alignment(cpu, lin, size);
 	h->host = NULL;
 	mmu_probe_write(cpu, lin, size, &h->held);
 	mmu_probe_read(cpu, lin, size, &from);

@@ -31,6 +31,11 @@ void mmu_lin_st_slow(struct cpu *, uint64_t lin, unsigned size, uint64_t val, bo
 /* The linear address of an operand, checked against its segment's type and limit for `size` bytes (seg.c). */
 uint64_t mmu_linear(struct cpu *, unsigned seg, uint64_t off, uint64_t size, bool write);
 
+/* #AC where an access of `size` bytes is misaligned and that is checked now. */
+void mmu_check_alignment(struct cpu *, uint64_t lin, unsigned size);
+/* Raise whatever a supervisor's write to the range would raise, at most a page. */
+void mmu_probe_system(struct cpu *, uint64_t lin, unsigned len);
+
 /* ---- hit path */
 struct mmu_u8 { uint8_t v; } __attribute__((packed, may_alias));
 struct mmu_u16 { uint16_t v; } __attribute__((packed, may_alias));

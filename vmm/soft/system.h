@@ -11,11 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "vmm/x86/segment.h"
-#include "vmm/x86/exception.h"
-
-struct cpu;
-struct x86_descriptor;
+#include "vmm/soft/cpu.h"
 
 /*
  * Contract of what moves CS:rip (far_*, soft_interrupt, task_switch): called from
@@ -38,13 +34,17 @@ void far_ret(struct cpu *, unsigned opsize, uint16_t drop);
 void far_iret(struct cpu *, unsigned opsize);
 
 /* exception.c */
-enum event_kind { EVENT_EXTERNAL, EVENT_NMI, EVENT_EXCEPTION, EVENT_INT_N, EVENT_INT3, EVENT_INTO, EVENT_ICEBP };
 /*
  * From the run loop, between instructions: deliver through the IDT or IVT with
  * cpu->rip as the return address, which becomes the handler's.  Follows the
- * double-fault rules by itself; false on a triple fault.
+ * double-fault rules by itself.  0, or why it is not done: UNWIND_TRIPLE;
+ * UNWIND_PENDING, where the stack is device memory: cpu_deliver_again() when
+ * the access is done.
  */
-bool cpu_deliver(struct cpu *, enum event_kind, unsigned vector, uint32_t error);
+int cpu_deliver(struct cpu *, enum event_kind, unsigned vector, uint32_t error);
+int cpu_deliver_again(struct cpu *);
+/* The error code of the fault that was raised last, EXT included; call once. */
+uint32_t fault_error_code(struct cpu *);
 /* INT n, INT3, INTO, ICEBP: from a handler.  Faults unwind. */
 void soft_interrupt(struct cpu *, enum event_kind, unsigned vector);
 
@@ -52,18 +52,33 @@ void soft_interrupt(struct cpu *, enum event_kind, unsigned vector);
 enum task_reason { TASK_JMP, TASK_CALL, TASK_INT, TASK_IRET };
 void task_switch(struct cpu *, enum task_reason, uint16_t sel, bool has_error, uint32_t error);
 
-/* debug.c */
-/* True where DR7 enables an I/O breakpoint that overlaps: sets the pending #DB. Call after the access. */
-void debug_io(struct cpu *, uint16_t port, unsigned size);
-/* The same for data: called by the MMU for pages that debug_watches() names. */
+/*
+ * debug.c.  An access that matches an armed breakpoint sets bits of
+ * cpu->pending_db, and the trap is taken when the instruction is done.
+ */
+void debug_io(struct cpu *, uint16_t port, unsigned size);	/* call after the access */
 void debug_data(struct cpu *, uint64_t lin, unsigned len, bool write);
+/* Is there an armed data breakpoint on this page: must accesses be shown to debug_data()? */
 bool debug_watches(const struct cpu *, uint64_t page, bool write);
 /* Armed data or I/O breakpoints: string batches shrink to one element. */
 bool debug_armed_data_io(const struct cpu *);
+/* Before the instruction at cpu->rip: DR6 bits of the execution breakpoints that match, or 0. */
+uint64_t debug_execution(const struct cpu *);
+/* #DB is delivered now: DR6 gets `bits`, DR7.GD is cleared. */
+void debug_enter(struct cpu *, uint64_t bits);
 
 /* EFLAGS by an instruction of the running privilege: which bits POPF and IRET may change. */
 uint64_t eflags_writable(const struct cpu *, unsigned opsize);
-/* I/O permission for `size` bytes at `port`: #GP(0) where it is refused. */
+/* I/O permission for `size` bytes at `port` by IOPL and the TSS's bitmap: #GP(0) where it is refused. */
 void check_io(struct cpu *, uint16_t port, unsigned size);
+
+/* op_system.c: control registers with all that follows from a change; #GP(0) for what cannot be set. */
+void cr0_write(struct cpu *, uint64_t val);
+void cr3_write(struct cpu *, uint64_t val);
+void cr4_write(struct cpu *, uint64_t val);
+/* No privilege check.  False: #GP(0). */
+bool msr_read(struct cpu *, uint32_t index, uint64_t *val);
+bool msr_write(struct cpu *, uint32_t index, uint64_t val);
+uint64_t cpu_tsc(const struct cpu *);
 
 #endif

@@ -1,0 +1,513 @@
+/*
+ * vmm/soft/engine.c - the soft engine behind vmm/engine.h, and its run loop.
+ *
+ * Owns what happens between instructions: requests of other threads, pending
+ * traps, NMI, INTR, HLT, and whether the interpreter may run freely or must
+ * step.  How an event is delivered is exception.c's, how an instruction is
+ * carried out the interpreter's.
+ *
+ * SDM vol. 3 section 6.9 and table 6-2 (priorities), 6.7.1 (NMI blocking),
+ * 6.8.3 (loads of SS), 17.3.1 (debug exceptions, RF), table 9-1 (reset).
+ */
+#include "vmm/engine.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "vmm/inout.h"
+#include "vmm/irq.h"
+#include "vmm/mem.h"
+#include "vmm/soft/insn.h"
+#include "vmm/soft/mmu.h"
+#include "vmm/soft/seg.h"
+#include "vmm/soft/system.h"
+#include "vmm/vm.h"
+#include "vmm/x86/control.h"
+#include "vmm/x86/cpuid.h"
+
+enum { CHANGES = 16 };
+
+/* One vCPU of this engine.  Other threads leave their wishes under `lock`, and kick. */
+struct soft {
+	struct cpu cpu;
+	pthread_mutex_t lock;
+	_Atomic bool asked;		/* there are some */
+	bool a20;
+	bool drop_code;			/* all of it: more changes than `change` holds */
+	unsigned changes;
+	struct { uint64_t gpa, len; } change[CHANGES];
+};
+
+static struct soft *soft_of(const struct vcpu *v)
+{
+	return v->engine_state;
+}
+
+static struct cpu *cpu_of(const struct vcpu *v)
+{
+	return &soft_of(v)->cpu;
+}
+
+/* ---- requests of other threads */
+
+static void ask(struct soft *s)
+{
+	atomic_store_explicit(&s->asked, true, memory_order_release);
+	pthread_mutex_unlock(&s->lock);
+	vcpu_kick(s->cpu.vcpu);
+}
+
+static void soft_code_changed(struct vm *vm, uint64_t gpa, uint64_t len)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		struct soft *s = soft_of(&vm->vcpu[i]);
+
+		pthread_mutex_lock(&s->lock);
+		if (s->changes < CHANGES) {
+			s->change[s->changes].gpa = gpa;
+			s->change[s->changes++].len = len;
+		} else {
+			s->drop_code = true;
+		}
+		ask(s);
+	}
+}
+
+static void soft_a20(struct vm *vm, bool on)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		struct soft *s = soft_of(&vm->vcpu[i]);
+
+		pthread_mutex_lock(&s->lock);
+		s->a20 = on;
+		ask(s);
+	}
+}
+
+/* The generation tells which; the kick ends the running block. */
+static void soft_map_changed(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++)
+		vcpu_kick(&vm->vcpu[i]);
+}
+
+static void soft_inject_nmi(struct vcpu *v)
+{
+	atomic_store(&v->nmi, 1);
+	vcpu_wake(v);
+}
+
+static void drop_changed(struct cpu *cpu, uint64_t gpa, uint64_t len)
+{
+	while (len) {
+		uint64_t n = PAGE_BYTES - (gpa & PAGE_OFFSET);
+
+		if (n > len)
+			n = len;
+		if (block_invalidate(cpu, gpa, n))
+			mmu_code_page_drop(cpu, gpa);
+		gpa += n;
+		len -= n;
+	}
+}
+
+static void do_asked(struct soft *s)
+{
+	struct cpu *cpu = &s->cpu;
+
+	if (!atomic_load_explicit(&s->asked, memory_order_acquire))
+		return;
+	pthread_mutex_lock(&s->lock);
+	for (unsigned i = 0; i < s->changes; i++)
+		if (s->change[i].len <= 1 << 20)
+			drop_changed(cpu, s->change[i].gpa, s->change[i].len);
+		else
+			s->drop_code = true;
+	if (s->drop_code)
+		block_flush(cpu);
+	s->changes = 0;
+	s->drop_code = false;
+	mmu_set_a20(cpu, s->a20);
+	atomic_store_explicit(&s->asked, false, memory_order_relaxed);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void follow_map(struct cpu *cpu)
+{
+	uint32_t gen = mem_map_gen(cpu->vcpu->vm->mem);
+
+	if (gen == cpu->mmu.map_gen)
+		return;
+	cpu->mmu.map_gen = gen;
+	mmu_flush(cpu, true);
+	block_flush(cpu);
+}
+
+/* ---- between instructions */
+
+#define GO_ON EXIT_COUNT
+
+static enum vcpu_exit deliver(struct cpu *cpu, int why)
+{
+	if (why == UNWIND_PENDING)
+		return EXIT_PENDING;
+	if (inout_active(cpu->vcpu))
+		inout_retire(cpu->vcpu);
+	return why == UNWIND_TRIPLE ? EXIT_TRIPLE_FAULT : GO_ON;
+}
+
+static enum vcpu_exit take_debug(struct cpu *cpu, uint64_t bits)
+{
+	cpu->pending_db = 0;
+	debug_enter(cpu, bits);
+	return deliver(cpu, cpu_deliver(cpu, EVENT_EXCEPTION, X86_DB, 0));
+}
+
+static enum vcpu_exit take_fault(struct cpu *cpu)
+{
+	uint32_t error = fault_error_code(cpu);
+
+	cpu->alone = cpu->resume = false;
+	if (inout_active(cpu->vcpu))
+		inout_retire(cpu->vcpu);
+	if (cpu->fault_vector == X86_DB)
+		return take_debug(cpu, cpu->pending_db);
+	if (!cpu->entered)
+		cpu->pending_db = 0;	/* an instruction that faults has not been done; a new task's T bit stays */
+	return deliver(cpu, cpu_deliver(cpu, EVENT_EXCEPTION, cpu->fault_vector, error));
+}
+
+/* The instruction or event that was under way is left unretired; nothing of it has happened. */
+static enum vcpu_exit unwound(struct cpu *cpu, int why)
+{
+	switch (why) {
+	case UNWIND_FAULT:
+		return take_fault(cpu);
+	case UNWIND_TRIPLE:
+		return EXIT_TRIPLE_FAULT;
+	case UNWIND_ERROR:
+		return EXIT_ERROR;
+	}
+	if (cpu->resume)
+		cpu->rflags |= X86_RFLAGS_RF;
+	cpu->resume = false;
+	cpu->pending_db = 0;
+	return why == UNWIND_PENDING ? EXIT_PENDING : GO_ON;
+}
+
+static bool kicked(const struct vcpu *v)
+{
+	return atomic_load_explicit(&v->kick, memory_order_relaxed) != v->kick_seen;
+}
+
+static bool nmi_waits(const struct vcpu *v)
+{
+	return atomic_load_explicit(&v->nmi, memory_order_relaxed);
+}
+
+static bool debug_on(const struct cpu *cpu)
+{
+	return cpu->dr[7] & X86_DR7_ENABLED;
+}
+
+static bool no_event(const struct cpu *cpu)
+{
+	return !cpu->pending_db && !nmi_waits(cpu->vcpu) && !irq_pending(cpu->vcpu);
+}
+
+/* At most one event, the most urgent: SDM vol. 3 table 6-2. */
+static enum vcpu_exit take_event(struct cpu *cpu)
+{
+	struct vcpu *v = cpu->vcpu;
+	bool after_ss = cpu->shadow & SHADOW_SS;
+
+	if (cpu->pending_db && !after_ss) {
+		cpu->halted = false;
+		return take_debug(cpu, cpu->pending_db);
+	}
+	if (nmi_waits(v) && !cpu->nmi_blocked && !after_ss) {
+		atomic_store(&v->nmi, 0);
+		cpu->halted = false;
+		cpu->nmi_blocked = true;
+		return deliver(cpu, cpu_deliver(cpu, EVENT_NMI, X86_NMI, 0));
+	}
+	if (irq_pending(v) && (cpu->rflags & X86_RFLAGS_IF) && !cpu->shadow) {
+		cpu->halted = false;
+		return deliver(cpu, cpu_deliver(cpu, EVENT_EXTERNAL, irq_acknowledge(v), 0));
+	}
+	return GO_ON;
+}
+
+static enum vcpu_exit boundary(struct cpu *cpu)
+{
+	enum vcpu_exit e;
+
+	if (kicked(cpu->vcpu))
+		return EXIT_KICKED;
+	if (cpu->event.kind != EVENT_NONE)
+		return deliver(cpu, cpu_deliver_again(cpu));
+	if (inout_active(cpu->vcpu)) {
+		cpu->alone = true;
+		return GO_ON;
+	}
+	if (!no_event(cpu)) {
+		e = take_event(cpu);
+		if (e != GO_ON)
+			return e;
+	}
+	if (cpu->halted)
+		return cpu->rflags & X86_RFLAGS_IF ? EXIT_HLT : EXIT_HLT_FOREVER;
+	if (debug_on(cpu) && !(cpu->rflags & X86_RFLAGS_RF) && debug_execution(cpu))
+		return take_debug(cpu, debug_execution(cpu));
+	return GO_ON;
+}
+
+/* ---- running */
+
+static bool must_step(const struct cpu *cpu)
+{
+	return cpu->alone || cpu->shadow || (cpu->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) || debug_on(cpu)
+		|| nmi_waits(cpu->vcpu);	/* blocked: the free run would stop for it each time */
+}
+
+static void shadow_moves_on(struct cpu *cpu)
+{
+	cpu->shadow = cpu->shadow & SHADOW_NEW ? cpu->shadow & ~SHADOW_NEW : 0;
+}
+
+static void step(struct cpu *cpu)
+{
+	bool tf = cpu->rflags & X86_RFLAGS_TF;
+
+	cpu->resume = cpu->rflags & X86_RFLAGS_RF;	/* for one instruction; a REP that is not done sets it again */
+	cpu->rflags &= ~(uint64_t)X86_RFLAGS_RF;
+	cpu->entered = false;
+	interp_step(cpu);
+	if (tf && !cpu->entered)
+		cpu->pending_db |= X86_DR6_BS;
+	cpu->resume = cpu->alone = false;
+	shadow_moves_on(cpu);
+	if (inout_active(cpu->vcpu))
+		inout_retire(cpu->vcpu);
+}
+
+static void execute(struct cpu *cpu)
+{
+	if (must_step(cpu)) {
+		step(cpu);
+		return;
+	}
+	cpu->entered = false;
+	interp_run(cpu);
+	shadow_moves_on(cpu);
+}
+
+static enum vcpu_exit soft_run(struct vcpu *v)
+{
+	struct cpu *cpu = cpu_of(v);
+	enum vcpu_exit e = GO_ON;
+	int why;
+
+	do_asked(soft_of(v));
+	follow_map(cpu);
+	why = _setjmp(cpu->jmp);
+	if (why)
+		e = unwound(cpu, why);
+	while (e == GO_ON) {
+		e = boundary(cpu);
+		if (e == GO_ON)
+			execute(cpu);
+	}
+	return e;
+}
+
+/* ---- state */
+
+static void reset_segment(struct cpu *cpu, unsigned seg, uint16_t sel, uint32_t base, uint32_t attr)
+{
+	cpu->seg[seg] = (struct seg) { .selector = sel, .base = base, .limit = 0xffff, .attr = attr };
+	seg_update(cpu, seg);
+}
+
+static void soft_reset(struct vcpu *v)
+{
+	struct cpu *cpu = cpu_of(v);
+	const uint32_t data = X86_ATTR_P | X86_ATTR_S | X86_TYPE_WRITABLE | X86_TYPE_ACCESSED;
+
+	for (unsigned i = 0; i < GPR_SLOTS; i++)
+		cpu->gpr[i].q = 0;
+	cpu->gpr[X86_RDX].q = X86_SIGNATURE;
+	cpu->rip = 0xfff0;
+	cpu->insn = NULL;
+	cpu_set_flags(cpu, 0);
+	for (unsigned i = 0; i < X86_LDTR; i++)
+		reset_segment(cpu, i, 0, 0, data);
+	reset_segment(cpu, X86_CS, 0xf000, 0xffff0000, data);
+	reset_segment(cpu, X86_LDTR, 0, 0, X86_ATTR_P | X86_SYS_LDT);
+	reset_segment(cpu, X86_TR, 0, 0, X86_ATTR_P | X86_SYS_TSS32_BUSY);
+	cpu->gdtr = cpu->idtr = (struct x86_table) { .limit = 0xffff };
+	cpu->cr0 = X86_CR0_ET | X86_CR0_CD | X86_CR0_NW;
+	cpu->cr2 = cpu->cr3 = cpu->cr4 = cpu->cr8 = cpu->efer = 0;
+	for (unsigned i = 0; i < 8; i++)
+		cpu->dr[i] = 0;
+	cpu->dr[6] = X86_DR6_ONES;
+	cpu->dr[7] = X86_DR7_ONES;
+	cpu->sysenter_cs = cpu->sysenter_esp = cpu->sysenter_eip = 0;
+	cpu->tsc_offset = 0;
+	cpu->tsc_offset = -cpu_tsc(cpu);
+	cpu->shadow = 0;
+	cpu->nmi_blocked = cpu->halted = cpu->ext = cpu->resume = cpu->alone = cpu->entered = false;
+	cpu->pending_db = 0;
+	cpu->event.kind = EVENT_NONE;
+	cpu_update_mode(cpu);
+	mmu_flush(cpu, true);
+	block_flush(cpu);
+}
+
+static void soft_get_state(struct vcpu *v, struct x86_state *s)
+{
+	const struct cpu *cpu = cpu_of(v);
+
+	*s = (struct x86_state) {
+		.rip = cpu->rip, .rflags = cpu_flags(cpu), .gdtr = cpu->gdtr, .idtr = cpu->idtr,
+		.cr0 = cpu->cr0, .cr2 = cpu->cr2, .cr3 = cpu->cr3, .cr4 = cpu->cr4, .cr8 = cpu->cr8, .efer = cpu->efer,
+		.tsc = cpu_tsc(cpu),
+		.sysenter_cs = cpu->sysenter_cs, .sysenter_esp = cpu->sysenter_esp, .sysenter_eip = cpu->sysenter_eip,
+		.halted = cpu->halted, .sti_shadow = cpu->shadow, .nmi_blocked = cpu->nmi_blocked, .cpl = cpu->cpl,
+	};
+	for (unsigned i = 0; i < X86_GPRS; i++)
+		s->gpr[i] = cpu->gpr[i].q;
+	for (unsigned i = 0; i < 8; i++)
+		s->dr[i] = cpu->dr[i];
+	for (unsigned i = 0; i < X86_SEGS; i++)
+		s->seg[i] = (struct x86_segment) {
+			.base = cpu->seg[i].base, .limit = cpu->seg[i].limit,
+			.attr = cpu->seg[i].attr, .selector = cpu->seg[i].selector,
+		};
+}
+
+/* What a processor without 64-bit mode cannot hold. */
+static bool impossible(const struct x86_state *s)
+{
+	uint64_t wide = s->rip | s->cr0 | s->cr2 | s->cr3 | s->cr4 | s->rflags;
+
+	for (unsigned i = 0; i < X86_GPRS; i++)
+		if (i < X86_R8 ? s->gpr[i] >> 32 : s->gpr[i])
+			return true;
+	for (unsigned i = 0; i < X86_SEGS; i++)
+		wide |= s->seg[i].base;
+	if (wide >> 32 || s->efer || s->cr8 || s->cpl > 3)
+		return true;
+	if ((s->cr0 & X86_CR0_PG) && !(s->cr0 & X86_CR0_PE))
+		return true;
+	if ((s->cr0 & X86_CR0_NW) && !(s->cr0 & X86_CR0_CD))
+		return true;
+	if (s->cr4 & ~(uint64_t)(X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PGE))
+		return true;
+	if (s->rflags & ~(uint64_t)0x3f7fd7)
+		return true;
+	return (s->rflags & X86_RFLAGS_VM) && (!(s->cr0 & X86_CR0_PE) || s->cpl != 3);
+}
+
+static int soft_set_state(struct vcpu *v, const struct x86_state *s)
+{
+	struct cpu *cpu = cpu_of(v);
+
+	if (impossible(s))
+		return -EINVAL;
+	for (unsigned i = 0; i < X86_GPRS; i++)
+		cpu->gpr[i].q = s->gpr[i];
+	for (unsigned i = 0; i < 8; i++)
+		cpu->dr[i] = (uint32_t)s->dr[i];
+	for (unsigned i = 0; i < X86_SEGS; i++) {
+		cpu->seg[i] = (struct seg) {
+			.base = s->seg[i].base, .limit = s->seg[i].limit,
+			.attr = s->seg[i].attr, .selector = s->seg[i].selector,
+		};
+		seg_update(cpu, i);
+	}
+	cpu->rip = s->rip;
+	cpu_set_flags(cpu, s->rflags);
+	cpu->gdtr = s->gdtr;
+	cpu->idtr = s->idtr;
+	cpu->cr0 = s->cr0 | X86_CR0_ET;
+	cpu->cr2 = s->cr2;
+	cpu->cr3 = s->cr3;
+	cpu->cr4 = s->cr4;
+	cpu->sysenter_cs = s->sysenter_cs;
+	cpu->sysenter_esp = s->sysenter_esp;
+	cpu->sysenter_eip = s->sysenter_eip;
+	cpu->tsc_offset += s->tsc - cpu_tsc(cpu);
+	cpu->halted = s->halted;
+	cpu->shadow = s->sti_shadow ? SHADOW_STI : 0;
+	cpu->nmi_blocked = s->nmi_blocked;
+	cpu->cpl = s->cpl;
+	cpu->pending_db = 0;
+	cpu->event.kind = EVENT_NONE;
+	cpu_update_mode(cpu);
+	mmu_flush(cpu, true);
+	return 0;
+}
+
+static int soft_translate(struct vcpu *v, uint64_t linear, uint64_t *gpa)
+{
+	return mmu_translate(cpu_of(v), linear, gpa) ? 0 : -EFAULT;
+}
+
+static uint64_t soft_instructions(const struct vcpu *v)
+{
+	return cpu_of(v)->icount;
+}
+
+/* ---- life */
+
+static void soft_vcpu_free(struct vcpu *v)
+{
+	struct soft *s = soft_of(v);
+
+	if (!s)
+		return;
+	block_cache_free(&s->cpu);
+	mmu_fini(&s->cpu);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+	v->engine_state = NULL;
+}
+
+static int soft_vcpu_new(struct vcpu *v)
+{
+	struct soft *s = aligned_alloc(64, (sizeof(*s) + 63) & ~(size_t)63);
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	*s = (struct soft) { .a20 = true, .cpu.vcpu = v };
+	pthread_mutex_init(&s->lock, NULL);
+	v->engine_state = s;
+	err = mmu_init(&s->cpu);
+	if (!err)
+		err = block_cache_new(&s->cpu);
+	if (err) {
+		soft_vcpu_free(v);
+		return err;
+	}
+	soft_reset(v);
+	return 0;
+}
+
+const struct engine_ops soft_engine = {
+	.name = "soft",
+	.vcpu_new = soft_vcpu_new,
+	.vcpu_free = soft_vcpu_free,
+	.reset = soft_reset,
+	.run = soft_run,
+	.get_state = soft_get_state,
+	.set_state = soft_set_state,
+	.translate = soft_translate,
+	.inject_nmi = soft_inject_nmi,
+	.code_changed = soft_code_changed,
+	.map_changed = soft_map_changed,
+	.a20 = soft_a20,
+	.instructions = soft_instructions,
+};
