@@ -41,6 +41,16 @@ struct machine *dev_machine(struct dev *d)
 	return d->m;
 }
 
+void dev_set_private(struct dev *d, void *p)
+{
+	d->private = p;
+}
+
+void *dev_private(const struct dev *d)
+{
+	return d->private;
+}
+
 static const struct conf_key *find_key(const struct dev *d, const char *key)
 {
 	for (unsigned i = 0; i < d->conf->nkeys; i++)
@@ -367,10 +377,19 @@ size_t chr_put(struct dev *d, int stream, const void *from, size_t n)
 	return n;
 }
 
+/* Forgotten by a crash: init() of a transmitter that has bytes left asks again. */
 void chr_want_room(struct dev *d, int stream, bool want)
 {
-	if (!no_stream(stream))
-		link_output_want_room(d->m->link, stream, want);
+	struct machine *m = d->m;
+
+	if (no_stream(stream))
+		return;
+	m->wants_room &= ~(1u << stream);
+	if (!want)
+		return;
+	m->wants_room |= 1u << stream;
+	if (checked(m, link_output_want_room(m->link, stream, m->arena->stream[stream].given)))
+		m->streams_due = true;	/* the reader was quicker */
 }
 
 /* ---- block back end */

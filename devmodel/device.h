@@ -134,6 +134,9 @@ const void *dev_state(const struct dev *);		/* valid in this transaction only */
 void *dev_write(struct dev *);				/* the same memory, saved for undo */
 uint8_t *dev_bulk(struct dev *);			/* bulk_size bytes */
 struct machine *dev_machine(struct dev *);
+/* What init() of each process makes again: opened back ends, tables. Never freed, NULL at first. */
+void dev_set_private(struct dev *, void *);
+void *dev_private(const struct dev *);
 const char *dev_conf(const struct dev *, const char *key);	/* NULL when absent */
 int dev_conf_fd(const struct dev *, const char *key);		/* descriptor passed for the key's path, or -1 */
 void dev_error(const struct dev *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

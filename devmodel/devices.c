@@ -3,11 +3,19 @@
  */
 #include "devmodel/device.h"
 
-extern const struct dev_ops i440fx_ops;
+extern const struct dev_ops i440fx_ops, piix3_ops, piix4pm_ops;
+extern const struct dev_ops fwcfg_ops, debugcon_ops, post_ops, debug_exit_ops, pvpanic_ops;
 extern const struct dev_ops ide_ops, uart_ops, i8042_ops;
 
 const struct dev_ops *const devices[] = {
 	&i440fx_ops,
+	&piix3_ops,
+	&piix4pm_ops,
+	&fwcfg_ops,
+	&debugcon_ops,
+	&post_ops,
+	&debug_exit_ops,
+	&pvpanic_ops,
 	&ide_ops,
 	&uart_ops,
 	&i8042_ops,

@@ -68,6 +68,7 @@ struct dev {
 	uint8_t *bulk;
 	struct dev_stamps saved;
 	uint8_t pci_wmask[256];		/* rebuilt at init: identity, not state */
+	void *private;			/* the device's own, of this process */
 	struct blk *blk[DEV_BLKS];	/* in the order of opening, which a successor repeats */
 	unsigned nblks;
 	struct dev_io {
@@ -127,6 +128,9 @@ struct machine {
 	uint64_t log_second;
 	unsigned log_lines;
 	bool quiet;			/* tests, fuzzers: dev_log() says nothing */
+	uint32_t wants_room;		/* streams whose transmitter waits for room */
+	bool streams_due;		/* look at the streams without a bell */
+	void *host;			/* the loop's */
 	uint64_t stat_txns, stat_overflows;
 	volatile sig_atomic_t lost;	/* the engine broke the protocol or went away */
 };

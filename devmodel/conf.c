@@ -1,0 +1,166 @@
+/*
+ * conf.c - configuration message in, reply and device list out (conf.h).
+ */
+#include "devmodel/conf.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ipc/fdpass.h"
+#include "proto/config.pb-c.h"
+
+/* Which descriptors of the message have been given a meaning. */
+struct fds {
+	const int *fd;
+	unsigned n;
+	uint64_t used;
+};
+
+_Static_assert(FDPASS_MAX <= 64, "one bit a descriptor");
+
+/* Each has one meaning: two owners would close it twice. */
+static int claim(struct fds *f, uint32_t index)
+{
+	if (index >= f->n || f->used & 1ull << index)
+		return -1;
+	f->used |= 1ull << index;
+	return f->fd[index];
+}
+
+static bool convert_key(struct fds *f, const Cleave__DeviceKey *from, struct conf_key *to)
+{
+	*to = (struct conf_key){ .name = from->name, .value = from->value, .fd = -1, .stream = -1 };
+	if (from->stream) {
+		if (from->stream > LINK_STREAMS)
+			return false;
+		to->stream = from->stream - 1;
+	}
+	if (from->fd) {
+		to->fd = claim(f, from->fd - 1);
+		return to->fd >= 0;
+	}
+	return true;
+}
+
+static bool convert_dev(struct fds *f, const Cleave__DeviceConfig *from, struct conf_dev *to, struct conf_key *key)
+{
+	if (from->bus > 255 || from->slot > 255 || from->function > 255)
+		return false;
+	*to = (struct conf_dev){ .model = from->model, .pci = from->pci, .bus = from->bus, .slot = from->slot,
+				 .function = from->function, .nkeys = from->n_key, .key = key };
+	for (size_t i = 0; i < from->n_key; i++)
+		if (!convert_key(f, from->key[i], &key[i]))
+			return false;
+	return true;
+}
+
+static bool convert_fds(struct conf *c, struct fds *f)
+{
+	const Cleave__DaemonConfig *m = c->msg;
+
+	c->link_fd[LINK_FD_MEMORY] = claim(f, m->link_fd);
+	c->link_fd[LINK_FD_WAKE] = claim(f, m->wake_fd);
+	c->link_fd[LINK_FD_EVENT] = claim(f, m->event_fd);
+	c->link_fd[LINK_FD_RELAY] = claim(f, m->relay_fd);
+	c->ram_fd = claim(f, m->ram_fd);
+	c->arena_fd = claim(f, m->arena_fd);
+	for (unsigned i = 0; i < LINK_FDS; i++)
+		if (c->link_fd[i] < 0)
+			return false;
+	return c->ram_fd >= 0 && c->arena_fd >= 0;
+}
+
+static bool convert(struct conf *c, struct fds *f)
+{
+	const Cleave__DaemonConfig *m = c->msg;
+	size_t nkeys = 0, k = 0;
+
+	for (size_t i = 0; i < m->n_device; i++)
+		nkeys += m->device[i]->n_key;
+	c->dev = calloc(m->n_device + 1, sizeof(*c->dev));
+	c->key = calloc(nkeys + 1, sizeof(*c->key));
+	if (!c->dev || !c->key || !convert_fds(c, f))
+		return false;
+	for (size_t i = 0; i < m->n_device; i++) {
+		if (!convert_dev(f, m->device[i], &c->dev[i], &c->key[k]))
+			return false;
+		k += m->device[i]->n_key;
+	}
+	c->machine = (struct conf_machine){
+		.vm = m->vm, .ram_bytes = m->ram_bytes, .vcpus = m->vcpus, .fresh = m->fresh, .generation = m->generation,
+		.paused = m->paused, .clock_offset = m->clock_offset, .ndevs = m->n_device, .dev = c->dev };
+	if (m->uuid.len == sizeof(c->machine.uuid)) {
+		memcpy(c->machine.uuid, m->uuid.data, m->uuid.len);
+		c->machine.has_uuid = true;
+	}
+	return m->uuid.len == 0 || c->machine.has_uuid;
+}
+
+int conf_parse(struct conf *c, const void *frame, size_t n, const int *fd, unsigned nfds, char *err, size_t errlen)
+{
+	struct fds f = { .fd = fd, .n = nfds };
+	const char *why = NULL;
+
+	*c = (struct conf){ 0 };
+	c->msg = cleave__daemon_config__unpack(NULL, n, frame);
+	if (!c->msg)
+		why = "it is no configuration message";
+	else if (((Cleave__DaemonConfig *)c->msg)->version != CONF_VERSION)
+		why = "cleave and cleaved are of different versions: install both from one build";
+	else if (!convert(c, &f))
+		why = "it names descriptors or streams that were not sent";
+	if (!why) {
+		for (unsigned i = 0; i < nfds; i++)
+			if (!(f.used & 1ull << i))
+				close(fd[i]);
+		return 0;
+	}
+	for (unsigned i = 0; i < nfds; i++)
+		close(fd[i]);
+	snprintf(err, errlen, "the configuration cannot be used: %s", why);
+	conf_free(c);
+	return -EINVAL;
+}
+
+void conf_free(struct conf *c)
+{
+	if (c->msg)
+		cleave__daemon_config__free_unpacked(c->msg, NULL);
+	free(c->dev);
+	free(c->key);
+	*c = (struct conf){ 0 };
+}
+
+int conf_reply(int sock, const char *error, uint32_t features, uint64_t arena_bytes)
+{
+	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
+	uint8_t frame[1024];
+
+	r.version = CONF_VERSION;
+	r.ready = !error;
+	r.error = (char *)(error ? error : "");
+	r.features = features;
+	r.arena_bytes = arena_bytes;
+	if (cleave__daemon_reply__get_packed_size(&r) > sizeof(frame))
+		r.error = (char *)"the device model failed, and its reason is too long to send";
+	return fdpass_send(sock, frame, cleave__daemon_reply__pack(&r, frame), NULL, 0);
+}
+
+void conf_list_devices(void)
+{
+	static const char *const type[DEV_KEY_TYPES] = {
+		[DEV_KEY_TEXT] = "text", [DEV_KEY_PATH] = "path", [DEV_KEY_ROM] = "rom", [DEV_KEY_CHR] = "chr",
+	};
+
+	for (unsigned i = 0; devices[i]; i++) {
+		const struct dev_ops *d = devices[i];
+
+		printf("%s\t%s%s%s%s\t%s\n", d->name, d->pci ? "pci" : "lpc", d->implied ? ",implied" : "",
+		       d->implied && *d->implied ? "=" : "", d->implied ? d->implied : "", d->summary);
+		for (const struct dev_key *k = d->keys; k && k->name; k++)
+			printf("%s %s\t%s\t%s\n", d->name, k->name, type[k->type], k->help);
+	}
+}

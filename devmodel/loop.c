@@ -1,0 +1,262 @@
+/*
+ * loop.c - polls, spins, sleeps (loop.h).
+ *
+ * Must not know: what a request is, what a device does.
+ */
+#include "devmodel/loop.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "devmodel/dispatch.h"
+
+enum {
+	ROUNDS_UNTIMED = 64,		/* rounds of requests between two looks at the clock */
+	LOOK_NS = 1000000,		/* how often libevent is asked while requests come */
+	SPIN_WITH_IO_NS = 20000,	/* the end of a back-end operation is not seen while spinning */
+};
+
+struct loop {
+	struct machine *m;
+	struct event_base *base;
+	struct event *wake, *gone, *ended, *due;
+	int sock;
+	bool engine_gone;
+	uint32_t bell;		/* as last acted upon */
+	uint64_t looked;	/* at libevent, ns */
+	unsigned rounds;
+};
+
+static uint64_t monotonic(void *arg)
+{
+	(void)arg;
+	return wait_now();
+}
+
+/* ---- libevent's side */
+
+/* link_daemon_finish_sleep() empties it. */
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+}
+
+/* Nothing more is said on the socket after READY: readable means that the engine has gone. */
+static void on_gone(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *l = arg;
+
+	(void)fd, (void)what;
+	l->engine_gone = true;
+}
+
+static void on_ended(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *l = arg;
+
+	(void)fd, (void)what;
+	machine_reap(l->m);
+}
+
+/* The timers themselves run from the loop. */
+static void on_due(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+}
+
+static bool add_event(struct loop *l, struct event **ev, int fd, short what, event_callback_fn fn)
+{
+	*ev = event_new(l->base, fd, what, fn, l);
+	return *ev && (fd < 0 || !event_add(*ev, NULL));
+}
+
+/*
+ * The engine has not drained its events.  Its thread for them waits for nobody,
+ * so this ends soon, or the engine has.
+ */
+static bool wait_events(struct machine *m)
+{
+	struct loop *l = m->host;
+	struct pollfd p = { .fd = l->sock, .events = POLLIN };
+
+	return poll(&p, 1, 1) == 0;
+}
+
+struct loop *loop_new(struct machine *m, int sock)
+{
+	struct loop *l = calloc(1, sizeof(*l));
+	struct event_config *c = event_config_new();
+
+	if (!l || !c)
+		goto fail;
+	*l = (struct loop){ .m = m, .sock = sock };
+	event_config_set_flag(c, EVENT_BASE_FLAG_PRECISE_TIMER | EVENT_BASE_FLAG_NOLOCK);
+	l->base = event_base_new_with_config(c);
+	if (!l->base ||
+	    !add_event(l, &l->wake, m->link->fd[LINK_FD_WAKE], EV_READ | EV_PERSIST, on_wake) ||
+	    !add_event(l, &l->gone, sock, EV_READ | EV_PERSIST, on_gone) ||
+	    !add_event(l, &l->due, -1, 0, on_due))
+		goto fail;
+	event_config_free(c);
+	m->clock = monotonic;
+	m->clock_arg = NULL;
+	m->wait_events = wait_events;
+	m->host = l;
+	return l;
+fail:
+	if (c)
+		event_config_free(c);
+	if (l)
+		loop_free(l);
+	return NULL;
+}
+
+void loop_free(struct loop *l)
+{
+	struct event *ev[] = { l->wake, l->gone, l->ended, l->due };
+
+	for (unsigned i = 0; i < sizeof(ev) / sizeof(ev[0]); i++)
+		if (ev[i])
+			event_free(ev[i]);
+	if (l->base)
+		event_base_free(l->base);
+	free(l);
+}
+
+/* Back ends exist once the devices do. */
+static int watch_back_ends(struct loop *l)
+{
+	int fd = -1;
+
+	for (unsigned i = 0; i < l->m->ndevs; i++)
+		if (l->m->dev[i].nblks)
+			fd = blk_eventfd();
+	if (fd >= 0 && !add_event(l, &l->ended, fd, EV_READ | EV_PERSIST, on_ended))
+		return -ENOMEM;
+	return 0;
+}
+
+/* ---- what is not a request */
+
+/* Bytes for a device, or room for one that waits for it. */
+static int streams(struct loop *l)
+{
+	struct machine *m = l->m;
+
+	l->bell = m->link->bell_seen;
+	m->streams_due = false;
+	for (unsigned i = 0; i < LINK_STREAMS; i++) {
+		ssize_t used = stream_used_at(&m->link->input[i], m->arena->stream[i].taken);
+		int err = 0;
+
+		if (used < 0)
+			return -EPROTO;
+		if (used || m->wants_room & 1u << i)
+			err = machine_input(m, i);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+/* Time-bound work: timers that are due, libevent's descriptors now and then. */
+static int look(struct loop *l)
+{
+	uint64_t now = wait_now();
+	int err = machine_timers(l->m);
+
+	l->rounds = 0;
+	if (now - l->looked >= LOOK_NS) {
+		l->looked = now;
+		event_base_loop(l->base, EVLOOP_NONBLOCK);
+	}
+	return err < 0 ? err : 0;
+}
+
+/* ns until the next timer; UINT64_MAX for none. */
+static uint64_t until_timer(struct machine *m)
+{
+	uint64_t next = machine_next_timer(m), now;
+
+	if (!next || m->paused)
+		return UINT64_MAX;
+	now = machine_now(m);
+	return next > now ? next - now : 0;
+}
+
+static int sleep_once(struct loop *l)
+{
+	struct machine *m = l->m;
+	uint64_t wait = until_timer(m);
+	int err = 0;
+
+	if (!wait || !link_daemon_prepare_sleep(m->link, &err))
+		return err;
+	if (wait != UINT64_MAX) {
+		struct timeval tv = { .tv_sec = wait / 1000000000u, .tv_usec = (wait % 1000000000u + 999) / 1000 };
+
+		event_add(l->due, &tv);
+	} else {
+		event_del(l->due);
+	}
+	event_base_loop(l->base, EVLOOP_ONCE);
+	link_daemon_finish_sleep(m->link);
+	return 0;
+}
+
+/* Nothing in the rings: all else, then wait. */
+static int idle(struct loop *l)
+{
+	struct machine *m = l->m;
+	uint64_t limit;
+	int err;
+
+	if (l->bell != m->link->bell_seen || m->streams_due) {
+		err = streams(l);
+		if (err)
+			return err;
+	}
+	if (m->ios) {
+		err = machine_reap(m);
+		if (err < 0)
+			return err;
+	}
+	limit = until_timer(m);
+	if (!limit)
+		return look(l);
+	if (m->ios && limit > SPIN_WITH_IO_NS)
+		limit = SPIN_WITH_IO_NS;
+	if (link_daemon_spin(m->link, limit))
+		return 0;
+	return sleep_once(l);
+}
+
+static int failed(struct machine *m, int err)
+{
+	if (!m->error[0])
+		snprintf(m->error, sizeof(m->error), "%s", err == -EPROTO ? "the engine broke the protocol" : strerror(-err));
+	return err;
+}
+
+int loop_run(struct loop *l)
+{
+	struct machine *m = l->m;
+	int err = watch_back_ends(l), n;
+
+	l->bell = m->link->bell_seen - 1;
+	while (!err && !l->engine_gone) {
+		n = dispatch_poll(m);
+		if (n <= 0)
+			err = n < 0 ? n : idle(l);
+		else if (++l->rounds >= ROUNDS_UNTIMED)
+			err = look(l);
+		if (m->lost && !err)
+			err = -EPROTO;
+	}
+	return l->engine_gone ? 0 : failed(m, err);
+}

@@ -1,0 +1,237 @@
+/*
+ * main.c - cleaved, the device model of one virtual machine.
+ *
+ * The life of the process in one sequence: give up privileges, receive the
+ * configuration and the descriptors, map RAM, link and arena, make the devices,
+ * say READY, serve until the engine is gone.
+ *
+ * It is started by cleave, which gives it one end of a SEQPACKET pair; it has
+ * no path and no socket of its own.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "devmodel/conf.h"
+#include "devmodel/loop.h"
+#include "devmodel/sandbox.h"
+#include "ipc/fdpass.h"
+
+enum { CONFIG_MS = 15000 };
+
+struct daemon {
+	int sock;
+	struct conf conf;
+	struct link link;
+	struct machine machine;
+	struct loop *loop;
+	size_t arena_bytes;
+	char error[512];
+};
+
+static int fail(struct daemon *d, int err, const char *what)
+{
+	snprintf(d->error, sizeof(d->error), "%s: %s", what, strerror(-err));
+	return err;
+}
+
+/* ---- the sequence */
+
+static int receive(struct daemon *d)
+{
+	static uint8_t frame[CONF_FRAME_MAX];
+	int fd[FDPASS_MAX];
+	unsigned nfds = 0;
+	ssize_t n = fdpass_recv(d->sock, frame, sizeof(frame), fd, FDPASS_MAX, &nfds, CONFIG_MS);
+
+	if (n == 0)
+		return -EPIPE;
+	if (n < 0)
+		return fail(d, n, "no configuration arrived");
+	return conf_parse(&d->conf, frame, n, fd, nfds, d->error, sizeof(d->error));
+}
+
+/* Memory that can shrink under us is a way to kill us. */
+static int check_memory(int fd, uint64_t bytes, int seals)
+{
+	struct stat st;
+	int have = fcntl(fd, F_GET_SEALS);
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (have < 0 || (have & seals) != seals)
+		return -EPERM;
+	return (uint64_t)st.st_size < bytes ? -EINVAL : 0;
+}
+
+static int map_ram(struct daemon *d)
+{
+	uint64_t bytes = d->conf.machine.ram_bytes;
+	int err = check_memory(d->conf.ram_fd, bytes, F_SEAL_SHRINK);
+
+	if (!bytes || bytes % LINK_PAGE)
+		err = -EINVAL;
+	if (err)
+		return fail(d, err, "guest memory cannot be used");
+	d->machine.ram = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, d->conf.ram_fd, 0);
+	if (d->machine.ram == MAP_FAILED)
+		return fail(d, -errno, "guest memory cannot be mapped");
+	close(d->conf.ram_fd);
+	return 0;
+}
+
+static int map_link(struct daemon *d)
+{
+	const struct conf_machine *c = &d->conf.machine;
+	char why[LINK_ERR] = "";
+	int err = link_open(&d->link, d->conf.link_fd, LINK_F_BATCH | LINK_F_POSTED | LINK_F_SHADOW, why);
+
+	if (err) {
+		snprintf(d->error, sizeof(d->error), "the link cannot be used: %s", why);
+		return err;
+	}
+	if (d->link.nvcpus != c->vcpus || d->link.code_pages != c->ram_bytes / LINK_PAGE)
+		return fail(d, -EINVAL, "the link is not for this machine");
+	d->machine.link = &d->link;
+	return 0;
+}
+
+/* A fresh arena arrives empty: only this process knows how large it must be. */
+static int map_arena(struct daemon *d, void **arena)
+{
+	struct arena_plan plan[ARENA_MAX_DEVS];
+	int fd = d->conf.arena_fd;
+	int err = machine_plan(&d->conf.machine, plan, d->error, sizeof(d->error));
+
+	if (err)
+		return err;
+	d->arena_bytes = arena_size(plan, d->conf.machine.ndevs);
+	if (d->conf.machine.fresh && ftruncate(fd, d->arena_bytes))
+		return fail(d, -errno, "no memory for the devices' state");
+	err = check_memory(fd, d->arena_bytes, 0);
+	if (err)
+		return fail(d, err, "the arena cannot be used");
+	*arena = mmap(NULL, d->arena_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (*arena == MAP_FAILED)
+		return fail(d, -errno, "the arena cannot be mapped");
+	close(fd);
+	return 0;
+}
+
+static int start(struct daemon *d)
+{
+	void *arena;
+	int err = receive(d);
+
+	if (!err)
+		err = map_ram(d);
+	if (!err)
+		err = map_link(d);
+	if (!err)
+		err = map_arena(d, &arena);
+	if (err)
+		return err;
+	d->loop = loop_new(&d->machine, d->sock);
+	if (!d->loop)
+		return fail(d, -ENOMEM, "no event loop");
+	err = machine_init(&d->machine, &d->conf.machine, arena, d->arena_bytes);
+	if (err)
+		snprintf(d->error, sizeof(d->error), "%.*s", (int)sizeof(d->error) - 1, d->machine.error);
+	return err;
+}
+
+static int serve(int sock)
+{
+	static struct daemon d;
+	int err = sandbox_enter();
+
+	d.sock = sock;
+	if (err == -ESRCH)
+		return 0;
+	if (err)
+		fail(&d, err, "privileges cannot be given up");
+	if (!err)
+		err = start(&d);
+	if (err) {
+		if (d.error[0] && conf_reply(sock, d.error, 0, 0))
+			fprintf(stderr, "cleaved: %s\n", d.error);
+		return 1;
+	}
+	if (conf_reply(sock, NULL, d.link.features, d.arena_bytes))
+		return 0;	/* the engine has gone meanwhile */
+	err = loop_run(d.loop);
+	if (err)
+		fprintf(stderr, "cleaved: %s\n", d.machine.error);
+	blk_shutdown();
+	return err ? 1 : 0;
+}
+
+/* ---- command line */
+
+static void usage(FILE *to)
+{
+	fprintf(to, "usage: cleaved --list-devices\n"
+		    "       cleaved --socket=FD\n"
+		    "cleaved is the device model of a virtual machine. cleave starts it; see cleaved(8).\n");
+}
+
+static int socket_number(const char *text)
+{
+	char *end;
+	long fd = strtol(text, &end, 10);
+	struct stat st;
+
+	if (end == text || *end || fd < 0 || fd > 65535 || fstat(fd, &st) || !S_ISSOCK(st.st_mode))
+		return -1;
+	return fd;
+}
+
+int main(int argc, char **argv)
+{
+	enum { OPT_LIST = 256, OPT_SOCKET, OPT_VERSION };
+	static const struct option options[] = {
+		{ "list-devices", no_argument, NULL, OPT_LIST },
+		{ "socket", required_argument, NULL, OPT_SOCKET },
+		{ "version", no_argument, NULL, OPT_VERSION },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 }
+	};
+	int opt, sock = -1;
+
+	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1)
+		switch (opt) {
+		case OPT_LIST:
+			conf_list_devices();
+			return fflush(stdout) || ferror(stdout) ? 1 : 0;
+		case OPT_VERSION:
+			printf("cleaved %s\n", PACKAGE_VERSION);
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		case OPT_SOCKET:
+			sock = socket_number(optarg);
+			if (sock < 0) {
+				fprintf(stderr, "cleaved: --socket=%s: not a socket; cleave starts this program\n", optarg);
+				return 1;
+			}
+			break;
+		default:
+			usage(stderr);
+			return 1;
+		}
+	if (sock < 0 || optind < argc) {
+		usage(stderr);
+		return 1;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	return serve(sock);
+}

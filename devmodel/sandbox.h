@@ -1,0 +1,13 @@
+/*
+ * devmodel/sandbox.h - gives up what a device model does not need.
+ */
+#ifndef CLEAVE_DEVMODEL_SANDBOX_H
+#define CLEAVE_DEVMODEL_SANDBOX_H
+
+/*
+ * Before anything hostile is read: no new privileges, and this process ends
+ * when the one that started it does.  -errno; -ESRCH: it has ended already.
+ */
+int sandbox_enter(void);
+
+#endif
