@@ -146,7 +146,7 @@ static void count_string(struct vcpu_stats *s, const struct access *a, bool daem
 }
 
 /* The access is over, one element of it. */
-static enum io_result answered(struct inout *io, struct access *a, enum stat how)
+static enum io_result answered(struct inout *io, struct access *a, enum vcpu_stat how)
 {
 	a->done = 1;
 	if (is_read(a->kind)) {

@@ -29,7 +29,7 @@
 	X(DISCARDED,	"comp.discarded", "requests discarded by a reset or a changed instruction") \
 	X(LOG_FULL,	"log.full",	"accesses refused because one instruction made too many")
 
-enum stat {
+enum vcpu_stat {
 #define X(id, name, help) STAT_##id,
 	VCPU_COUNTERS(X)
 #undef X
@@ -59,12 +59,12 @@ struct stat_info {
 
 extern const struct stat_info stat_info[STATS];
 
-static inline void stat_add(struct vcpu_stats *s, enum stat i, uint64_t by)
+static inline void stat_add(struct vcpu_stats *s, enum vcpu_stat i, uint64_t by)
 {
 	__atomic_store_n(&s->n[i], s->n[i] + by, __ATOMIC_RELAXED);
 }
 
-static inline uint64_t stat_get(const struct vcpu_stats *s, enum stat i)
+static inline uint64_t stat_get(const struct vcpu_stats *s, enum vcpu_stat i)
 {
 	return __atomic_load_n(&s->n[i], __ATOMIC_RELAXED);
 }
