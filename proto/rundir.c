@@ -179,8 +179,7 @@ void rundir_release(struct rundir *r)
 	r->lock = -1;
 }
 
-/* Its process, or 0 when nobody holds the lock. */
-static pid_t owner(const char *dir)
+pid_t rundir_owner(const char *dir)
 {
 	char lock[RUNDIR_PATH + 300];
 	pid_t pid = 0;
@@ -218,7 +217,7 @@ int rundir_each(void (*each)(void *arg, const char *name, pid_t pid), void *arg,
 		if (e->d_name[0] == '.')
 			continue;
 		snprintf(dir, sizeof(dir), "%s/%s", top, e->d_name);
-		pid = owner(dir);
+		pid = rundir_owner(dir);
 		if (!pid)
 			continue;
 		each(arg, e->d_name, pid);

@@ -34,6 +34,9 @@ int rundir_path(const char *name, char *path, size_t n, char *err, size_t errlen
 /* BASE/NAME/FILE as a socket address needs it.  -ENAMETOOLONG. */
 int rundir_file(const char *dir, const char *file, char *path, size_t n, char *err, size_t errlen);
 
+/* The machine's process, or 0 when nobody holds the directory's lock. */
+pid_t rundir_owner(const char *dir);
+
 /* Calls for every machine that runs.  The number of them, or -errno. */
 int rundir_each(void (*each)(void *arg, const char *name, pid_t pid), void *arg, char *err, size_t errlen);
 
