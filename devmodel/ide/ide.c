@@ -138,6 +138,11 @@ void ide_signature(struct ide_drive *d)
 
 /* ---- transfer engine */
 
+static bool is_packet(const struct ide *u)
+{
+	return u->drive->kind == IDE_CD && u->ch->command == CMD_PACKET;
+}
+
 static struct blk *image(const struct ide *u)
 {
 	return dev_blk(u->dev, u->drive->blk);
@@ -166,7 +171,7 @@ static void open_block(struct ide *u, enum ide_phase phase, bool irq)
 	ch->phase = phase;
 	ch->block_end = ch->pos + n;
 	u->drive->status = ST_READY | ST_DRQ;
-	if (u->drive->kind == IDE_CD) {
+	if (is_packet(u)) {
 		u->drive->regs.count = phase == PH_IN ? REASON_IO : 0;
 		u->drive->regs.lba[1] = n;
 		u->drive->regs.lba[2] = n >> 8;
@@ -251,7 +256,7 @@ void ide_reply(struct ide *u, uint32_t n, uint32_t block, bool dma)
 /* The guest has all that was asked for. */
 static void end_of_data(struct ide *u)
 {
-	if (u->drive->kind == IDE_CD)
+	if (is_packet(u))
 		atapi_end(u, 0, 0, 0);
 	else if (u->ch->dma)
 		ide_complete(u);
@@ -603,13 +608,13 @@ static void run_command(struct dev *dev, unsigned n, uint8_t command)
 	if (ch->control & CTL_SRST)
 		return;
 	u = channel_write(dev, n);
-	if (command == 0x08 && kind == IDE_CD) {
+	if (command == CMD_DEVICE_RESET && kind == IDE_CD) {
 		device_reset(&u);
 		return;
 	}
 	if (in_flight(ch))
 		return;		/* busy: commands are not heard */
-	if (command == 0x90) {
+	if (command == CMD_DIAGNOSTIC) {
 		diagnostic(&u);
 		return;
 	}

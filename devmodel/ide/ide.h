@@ -35,6 +35,7 @@ enum { IDE_CHANNELS = 2, IDE_DRIVES = 2, SECTOR = 512, CD_SECTOR = 2048, CHUNK =
 /* Status and error registers (ATA/ATAPI-7, 6.?: Status, Error). */
 enum { ST_ERR = 0x01, ST_DRQ = 0x08, ST_DSC = 0x10, ST_DF = 0x20, ST_DRDY = 0x40, ST_BSY = 0x80, ST_READY = ST_DRDY | ST_DSC };
 enum { ER_ABRT = 0x04, ER_IDNF = 0x10, ER_UNC = 0x40, ER_WP = 0x40 };
+enum { CMD_DEVICE_RESET = 0x08, CMD_DIAGNOSTIC = 0x90, CMD_PACKET = 0xa0 };
 enum { CTL_NIEN = 0x02, CTL_SRST = 0x04, CTL_HOB = 0x80 };
 enum { DEV_DRIVE1 = 0x10, DEV_LBA = 0x40, DEV_OBSOLETE = 0xa0 };
 /* Bus master registers (PIIX3 data sheet, BMICX and BMISX). */
