@@ -63,12 +63,13 @@ struct seg {
 	uint16_t selector;
 };
 
-/* cpu->mode: what decoding depends on; part of a block's key. */
+/* cpu->mode: what decoding depends on, and whose pages a fetch may touch; part of a block's key. */
 enum {
 	MODE_CODE32 = 1 << 0,	/* CS.D */
 	MODE_CODE64 = 1 << 1,
 	MODE_STACK32 = 1 << 2,	/* SS.B */
-	MODE_STEP = 1 << 3,	/* a block of one instruction, never fused: TF, interrupt shadow, breakpoints */
+	MODE_USER = 1 << 3,	/* CPL 3 */
+	MODE_STEP = 1 << 4,	/* a block of one instruction, never fused: TF, interrupt shadow, breakpoints */
 };
 
 /* cpu->shadow: after STI, or a load of SS.  SHADOW_NEW until the instruction that casts it is done. */
@@ -100,7 +101,8 @@ struct cpu {
 	union reg gpr[GPR_SLOTS];
 	uint64_t rip;
 	const struct insn *insn;
-	uint32_t fl;		/* FL_*: the six arithmetic flags */
+	uint16_t fl;		/* FL_*: the six arithmetic flags */
+	bool recheck;		/* leave at this block's end and look at everything again */
 	uint32_t intr_mask;	/* ~0 where an asserted INTR would be taken (IF=1), else 0 */
 	uint64_t rip_end;	/* a block at `rip` may run if rip + its bytes <= this: CS limit and IP width */
 	struct vcpu *vcpu;
@@ -122,8 +124,8 @@ struct cpu {
 	uint8_t shadow;		/* SHADOW_*: no event before the next instruction is done */
 	bool nmi_blocked;
 	bool halted;
+	bool mid_string;	/* the last instruction is a repeated string, left between two elements: RF in a pushed image */
 	bool stepping;		/* one instruction, one string element, then back to the run loop */
-	bool recheck;		/* leave at this block's end and look at everything again */
 
 	/* plain handlers: the following instruction; a transfer sets it (vmm/soft/insn.h) */
 	uint64_t next_rip;
@@ -171,7 +173,8 @@ static inline bool cpu_event(const struct cpu *cpu)
 
 	return ((atomic_load_explicit(&v->kick, memory_order_relaxed) ^ v->kick_seen)
 		| (atomic_load_explicit(&v->intr, memory_order_relaxed) & cpu->intr_mask)
-		| atomic_load_explicit(&v->nmi, memory_order_relaxed)) != 0;
+		| atomic_load_explicit(&v->nmi, memory_order_relaxed)
+		| cpu->recheck) != 0;
 }
 
 /*

@@ -40,7 +40,7 @@ struct insn {
 		} far;
 		struct block *link;	/* direct branches: target, once known */
 	};
-	int32_t disp;		/* of the memory operand, or of a relative branch */
+	int32_t disp;		/* of the memory operand; of a relative branch, from the block's start */
 	uint16_t row;		/* x86_opcodes[] */
 	uint8_t off;		/* from the block's start */
 	uint8_t len;
@@ -54,7 +54,7 @@ struct insn {
 	uint8_t reg;
 	uint8_t rm;
 	uint8_t index;		/* of the address; GPR_ZERO: none */
-	uint8_t scale : 2, mem : 1, lock : 1, rep : 2;
+	uint8_t scale : 2, mem : 1, lock : 1, rep : 2, stack32 : 1;	/* stack32: SS.B */
 	uint8_t seg;		/* of the memory operand, overrides applied; DS or its override for strings */
 	uint8_t opsize : 4, adsize : 4;	/* in bytes: 2, 4 (8) */
 	uint8_t n;		/* instructions before this one in the block */

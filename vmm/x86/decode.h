@@ -39,7 +39,7 @@ enum x86_property {
 	P_REP = 1 << 6, P_REPZ = 1 << 7, P_SPAN8 = 1 << 8, P_SPAN7 = 1 << 9, P_I64 = 1 << 10, P_DF64 = 1 << 11,
 };
 
-enum x86_treatment { T_COPY, T_MEM, T_CALL, T_END };
+enum x86_treatment { T_COPY, T_MEM, T_CALL, T_COND, T_END };
 
 /* Every mnemonic and every handler name of the table, once for each row. */
 struct x86_opcode {

@@ -1,0 +1,484 @@
+/*
+ * vmm/soft/block.c - the cache of decoded blocks: building, finding, dropping.
+ *
+ * Owns struct block_cache.  Knows decoding and the MMU's fetch and code-page
+ * marks; nothing of what instructions do (selectors and thread_* handlers are
+ * only stored).  One vCPU's thread.
+ *
+ * A page with decoded code has a struct code_page: the list of its blocks, and
+ * one bit for each 64 bytes that any was decoded from, so that stores to data
+ * beside code cost a lookup and no more.
+ */
+#include "vmm/soft/block.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmm/soft/mmu.h"
+#include "vmm/soft/ops.h"
+#include "vmm/x86/exception.h"
+
+enum {
+	BLOCK_BYTES = 240,			/* of code, so that insn.off fits */
+	CACHE_LIMIT = 6 << 20,			/* of host memory in blocks, then all are dropped */
+	CHUNK_SHIFT = 6,
+	NO_ROW = 0xffff,
+};
+
+struct code_page {
+	uint64_t gpa;
+	uint64_t chunks;			/* bit n: bytes 64n to 64n + 63 */
+	struct block *blocks;			/* by page_next */
+	struct code_page *next;
+};
+
+/* ---- from a decoded instruction to one that executes */
+
+static uint8_t reg8_offset(unsigned r)
+{
+	return r < 4 ? 8 * r : 8 * (r - 4) + 1;
+}
+
+static bool byte_operand(enum x86_operand o)
+{
+	return o == OP_Eb || o == OP_Gb || o == OP_Zb;
+}
+
+static bool has_operand(const struct x86_opcode *row, enum x86_operand a, enum x86_operand b)
+{
+	return row->operand[0] == a || row->operand[0] == b || row->operand[1] == a || row->operand[1] == b;
+}
+
+static void set_registers(const struct x86_opcode *row, const struct x86_insn *x, struct insn *in)
+{
+	in->reg = x->reg;
+	in->rm = x->rm;
+	for (unsigned i = 0; i < 2; i++) {
+		enum x86_operand o = row->operand[i];
+
+		if (o == OP_Zb || o == OP_Zv)
+			in->rm = x->reg;	/* as if ModRM.rm named it */
+		if (byte_operand(o)) {
+			if (o == OP_Gb)
+				in->reg = reg8_offset(x->reg);
+			else if (!x->mem)
+				in->rm = reg8_offset(in->rm);
+		}
+	}
+	if (has_operand(row, OP_Zv, OP_Zv) || has_operand(row, OP_Ob, OP_Ov))
+		in->reg = X86_RAX;		/* where the other one is the accumulator */
+	if (!x->has_modrm && has_operand(row, OP_AL, OP_rAX) && (is_imm(row->operand[1])))
+		in->rm = X86_RAX;
+}
+
+static void set_address(const struct x86_insn *x, struct insn *in)
+{
+	in->index = GPR_ZERO;
+	if (!x->mem)
+		return;
+	in->mem = 1;
+	in->rm = x->base == X86_NO_REG ? GPR_ZERO : x->base;
+	in->index = x->index == X86_NO_REG ? GPR_ZERO : x->index;
+	in->scale = x->scale;
+}
+
+static void set_immediate(const struct x86_opcode *row, const struct x86_insn *x, struct insn *in)
+{
+	if (row->operand[0] == OP_Ap) {
+		in->far.off = x->imm;
+		in->far.sel = x->imm2;
+	} else {
+		in->imm = x->imm | (uint64_t)x->imm2 << 16;
+	}
+}
+
+static void translate_insn(const struct x86_insn *x, struct insn *in, uint32_t mode, unsigned off, unsigned n)
+{
+	const struct x86_opcode *row = &x86_opcodes[x->row];
+	const struct op_dispatch *d = &op_dispatch[x->row];
+
+	*in = (struct insn){
+		.row = x->row, .off = off, .len = x->len, .n = n, .disp = x->disp, .seg = x->seg,
+		.lock = x->lock, .stack32 = !!(mode & MODE_STACK32), .opsize = x->opsize, .adsize = x->adsize, .cc = x->opcode & 15,
+		.rep = x->rep == 0xf3 ? REP_E : x->rep == 0xf2 ? REP_NE : REP_NONE,
+	};
+	set_registers(row, x, in);
+	set_address(x, in);
+	set_immediate(row, x, in);
+	if (d->plain)
+		in->fn = row->treatment == T_END ? thread_plain_end : thread_plain;
+	else
+		in->fn = d->select(x, in);
+}
+
+/* What stands in for bytes that are no instruction; true if `r` is such a case. */
+static bool translate_bad(enum x86_decode_result r, struct insn *in, unsigned off, unsigned n)
+{
+	if (r == X86_DECODE_OK || r == X86_DECODE_SHORT)
+		return false;
+	*in = (struct insn){ .fn = r == X86_DECODE_UD ? thread_ud : thread_too_long, .off = off, .n = n };
+	return true;
+}
+
+/* ---- building */
+
+static unsigned code_bits(uint32_t mode)
+{
+	return mode & MODE_CODE32 ? 32 : 16;
+}
+
+static size_t block_size(const struct block *b)
+{
+	return sizeof(*b) + (b->count + 1) * sizeof(b->insn[0]);
+}
+
+/* The pseudo-instruction: go on behind the block, or leave where it ends. */
+static void add_end(struct block *b, insn_fn *fn)
+{
+	b->insn[b->count] = (struct insn){
+		.fn = fn, .off = b->bytes, .disp = b->bytes, .n = b->count, .opsize = 4, .row = NO_ROW,
+	};
+}
+
+/*
+ * Decode into b from `code`, which has `avail` bytes.  False: the first
+ * instruction needs more than that.
+ */
+static bool decode_block(struct block *b, const uint8_t *code, unsigned avail, unsigned max)
+{
+	bool ended = false;
+
+	while (!ended && b->count < max && b->bytes < BLOCK_BYTES - X86_INSN_MAX) {
+		struct insn *in = &b->insn[b->count];
+		struct x86_insn x;
+		enum x86_decode_result r = x86_decode(code + b->bytes, avail - b->bytes, code_bits(b->mode), &x);
+
+		if (r == X86_DECODE_SHORT)
+			break;
+		if (translate_bad(r, in, b->bytes, b->count)) {
+			b->bytes++;
+			b->count++;
+			ended = true;
+			break;
+		}
+		translate_insn(&x, in, b->mode, b->bytes, b->count);
+		b->bytes += x.len;
+		b->count++;
+		ended = x86_opcodes[x.row].treatment == T_END;
+	}
+	if (b->count == 0)
+		return false;
+	if (max > 1)
+		block_optimise(b);
+	add_end(b, max > 1 ? thread_follow : thread_stale);
+	return true;
+}
+
+static struct code_page **page_slot(struct block_cache *c, uint64_t gpa)
+{
+	uint64_t page = gpa & PAGE_FRAME;
+	struct code_page **at = &c->page[(page >> PAGE_SHIFT) & (PAGE_BUCKETS - 1)];
+
+	while (*at && (*at)->gpa != page)
+		at = &(*at)->next;
+	return at;
+}
+
+static uint64_t chunk_mask(uint64_t gpa, uint64_t len)
+{
+	unsigned first = (gpa & PAGE_OFFSET) >> CHUNK_SHIFT, last = ((gpa + len - 1) & PAGE_OFFSET) >> CHUNK_SHIFT;
+
+	return (~0ull << first) & (~0ull >> (63 - last));
+}
+
+static struct block **bucket_of(struct block_cache *c, uint64_t gpa, uint32_t mode)
+{
+	return &c->bucket[(gpa ^ gpa >> 12 ^ (uint64_t)mode << 7) & (BLOCK_BUCKETS - 1)];
+}
+
+static _Noreturn void no_memory(struct cpu *cpu)
+{
+	strcpy(cpu->vcpu->error, "no memory for decoded code");
+	cpu_unwind(cpu, UNWIND_ERROR);
+}
+
+static void insert_block(struct cpu *cpu, struct block *b)
+{
+	struct block_cache *c = cpu->blocks;
+	struct block **bucket = bucket_of(c, b->gpa, b->mode);
+	struct code_page **slot = page_slot(c, b->gpa);
+
+	if (!*slot) {
+		*slot = calloc(1, sizeof(**slot));
+		if (!*slot) {
+			free(b);
+			no_memory(cpu);
+		}
+		(*slot)->gpa = b->gpa & PAGE_FRAME;
+	}
+	(*slot)->chunks |= chunk_mask(b->gpa, b->bytes);
+	b->page_next = (*slot)->blocks;
+	(*slot)->blocks = b;
+	b->bucket_next = *bucket;
+	*bucket = b;
+	c->bytes += block_size(b);
+	c->built++;
+}
+
+static struct block *build_block(struct cpu *cpu, uint64_t gpa, const uint8_t *page, uint32_t mode)
+{
+	struct block_cache *c = cpu->blocks;
+	unsigned at = gpa & PAGE_OFFSET;
+	struct block *b;
+
+	if (c->bytes > CACHE_LIMIT)
+		block_flush(cpu);
+	mmu_code_page_add(cpu, gpa & PAGE_FRAME);	/* before the bytes are read: no store is missed */
+	*c->scratch = (struct block){ .mode = mode, .gpa = gpa, .lin = JUMP_NONE };
+	if (!decode_block(c->scratch, page + at, PAGE_BYTES - at, mode & MODE_STEP ? 1 : BLOCK_INSNS))
+		return NULL;
+	b = malloc(block_size(c->scratch));
+	if (!b)
+		no_memory(cpu);
+	memcpy(b, c->scratch, block_size(c->scratch));
+	insert_block(cpu, b);
+	return b;
+}
+
+/* The block of one instruction whose bytes these are; it is in no list and not found again but by its bytes. */
+static struct block *lone_block(struct block_cache *c, const uint8_t *bytes, uint32_t mode)
+{
+	struct block *b = c->lone;
+
+	mode |= MODE_STEP;
+	if (b->count && b->mode == mode && memcmp(c->lone_bytes, bytes, X86_INSN_MAX) == 0)
+		return b;
+	memcpy(c->lone_bytes, bytes, X86_INSN_MAX);
+	*b = (struct block){ .mode = mode, .gpa = ~0ull, .lin = JUMP_NONE };
+	decode_block(b, c->lone_bytes, X86_INSN_MAX, 1);
+	return b;
+}
+
+static const uint8_t all_ones[X86_INSN_MAX] = { [0 ... X86_INSN_MAX - 1] = 0xff };
+
+/* The instruction at rip crosses into the next page. */
+static struct block *crossing_block(struct cpu *cpu, uint64_t lin, const uint8_t *page, uint32_t mode)
+{
+	unsigned first = PAGE_BYTES - (lin & PAGE_OFFSET);
+	uint8_t bytes[X86_INSN_MAX];
+	const uint8_t *second;
+	uint64_t gpa;
+
+	memcpy(bytes, page + (lin & PAGE_OFFSET), first);
+	second = mmu_fetch_page(cpu, (uint32_t)(lin + first), &gpa);
+	memcpy(bytes + first, second ? second : all_ones, X86_INSN_MAX - first);
+	return lone_block(cpu->blocks, bytes, mode);
+}
+
+/* ---- finding */
+
+static struct block *lookup(struct block_cache *c, uint64_t gpa, uint32_t mode)
+{
+	struct block *b = *bucket_of(c, gpa, mode);
+
+	while (b && (b->gpa != gpa || b->mode != mode))
+		b = b->bucket_next;
+	return b;
+}
+
+static void forget_jump(struct block_cache *c, struct block *b)
+{
+	struct jump_entry *e;
+
+	if (b->lin == JUMP_NONE)
+		return;
+	e = jump_entry(c, b->lin);
+	if (e->block == b)
+		*e = (struct jump_entry){ .lin = JUMP_NONE };
+	b->lin = JUMP_NONE;
+}
+
+static void remember_jump(struct cpu *cpu, struct block *b, uint64_t lin)
+{
+	struct block_cache *c = cpu->blocks;
+	struct jump_entry *e = jump_entry(c, lin);
+
+	forget_jump(c, b);
+	if (e->block)
+		forget_jump(c, e->block);
+	*e = (struct jump_entry){ .lin = lin, .gen = cpu->mmu.gen, .block = b };
+	b->lin = lin;
+}
+
+struct block *block_find(struct cpu *cpu, bool step)
+{
+	struct block_cache *c = cpu->blocks;
+	uint64_t lin = (uint32_t)(cpu->seg[X86_CS].base + cpu->rip), gpa;
+	uint32_t mode = cpu->mode | (step ? MODE_STEP : 0);
+	struct jump_entry *e = jump_entry(c, lin);
+	const uint8_t *page;
+	struct block *b;
+
+	if (e->lin == lin && e->gen == cpu->mmu.gen && e->block->mode == mode)
+		return e->block;
+	page = mmu_fetch_page(cpu, lin, &gpa);
+	if (!page)
+		return lone_block(c, all_ones, mode);
+	gpa = (gpa & PAGE_FRAME) | (lin & PAGE_OFFSET);
+	b = lookup(c, gpa, mode);
+	if (!b)
+		b = build_block(cpu, gpa, page, mode);
+	if (!b)
+		return crossing_block(cpu, lin, page, mode);
+	if (!step)
+		remember_jump(cpu, b, lin);
+	return b;
+}
+
+/* ---- dropping */
+
+static void unlist(struct block **at, struct block *b)
+{
+	while (*at != b)
+		at = &(*at)->bucket_next;
+	*at = b->bucket_next;
+}
+
+/* Out of everything but its page's list, which the caller walks. */
+static void kill_block(struct block_cache *c, struct block *b)
+{
+	unlist(bucket_of(c, b->gpa, b->mode), b);
+	forget_jump(c, b);
+	for (unsigned i = 0; i <= b->count; i++)
+		b->insn[i].fn = thread_stale;
+	b->dead = true;
+	b->bucket_next = c->dead;
+	c->dead = b;
+	c->bytes -= block_size(b);
+	c->killed++;
+}
+
+/* A direct branch's link shares its room with an immediate, so only branches are looked at. */
+static void drop_links(struct block *b)
+{
+	for (unsigned i = 0; i <= b->count; i++)
+		if (insn_has_link(&b->insn[i]) && b->insn[i].link && b->insn[i].link->dead)
+			b->insn[i].link = NULL;
+}
+
+static bool overlaps(const struct block *b, uint64_t gpa, uint64_t len)
+{
+	return b->gpa < gpa + len && gpa < b->gpa + b->bytes;
+}
+
+/* The page's list without the blocks that were decoded from the range. True if there was one. */
+static bool kill_range(struct block_cache *c, struct code_page *page, uint64_t gpa, uint64_t len)
+{
+	struct block **at = &page->blocks;
+	bool killed = false;
+
+	page->chunks = 0;
+	while (*at) {
+		struct block *b = *at;
+
+		if (overlaps(b, gpa, len)) {
+			*at = b->page_next;
+			kill_block(c, b);
+			killed = true;
+		} else {
+			page->chunks |= chunk_mask(b->gpa, b->bytes);
+			at = &b->page_next;
+		}
+	}
+	return killed;
+}
+
+bool block_invalidate(struct cpu *cpu, uint64_t gpa, uint64_t len)
+{
+	struct block_cache *c = cpu->blocks;
+	struct code_page **slot = page_slot(c, gpa), *page = *slot;
+
+	if (!page)
+		return true;
+	if (!(page->chunks & chunk_mask(gpa, len)))
+		return false;
+	if (kill_range(c, page, gpa, len))
+		for (struct block *b = page->blocks; b; b = b->page_next)
+			drop_links(b);
+	if (page->blocks)
+		return false;
+	*slot = page->next;
+	free(page);
+	return true;
+}
+
+static void drop_page(struct cpu *cpu, struct code_page *page)
+{
+	for (struct block *b = page->blocks; b; b = b->page_next)
+		kill_block(cpu->blocks, b);
+	mmu_code_page_drop(cpu, page->gpa);
+	free(page);
+}
+
+void block_flush(struct cpu *cpu)
+{
+	struct block_cache *c = cpu->blocks;
+
+	for (unsigned i = 0; i < PAGE_BUCKETS; i++) {
+		while (c->page[i]) {
+			struct code_page *page = c->page[i];
+
+			c->page[i] = page->next;
+			drop_page(cpu, page);
+		}
+	}
+	c->lone->count = 0;
+	c->flushed++;
+}
+
+/* No block executes: the run loop. */
+void block_reap(struct cpu *cpu)
+{
+	struct block_cache *c = cpu->blocks;
+
+	while (c->dead) {
+		struct block *b = c->dead;
+
+		c->dead = b->bucket_next;
+		free(b);
+	}
+}
+
+int block_cache_new(struct cpu *cpu)
+{
+	struct block_cache *c = calloc(1, sizeof(*c));
+	size_t room = sizeof(struct block) + (BLOCK_INSNS + 1) * sizeof(struct insn);
+
+	if (!c)
+		return -ENOMEM;
+	c->scratch = calloc(1, room);
+	c->lone = calloc(1, room);
+	if (!c->scratch || !c->lone) {
+		free(c->scratch);
+		free(c->lone);
+		free(c);
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < JUMP_ENTRIES; i++)
+		c->jump[i].lin = JUMP_NONE;
+	cpu->blocks = c;
+	return 0;
+}
+
+void block_cache_free(struct cpu *cpu)
+{
+	if (!cpu->blocks)
+		return;
+	block_flush(cpu);
+	block_reap(cpu);
+	free(cpu->blocks->scratch);
+	free(cpu->blocks->lone);
+	free(cpu->blocks);
+	cpu->blocks = NULL;
+}

@@ -1,0 +1,81 @@
+/*
+ * vmm/soft/block.h - a decoded block, and how a branch finds one.
+ *
+ * A block is up to BLOCK_INSNS instructions that follow each other inside one
+ * page.  A conditional branch that is not taken continues in the block; what
+ * always transfers control ends it.  After the last comes a pseudo-instruction
+ * that goes on to the block that follows.
+ *
+ * Who points at a block: the bucket of its key, its page's list, the jump
+ * cache's slot of its linear address, and `link` of direct branches in blocks
+ * of the same page.  A block that dies is taken out of all of them at once, and
+ * its instructions are overwritten by one that returns to the run loop; its
+ * memory is freed when none is executing.
+ *
+ * An instruction that crosses a page is a block of its own that is in none of
+ * these: its bytes are compared each time it is to run.
+ */
+#ifndef CLEAVE_VMM_SOFT_BLOCK_H
+#define CLEAVE_VMM_SOFT_BLOCK_H
+
+#include "vmm/soft/insn.h"
+#include "vmm/x86/decode.h"
+
+struct block {
+	uint32_t mode;			/* MODE_* it was decoded for */
+	uint16_t bytes;			/* of code */
+	bool dead;
+	uint8_t count;			/* instructions, without the pseudo-instruction */
+	uint64_t gpa;
+	uint64_t lin;			/* its slot in the jump cache; JUMP_NONE: it has none */
+	struct block *bucket_next, *page_next;
+	struct insn insn[];
+};
+
+#define JUMP_NONE	(~0ull)
+enum { JUMP_BITS = 12, JUMP_ENTRIES = 1 << JUMP_BITS };
+
+/* By linear address; valid while `gen` is the MMU's. */
+struct jump_entry {
+	uint64_t lin;
+	uint32_t gen;
+	struct block *block;
+};
+
+struct code_page;
+enum { BLOCK_BUCKETS = 4096, PAGE_BUCKETS = 1024 };
+
+struct block_cache {
+	struct jump_entry jump[JUMP_ENTRIES];
+	struct block *bucket[BLOCK_BUCKETS];
+	struct code_page *page[PAGE_BUCKETS];
+	struct block *dead;		/* by bucket_next; freed by block_reap() */
+	struct block *scratch;		/* where a block grows */
+	struct block *lone;		/* the one that crosses a page, and its bytes */
+	uint8_t lone_bytes[X86_INSN_MAX];
+	const struct insn *link_from;	/* the direct branch that has just been taken, for its link */
+	size_t bytes;			/* held by blocks */
+	uint64_t built, killed, flushed;	/* statistics */
+};
+
+static inline struct jump_entry *jump_entry(struct block_cache *c, uint64_t lin)
+{
+	return &c->jump[(lin ^ lin >> JUMP_BITS) & (JUMP_ENTRIES - 1)];
+}
+
+/* The block to run at cpu->rip; may raise the fetch's fault.  `step`: of one instruction. */
+struct block *block_find(struct cpu *, bool step);
+void block_reap(struct cpu *);
+
+/* interp.c: the branch's own checks (#GP beyond the limit), then back to the run loop. */
+void branch_slow(struct cpu *, const struct insn *, uint64_t rip, unsigned done);
+
+/* interp.c: handlers that block building needs. */
+insn_fn thread_plain, thread_plain_end, thread_follow, thread_stale, thread_ud, thread_too_long;
+
+/* fuse.c: merge instructions that stand together and drop flags that nobody reads. */
+void block_optimise(struct block *);
+/* Does `link` hold a block, rather than an immediate? */
+bool insn_has_link(const struct insn *);
+
+#endif

@@ -1,0 +1,105 @@
+/*
+ * vmm/soft/op_misc.c - flag instructions, NOP, BOUND, UD2, SALC, and what is
+ * left of the FPU where there is none.
+ *
+ * SDM vol. 2; vol. 3 section 2.5 (CR0.EM, MP, TS).
+ */
+#include "vmm/soft/system.h"
+#include "vmm/soft/thread.h"
+#include "vmm/x86/control.h"
+#include "vmm/x86/exception.h"
+
+#define SIMPLE(name, action)							\
+HANDLER(thread_##name) { (void)cpu; action; NEXT(1); }				\
+insn_fn *sel_##name(const struct x86_insn *x, struct insn *in)			\
+{										\
+	(void)x;								\
+	(void)in;								\
+	return thread_##name;							\
+}
+SIMPLE(nop, )
+SIMPLE(clc, cpu->fl &= ~FL_CF)
+SIMPLE(stc, cpu->fl |= FL_CF)
+SIMPLE(cmc, cpu->fl ^= FL_CF)
+SIMPLE(cld, cpu->rflags &= ~(uint64_t)X86_RFLAGS_DF)
+SIMPLE(std, cpu->rflags |= X86_RFLAGS_DF)
+SIMPLE(lahf, cpu->gpr[X86_RAX].b[1] = fl_to_rflags(cpu->fl) | X86_RFLAGS_FIXED)
+SIMPLE(sahf, cpu->fl = (cpu->fl & FL_OF) | (fl_from_rflags(cpu->gpr[X86_RAX].b[1]) & ~FL_OF))
+
+static void check_iopl(struct cpu *cpu)
+{
+	unsigned iopl = cpu->rflags >> 12 & 3;
+
+	if (cpu->pe && (cpu->v86 ? iopl != 3 : cpu->cpl > iopl))
+		cpu_fault(cpu, X86_GP, 0);
+}
+
+void op_cli(struct cpu *cpu, const struct insn *in)
+{
+	(void)in;
+	check_iopl(cpu);
+	cpu->rflags &= ~(uint64_t)X86_RFLAGS_IF;
+	cpu_update_mode(cpu);
+}
+
+/* Where interrupts were off, the next instruction is still shielded. */
+void op_sti(struct cpu *cpu, const struct insn *in)
+{
+	(void)in;
+	check_iopl(cpu);
+	if (!(cpu->rflags & X86_RFLAGS_IF)) {
+		cpu->shadow = SHADOW_STI | SHADOW_NEW;
+		cpu->recheck = true;
+	}
+	cpu->rflags |= X86_RFLAGS_IF;
+	cpu_update_mode(cpu);
+}
+
+void op_salc(struct cpu *cpu, const struct insn *in)
+{
+	(void)in;
+	cpu->gpr[X86_RAX].b[0] = cpu->fl & FL_CF ? 0xff : 0;
+}
+
+void op_bound(struct cpu *cpu, const struct insn *in)
+{
+	uint64_t ea = insn_ea(cpu, in);
+	int32_t index, lower, upper;
+
+	if (in->opsize == 2) {
+		index = cpu->gpr[in->reg].sw;
+		lower = (int16_t)ld16(cpu, in->seg, ea);
+		upper = (int16_t)ld16(cpu, in->seg, ip_mask(in->adsize, ea + 2));
+	} else {
+		index = cpu->gpr[in->reg].sd;
+		lower = (int32_t)ld32(cpu, in->seg, ea);
+		upper = (int32_t)ld32(cpu, in->seg, ip_mask(in->adsize, ea + 4));
+	}
+	if (index < lower || index > upper)
+		cpu_fault(cpu, X86_BR, 0);
+}
+
+void op_ud2(struct cpu *cpu, const struct insn *in)
+{
+	(void)in;
+	cpu_fault(cpu, X86_UD, 0);
+}
+
+/*
+ * There is no FPU.  EM and TS raise #NM, so that software can emulate one;
+ * otherwise nothing answers, as on a socket left empty: FNSTSW and FNSTCW
+ * store nothing, which is how software finds out.
+ */
+void op_esc(struct cpu *cpu, const struct insn *in)
+{
+	(void)in;
+	if (cpu->cr0 & (X86_CR0_EM | X86_CR0_TS))
+		cpu_fault(cpu, X86_NM, 0);
+}
+
+void op_fwait(struct cpu *cpu, const struct insn *in)
+{
+	(void)in;
+	if ((cpu->cr0 & (X86_CR0_MP | X86_CR0_TS)) == (X86_CR0_MP | X86_CR0_TS))
+		cpu_fault(cpu, X86_NM, 0);
+}

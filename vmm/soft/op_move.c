@@ -1,0 +1,247 @@
+/*
+ * vmm/soft/op_move.c - MOV MOVZX MOVSX LEA XCHG CMOVcc SETcc BSWAP CBW CWD XLAT
+ * and MOV from a segment register.
+ *
+ * None of them changes a flag.  SDM vol. 2.
+ */
+#include "vmm/soft/forms.h"
+#include "vmm/x86/exception.h"
+
+/* ---- MOV, by the forms of forms.h */
+#define MOV_REG(op, W)								\
+HANDLER(mov##W##_rr) { PUT_##W(in->rm, GET_##W(in->reg)); NEXT(1); }		\
+HANDLER(mov##W##_ri) { PUT_##W(in->rm, in->imm); NEXT(1); }
+EACH_WIDTH(MOV_REG, mov)
+
+#define MOV_MEM(op, W, ea)							\
+MEM_HANDLER(mov##W##_rm_##ea)							\
+{										\
+	uint##W##_t v;								\
+										\
+	LOAD(W, v, in->seg, ADDR_##ea);						\
+	PUT_##W(in->reg, v);							\
+	NEXT(1);								\
+}										\
+MEM_HANDLER(mov##W##_mr_##ea)							\
+{										\
+	STORE(W, in->seg, ADDR_##ea, GET_##W(in->reg));				\
+	NEXT(1);								\
+}										\
+MEM_HANDLER(mov##W##_mi_##ea)							\
+{										\
+	STORE(W, in->seg, ADDR_##ea, in->imm);					\
+	NEXT(1);								\
+}
+#define MOV_MEM_WIDTH(op, W)	EACH_EA(MOV_MEM, op, W)
+EACH_WIDTH(MOV_MEM_WIDTH, mov)
+BINARY_TABLE(mov)
+
+insn_fn *sel_mov(const struct x86_insn *x, struct insn *in)
+{
+	const struct x86_opcode *row = &x86_opcodes[x->row];
+
+	if (row->operand[1] == OP_Ob || row->operand[1] == OP_Ov)
+		return mov_forms[width_of(x)][F_RM + ea_form(in)];
+	return mov_forms[width_of(x)][binary_form(x, in)];
+}
+
+/* ---- MOVZX, MOVSX: destination width, source width */
+#define EXTEND(name, D, S, type)						\
+HANDLER(name##D##_##S##_r)							\
+{										\
+	PUT_##D(in->reg, (type)GET_##S(in->rm));				\
+	NEXT(1);								\
+}										\
+MEM_HANDLER(name##D##_##S##_m_b)						\
+{										\
+	uint##S##_t v;								\
+										\
+	LOAD(S, v, in->seg, ADDR_b);						\
+	PUT_##D(in->reg, (type)v);						\
+	NEXT(1);								\
+}										\
+MEM_HANDLER(name##D##_##S##_m_s)						\
+{										\
+	uint##S##_t v;								\
+										\
+	LOAD(S, v, in->seg, ADDR_s);						\
+	PUT_##D(in->reg, (type)v);						\
+	NEXT(1);								\
+}										\
+MEM_HANDLER(name##D##_##S##_m_x)						\
+{										\
+	uint##S##_t v;								\
+										\
+	LOAD(S, v, in->seg, ADDR_x);						\
+	PUT_##D(in->reg, (type)v);						\
+	NEXT(1);								\
+}
+EXTEND(movzx, 16, 8, uint8_t)
+EXTEND(movzx, 32, 8, uint8_t)
+EXTEND(movzx, 16, 16, uint16_t)
+EXTEND(movzx, 32, 16, uint16_t)
+EXTEND(movsx, 16, 8, int8_t)
+EXTEND(movsx, 32, 8, int8_t)
+EXTEND(movsx, 16, 16, int16_t)
+EXTEND(movsx, 32, 16, int16_t)
+
+#define EXTEND_ENTRIES(name, D, S)	{ name##D##_##S##_r, EA_ENTRIES(name##D##_, S, m) }
+/* [source is a word][destination is a dword][form] */
+#define EXTEND_SELECT(name)									\
+insn_fn *sel_##name(const struct x86_insn *x, struct insn *in)					\
+{												\
+	static insn_fn *const forms[2][2][UNARY_FORMS] = {					\
+		{ EXTEND_ENTRIES(name, 16, 8), EXTEND_ENTRIES(name, 32, 8) },			\
+		{ EXTEND_ENTRIES(name, 16, 16), EXTEND_ENTRIES(name, 32, 16) },			\
+	};											\
+												\
+	return forms[x86_opcodes[x->row].operand[1] == OP_Ew][width_of(x) == W32][unary_form(in)];	\
+}
+EXTEND_SELECT(movzx)
+EXTEND_SELECT(movsx)
+
+/* ---- LEA: [destination][address] */
+HANDLER(lea16) { PUT_16(in->reg, insn_ea(cpu, in)); NEXT(1); }
+HANDLER(lea32_b) { PUT_32(in->reg, ADDR_b); NEXT(1); }
+HANDLER(lea32_s) { PUT_32(in->reg, ADDR_s); NEXT(1); }
+HANDLER(lea32_x) { PUT_32(in->reg, insn_ea(cpu, in)); NEXT(1); }
+
+insn_fn *sel_lea(const struct x86_insn *x, struct insn *in)
+{
+	static insn_fn *const forms[EA_FORMS] = { lea32_b, lea32_s, lea32_x };
+
+	return width_of(x) == W16 ? lea16 : forms[ea_form(in)];
+}
+
+/* ---- XCHG: with memory it is locked, prefix or not */
+#define XCHG(op, W)								\
+HANDLER(xchg##W##_r)								\
+{										\
+	uint##W##_t a = GET_##W(in->rm), b = GET_##W(in->reg);			\
+										\
+	PUT_##W(in->rm, b);							\
+	PUT_##W(in->reg, a);							\
+	NEXT(1);								\
+}										\
+HANDLER(xchg##W##_m)								\
+{										\
+	struct rmw h;								\
+	uint##W##_t old;							\
+										\
+	cpu->insn = in;								\
+	old = rmw_ld##W(cpu, &h, in->seg, insn_ea(cpu, in));			\
+	if (h.host)								\
+		old = __atomic_exchange_n((uint##W##_t *)h.host, GET_##W(in->reg), __ATOMIC_SEQ_CST);	\
+	else									\
+		rmw_st##W(cpu, &h, GET_##W(in->reg));				\
+	PUT_##W(in->reg, old);							\
+	NEXT(1);								\
+}
+EACH_WIDTH(XCHG, xchg)
+
+insn_fn *sel_xchg(const struct x86_insn *x, struct insn *in)
+{
+	static insn_fn *const forms[WIDTHS][2] = { { xchg8_r, xchg8_m }, { xchg16_r, xchg16_m }, { xchg32_r, xchg32_m } };
+
+	return forms[width_of(x)][in->mem];
+}
+
+/* ---- CMOVcc: the source is read whatever the condition; a 32-bit destination is written in any case */
+#define EACH_CC(M, ...)									\
+	M(0, ##__VA_ARGS__) M(1, ##__VA_ARGS__) M(2, ##__VA_ARGS__) M(3, ##__VA_ARGS__)		\
+	M(4, ##__VA_ARGS__) M(5, ##__VA_ARGS__) M(6, ##__VA_ARGS__) M(7, ##__VA_ARGS__)		\
+	M(8, ##__VA_ARGS__) M(9, ##__VA_ARGS__) M(10, ##__VA_ARGS__) M(11, ##__VA_ARGS__)	\
+	M(12, ##__VA_ARGS__) M(13, ##__VA_ARGS__) M(14, ##__VA_ARGS__) M(15, ##__VA_ARGS__)
+
+#define CMOV(W)									\
+HANDLER(cmov##W##_r)								\
+{										\
+	uint##W##_t v = GET_##W(in->rm);					\
+										\
+	PUT_##W(in->reg, fl_cond(cpu->fl, in->cc) ? v : GET_##W(in->reg));	\
+	NEXT(1);								\
+}										\
+MEM_HANDLER(cmov##W##_m)							\
+{										\
+	uint##W##_t v;								\
+										\
+	LOAD(W, v, in->seg, ADDR_x);						\
+	PUT_##W(in->reg, fl_cond(cpu->fl, in->cc) ? v : GET_##W(in->reg));	\
+	NEXT(1);								\
+}
+CMOV(16)
+CMOV(32)
+
+insn_fn *sel_cmovcc(const struct x86_insn *x, struct insn *in)
+{
+	static insn_fn *const forms[WIDTHS][2] = { [W16] = { cmov16_r, cmov16_m }, [W32] = { cmov32_r, cmov32_m } };
+
+	return forms[width_of(x)][in->mem];
+}
+
+/* ---- SETcc, by condition */
+#define SETCC(cc)								\
+HANDLER(setcc_r_##cc) { PUT_8(in->rm, fl_cond(cpu->fl, cc)); NEXT(1); }
+EACH_CC(SETCC)
+
+MEM_HANDLER(setcc_m)
+{
+	STORE(8, in->seg, ADDR_x, fl_cond(cpu->fl, in->cc));
+	NEXT(1);
+}
+
+insn_fn *sel_setcc(const struct x86_insn *x, struct insn *in)
+{
+#define SETCC_ENTRY(cc)	setcc_r_##cc,
+	static insn_fn *const reg[16] = { EACH_CC(SETCC_ENTRY) };
+
+	(void)x;
+	return in->mem ? setcc_m : reg[in->cc];
+}
+
+/* ---- BSWAP; of a 16-bit register it is undefined: processors clear it */
+HANDLER(bswap16) { PUT_16(in->rm, 0); NEXT(1); }
+HANDLER(bswap32) { PUT_32(in->rm, __builtin_bswap32(GET_32(in->rm))); NEXT(1); }
+
+insn_fn *sel_bswap(const struct x86_insn *x, struct insn *in)
+{
+	(void)in;
+	return width_of(x) == W16 ? bswap16 : bswap32;
+}
+
+/* ---- CBW CWDE CWD CDQ */
+HANDLER(cbw16) { PUT_16(X86_RAX, (int8_t)cpu->gpr[X86_RAX].b[0]); NEXT(1); }
+HANDLER(cbw32) { PUT_32(X86_RAX, cpu->gpr[X86_RAX].sw); NEXT(1); }
+HANDLER(cwd16) { PUT_16(X86_RDX, cpu->gpr[X86_RAX].sw >> 15); NEXT(1); }
+HANDLER(cwd32) { PUT_32(X86_RDX, cpu->gpr[X86_RAX].sd >> 31); NEXT(1); }
+
+insn_fn *sel_cbw(const struct x86_insn *x, struct insn *in)
+{
+	(void)in;
+	return x->opsize == 2 ? cbw16 : cbw32;
+}
+
+insn_fn *sel_cwd(const struct x86_insn *x, struct insn *in)
+{
+	(void)in;
+	return x->opsize == 2 ? cwd16 : cwd32;
+}
+
+/* ---- plain ones */
+void op_xlat(struct cpu *cpu, const struct insn *in)
+{
+	uint64_t off = cpu->gpr[X86_RBX].q + cpu->gpr[X86_RAX].b[0];
+
+	cpu->gpr[X86_RAX].b[0] = ld8(cpu, in->seg, ip_mask(in->adsize, off));
+}
+
+/* To a register the selector is zero-extended (AMD and Intel since the P6); to memory it is 16 bits. */
+void op_mov_from_seg(struct cpu *cpu, const struct insn *in)
+{
+	uint16_t sel = cpu->seg[in->reg].selector;
+
+	if (in->mem)
+		st16(cpu, in->seg, insn_ea(cpu, in), sel);
+	else
+		gpr_write(cpu, in->rm, in->opsize, sel);
+}

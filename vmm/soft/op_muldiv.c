@@ -1,0 +1,210 @@
+/*
+ * vmm/soft/op_muldiv.c - MUL IMUL DIV IDIV, AAM (a division, too).
+ *
+ * Products take their flags from the host's multiplication.  Quotients that do
+ * not fit, and division by 0, are #DE before anything changes; DIV and IDIV
+ * leave the flags, which are undefined, alone.  SDM vol. 2.
+ */
+#include "vmm/soft/alu.h"
+#include "vmm/soft/forms.h"
+#include "vmm/x86/exception.h"
+
+/* ---- IMUL with a register destination: two or three operands */
+#define IMUL_PURE(W)									\
+static inline uint##W##_t imul_##W(uint##W##_t a, uint##W##_t b, uint16_t *fl)		\
+{											\
+	uint16_t f;									\
+											\
+	__asm__("imul" ALU_SUFFIX_##W " %2, %1\n\t" ALU_FLAGS : "=&a"(f), "+&r"(a) : "r"(b) : "cc");	\
+	*fl = f;									\
+	return a;									\
+}
+IMUL_PURE(16)
+IMUL_PURE(32)
+
+/* b: the destination itself, or the immediate */
+#define IMUL(W, name, B)								\
+HANDLER(imul##W##_##name##_r)								\
+{											\
+	uint16_t fl;									\
+											\
+	PUT_##W(in->reg, imul_##W(GET_##W(in->rm), B, &fl));				\
+	cpu->fl = fl;									\
+	NEXT(1);									\
+}											\
+MEM_HANDLER(imul##W##_##name##_m)							\
+{											\
+	uint##W##_t v;									\
+	uint16_t fl;									\
+											\
+	LOAD(W, v, in->seg, ADDR_x);							\
+	PUT_##W(in->reg, imul_##W(v, B, &fl));						\
+	cpu->fl = fl;									\
+	NEXT(1);									\
+}
+IMUL(16, two, GET_16(in->reg))
+IMUL(32, two, GET_32(in->reg))
+IMUL(16, three, in->imm)
+IMUL(32, three, in->imm)
+
+insn_fn *sel_imul(const struct x86_insn *x, struct insn *in)
+{
+	static insn_fn *const forms[2][2][2] = {	/* [dword][three][mem] */
+		{ { imul16_two_r, imul16_two_m }, { imul16_three_r, imul16_three_m } },
+		{ { imul32_two_r, imul32_two_m }, { imul32_three_r, imul32_three_m } },
+	};
+
+	return forms[width_of(x) == W32][x86_opcodes[x->row].operand[2] != OP__][in->mem];
+}
+
+/* ---- one operand: the accumulator is the other */
+#define MUL8(name, insn)								\
+static inline void name##_8(struct cpu *cpu, uint8_t v)					\
+{											\
+	uint16_t ax = cpu->gpr[X86_RAX].b[0], f;					\
+											\
+	__asm__(insn "b %2\n\tmovw %%ax, %1\n\t" ALU_FLAGS : "=&a"(f), "=&r"(ax) : "q"(v), "0"(ax) : "cc");	\
+	cpu->gpr[X86_RAX].w = ax;							\
+	cpu->fl = f;									\
+}
+MUL8(mul, "mul")
+MUL8(imul1, "imul")
+
+#define MUL_WIDE(name, insn, W)								\
+static inline void name##_##W(struct cpu *cpu, uint##W##_t v)				\
+{											\
+	uint##W##_t lo, hi;								\
+	uint16_t f;									\
+											\
+	__asm__(insn ALU_SUFFIX_##W " %3\n\tmov %%" MUL_ACC_##W ", %1\n\t" ALU_FLAGS	\
+		: "=&a"(f), "=&r"(lo), "=&d"(hi) : "r"(v), "0"(GET_##W(X86_RAX)) : "cc");	\
+	PUT_##W(X86_RAX, lo);								\
+	PUT_##W(X86_RDX, hi);								\
+	cpu->fl = f;									\
+}
+#define MUL_ACC_16	"ax"
+#define MUL_ACC_32	"eax"
+MUL_WIDE(mul, "mul", 16)
+MUL_WIDE(mul, "mul", 32)
+MUL_WIDE(imul1, "imul", 16)
+MUL_WIDE(imul1, "imul", 32)
+
+/* False: #DE. */
+static inline bool div_8(struct cpu *cpu, uint8_t v)
+{
+	uint16_t n = cpu->gpr[X86_RAX].w;
+
+	if (v == 0 || n >> 8 >= v)
+		return false;
+	cpu->gpr[X86_RAX].b[0] = n / v;
+	cpu->gpr[X86_RAX].b[1] = n % v;
+	return true;
+}
+
+static inline bool div_16(struct cpu *cpu, uint16_t v)
+{
+	uint32_t n = (uint32_t)GET_16(X86_RDX) << 16 | GET_16(X86_RAX);
+
+	if (v == 0 || n >> 16 >= v)
+		return false;
+	PUT_16(X86_RAX, n / v);
+	PUT_16(X86_RDX, n % v);
+	return true;
+}
+
+static inline bool div_32(struct cpu *cpu, uint32_t v)
+{
+	uint64_t n = (uint64_t)GET_32(X86_RDX) << 32 | GET_32(X86_RAX);
+
+	if (v == 0 || n >> 32 >= v)
+		return false;
+	PUT_32(X86_RAX, n / v);
+	PUT_32(X86_RDX, n % v);
+	return true;
+}
+
+static inline bool idiv_8(struct cpu *cpu, uint8_t v)
+{
+	int n = cpu->gpr[X86_RAX].sw, d = (int8_t)v;
+
+	if (d == 0 || n / d != (int8_t)(n / d))
+		return false;
+	cpu->gpr[X86_RAX].b[0] = n / d;
+	cpu->gpr[X86_RAX].b[1] = n % d;
+	return true;
+}
+
+static inline bool idiv_16(struct cpu *cpu, uint16_t v)
+{
+	int64_t n = (int32_t)((uint32_t)GET_16(X86_RDX) << 16 | GET_16(X86_RAX)), d = (int16_t)v;
+
+	if (d == 0 || n / d != (int16_t)(n / d))
+		return false;
+	PUT_16(X86_RAX, n / d);
+	PUT_16(X86_RDX, n % d);
+	return true;
+}
+
+static inline bool idiv_32(struct cpu *cpu, uint32_t v)
+{
+	int64_t n = (int64_t)((uint64_t)GET_32(X86_RDX) << 32 | GET_32(X86_RAX)), d = (int32_t)v;
+
+	if (d == 0 || (d == -1 && n == INT64_MIN) || n / d != (int32_t)(n / d))
+		return false;
+	PUT_32(X86_RAX, n / d);
+	PUT_32(X86_RDX, n % d);
+	return true;
+}
+
+#define MUL_FORMS(op, W)								\
+HANDLER(op##W##_r)									\
+{											\
+	op##_##W(cpu, GET_##W(in->rm));							\
+	NEXT(1);									\
+}											\
+MEM_HANDLER(op##W##_m)									\
+{											\
+	uint##W##_t v;									\
+											\
+	LOAD(W, v, in->seg, ADDR_x);							\
+	op##_##W(cpu, v);								\
+	NEXT(1);									\
+}
+
+static __attribute__((noinline, cold)) void divide_error(struct cpu *cpu, const struct insn *in)
+{
+	cpu->insn = in;
+	cpu_fault(cpu, X86_DE, 0);
+}
+
+#define DIV_FORMS(op, W)								\
+HANDLER(op##W##_r)									\
+{											\
+	if (unlikely(!op##_##W(cpu, GET_##W(in->rm))))					\
+		return divide_error(cpu, in);						\
+	NEXT(1);									\
+}											\
+MEM_HANDLER(op##W##_m)									\
+{											\
+	uint##W##_t v;									\
+											\
+	LOAD(W, v, in->seg, ADDR_x);							\
+	if (unlikely(!op##_##W(cpu, v)))						\
+		return divide_error(cpu, in);						\
+	NEXT(1);									\
+}
+
+#define ACC_SELECT(op, FORMS)								\
+EACH_WIDTH(FORMS, op)									\
+insn_fn *sel_##op(const struct x86_insn *x, struct insn *in)				\
+{											\
+	static insn_fn *const forms[WIDTHS][2] = {					\
+		{ op##8_r, op##8_m }, { op##16_r, op##16_m }, { op##32_r, op##32_m },	\
+	};										\
+											\
+	return forms[width_of(x)][in->mem];						\
+}
+ACC_SELECT(mul, MUL_FORMS)
+ACC_SELECT(imul1, MUL_FORMS)
+ACC_SELECT(div, DIV_FORMS)
+ACC_SELECT(idiv, DIV_FORMS)

@@ -1,0 +1,397 @@
+/*
+ * vmm/soft/op_string.c - MOVS CMPS STOS LODS SCAS, alone and repeated.
+ *
+ * A repeated one works in runs: as many elements as lie in one page at source
+ * and destination, inside the segment limits and short of a wrap of the
+ * address, straight on host memory.  Whatever does not allow a run (device
+ * memory, decoded code, a breakpoint, an element that crosses a page) goes
+ * element by element.  Registers are brought up to date after each run or
+ * element, so a fault finds them as the manual wants them, and events are
+ * looked at there.
+ *
+ * The destination is ES:rDI, the source DS:rSI or its override.  Pointers and
+ * counter have the address size's width.  SDM vol. 2; vol. 1 section 7.3.9.
+ */
+#include "vmm/soft/alu.h"
+#include "vmm/soft/thread.h"
+
+#include <string.h>
+
+/* ---- pointers and counter */
+static inline uint64_t index_get(const struct cpu *cpu, const struct insn *in, unsigned r)
+{
+	return in->adsize == 2 ? cpu->gpr[r].w : in->adsize == 4 ? cpu->gpr[r].d : cpu->gpr[r].q;
+}
+
+static inline void index_add(struct cpu *cpu, const struct insn *in, unsigned r, int64_t by)
+{
+	gpr_write(cpu, r, in->adsize, index_get(cpu, in, r) + by);
+}
+
+static inline bool backward(const struct cpu *cpu)
+{
+	return cpu->rflags & X86_RFLAGS_DF;
+}
+
+/* Bytes from one element to the next. */
+static inline int64_t step_of(const struct cpu *cpu, unsigned size)
+{
+	return backward(cpu) ? -(int64_t)size : size;
+}
+
+/*
+ * Elements from `off` on that lie in one page, do not wrap the address and
+ * are inside `end` (the segment's rend or wend): 0 where the first is not.
+ */
+static uint64_t run_length(const struct cpu *cpu, const struct insn *in, unsigned seg, uint64_t end, uint64_t off, unsigned size)
+{
+	uint64_t at = (cpu->seg[seg].base + off) & PAGE_OFFSET;
+	uint64_t top = in->adsize == 2 ? 0x10000 : 0x100000000, n;
+
+	if (off + size > end || off + size > top || at + size > PAGE_BYTES)
+		return 0;
+	if (backward(cpu)) {
+		n = at / size + 1;
+		return n < off / size + 1 ? n : off / size + 1;
+	}
+	n = (PAGE_BYTES - at) / size;
+	if (end > top)
+		end = top;
+	return n < (end - off) / size ? n : (end - off) / size;
+}
+
+/* A run: its elements, and the host address of its first one, at source and destination. */
+struct run {
+	uint64_t count;
+	uint8_t *src, *dst;
+};
+
+static struct run source_run(struct cpu *cpu, const struct insn *in, unsigned size, uint64_t count)
+{
+	uint64_t off = index_get(cpu, in, X86_RSI);
+	struct run r = { .count = run_length(cpu, in, in->seg, cpu->seg[in->seg].rend, off, size) };
+
+	if (r.count > count)
+		r.count = count;
+	if (r.count)
+		r.src = mmu_span_read(cpu, (uint32_t)(cpu->seg[in->seg].base + off));
+	if (!r.src)
+		r.count = 0;
+	return r;
+}
+
+/* `write`: as STOS and MOVS reach it; else as SCAS and CMPS. */
+static struct run dest_run(struct cpu *cpu, const struct insn *in, unsigned size, uint64_t count, bool write)
+{
+	const struct seg *es = &cpu->seg[X86_ES];
+	uint64_t off = index_get(cpu, in, X86_RDI);
+	uint64_t lin = (uint32_t)(es->base + off);
+	struct run r = { .count = run_length(cpu, in, X86_ES, write ? es->wend : es->rend, off, size) };
+
+	if (r.count > count)
+		r.count = count;
+	if (r.count)
+		r.dst = write ? mmu_span_write(cpu, lin) : mmu_span_read(cpu, lin);
+	if (!r.dst)
+		r.count = 0;
+	return r;
+}
+
+static struct run both_runs(struct cpu *cpu, const struct insn *in, unsigned size, uint64_t count, bool write)
+{
+	struct run r = source_run(cpu, in, size, count), d;
+
+	if (!r.count)
+		return r;
+	d = dest_run(cpu, in, size, r.count, write);
+	r.count = d.count;
+	r.dst = d.dst;
+	return r;
+}
+
+/* ---- the work on one run; `size` is constant where these are inlined */
+
+/* As element by element: where the destination overlaps what is still to be read, the pattern repeats. */
+static inline void copy_run(const struct run *r, unsigned size, bool back)
+{
+	uint64_t bytes = r->count * size;
+	uint8_t *src = back ? r->src - (bytes - size) : r->src, *dst = back ? r->dst - (bytes - size) : r->dst;
+	uint64_t ahead = back ? (uint64_t)(src - dst) : (uint64_t)(dst - src);
+
+	if (ahead == 0 || ahead >= bytes) {
+		memmove(dst, src, bytes);
+		return;
+	}
+	for (uint64_t i = 0; i < r->count; i++) {
+		uint64_t at = (back ? r->count - 1 - i : i) * size;
+		uint8_t element[8];
+
+		memcpy(element, src + at, size);
+		memcpy(dst + at, element, size);
+	}
+}
+
+#define FILL(W)									\
+static inline void fill_##W(const struct run *r, uint##W##_t v, bool back)	\
+{										\
+	struct mmu_u##W *p = (struct mmu_u##W *)r->dst;				\
+										\
+	if (back)								\
+		p -= r->count - 1;						\
+	for (uint64_t i = 0; i < r->count; i++)					\
+		p[i].v = v;							\
+}
+FILL(8)
+FILL(16)
+FILL(32)
+
+/* Elements until `stop` (ZF) is met, that one included; *last is the pair that was compared last. */
+#define SCAN_RUN(W)										\
+static uint64_t scan_##W(const struct run *r, uint##W##_t acc, bool stop, bool back, uint##W##_t *last)	\
+{												\
+	const struct mmu_u##W *p = (const struct mmu_u##W *)r->dst;				\
+	uint64_t i = 0;										\
+												\
+	do {											\
+		*last = back ? p[-(int64_t)i].v : p[i].v;					\
+		i++;										\
+	} while (i < r->count && (*last == acc) != stop);					\
+	return i;										\
+}												\
+static uint64_t compare_##W(const struct run *r, bool stop, bool back, uint##W##_t *a, uint##W##_t *b)	\
+{												\
+	const struct mmu_u##W *s = (const struct mmu_u##W *)r->src, *d = (const struct mmu_u##W *)r->dst;	\
+	uint64_t i = 0;										\
+												\
+	do {											\
+		*a = back ? s[-(int64_t)i].v : s[i].v;						\
+		*b = back ? d[-(int64_t)i].v : d[i].v;						\
+		i++;										\
+	} while (i < r->count && (*a == *b) != stop);						\
+	return i;										\
+}
+SCAN_RUN(8)
+SCAN_RUN(16)
+SCAN_RUN(32)
+
+/* ---- handlers */
+
+/* Between elements: leave with rip on the instruction. */
+static void leave_string(struct cpu *cpu, const struct insn *in)
+{
+	cpu->insn = in;
+	cpu_sync_rip(cpu);
+	cpu->mid_string = true;
+}
+
+/* How many a run may have: one where each must be looked at. */
+static inline uint64_t run_limit(const struct cpu *cpu, uint64_t count)
+{
+	return cpu->stepping ? 1 : count;
+}
+
+#define STRINGS(W)									\
+static void movs_one_##W(struct cpu *cpu, const struct insn *in)			\
+{											\
+	int64_t by = step_of(cpu, W / 8);						\
+	uint##W##_t v = ld##W(cpu, in->seg, index_get(cpu, in, X86_RSI));		\
+											\
+	st##W(cpu, X86_ES, index_get(cpu, in, X86_RDI), v);				\
+	index_add(cpu, in, X86_RSI, by);						\
+	index_add(cpu, in, X86_RDI, by);						\
+}											\
+HANDLER(movs##W)									\
+{											\
+	cpu->insn = in;									\
+	movs_one_##W(cpu, in);								\
+	NEXT(1);									\
+}											\
+HANDLER(rep_movs##W)									\
+{											\
+	uint64_t count;									\
+											\
+	cpu->insn = in;									\
+	while ((count = index_get(cpu, in, X86_RCX)) != 0) {				\
+		struct run r = both_runs(cpu, in, W / 8, run_limit(cpu, count), true);	\
+											\
+		if (r.count) {								\
+			int64_t by = step_of(cpu, W / 8) * (int64_t)r.count;		\
+											\
+			copy_run(&r, W / 8, backward(cpu));				\
+			index_add(cpu, in, X86_RSI, by);				\
+			index_add(cpu, in, X86_RDI, by);				\
+		} else {								\
+			movs_one_##W(cpu, in);						\
+			r.count = 1;							\
+		}									\
+		index_add(cpu, in, X86_RCX, -(int64_t)r.count);				\
+		if (count != r.count && cpu_event(cpu))					\
+			return leave_string(cpu, in);					\
+	}										\
+	NEXT(1);									\
+}											\
+static void stos_one_##W(struct cpu *cpu, const struct insn *in)			\
+{											\
+	st##W(cpu, X86_ES, index_get(cpu, in, X86_RDI), GET_##W(0));			\
+	index_add(cpu, in, X86_RDI, step_of(cpu, W / 8));				\
+}											\
+HANDLER(stos##W)									\
+{											\
+	cpu->insn = in;									\
+	stos_one_##W(cpu, in);								\
+	NEXT(1);									\
+}											\
+HANDLER(rep_stos##W)									\
+{											\
+	uint64_t count;									\
+											\
+	cpu->insn = in;									\
+	while ((count = index_get(cpu, in, X86_RCX)) != 0) {				\
+		struct run r = dest_run(cpu, in, W / 8, run_limit(cpu, count), true);	\
+											\
+		if (r.count) {								\
+			fill_##W(&r, GET_##W(0), backward(cpu));			\
+			index_add(cpu, in, X86_RDI, step_of(cpu, W / 8) * (int64_t)r.count);	\
+		} else {								\
+			stos_one_##W(cpu, in);						\
+			r.count = 1;							\
+		}									\
+		index_add(cpu, in, X86_RCX, -(int64_t)r.count);				\
+		if (count != r.count && cpu_event(cpu))					\
+			return leave_string(cpu, in);					\
+	}										\
+	NEXT(1);									\
+}											\
+static void lods_one_##W(struct cpu *cpu, const struct insn *in)			\
+{											\
+	uint##W##_t v = ld##W(cpu, in->seg, index_get(cpu, in, X86_RSI));		\
+											\
+	index_add(cpu, in, X86_RSI, step_of(cpu, W / 8));				\
+	PUT_##W(0, v);									\
+}											\
+HANDLER(lods##W)									\
+{											\
+	cpu->insn = in;									\
+	lods_one_##W(cpu, in);								\
+	NEXT(1);									\
+}											\
+HANDLER(rep_lods##W)									\
+{											\
+	cpu->insn = in;									\
+	while (index_get(cpu, in, X86_RCX) != 0) {					\
+		lods_one_##W(cpu, in);							\
+		index_add(cpu, in, X86_RCX, -1);					\
+		if (index_get(cpu, in, X86_RCX) != 0 && cpu_event(cpu))			\
+			return leave_string(cpu, in);					\
+	}										\
+	NEXT(1);									\
+}											\
+static void scas_one_##W(struct cpu *cpu, const struct insn *in)			\
+{											\
+	uint##W##_t v = ld##W(cpu, X86_ES, index_get(cpu, in, X86_RDI));		\
+											\
+	cmp_##W(GET_##W(0), v, &cpu->fl);						\
+	index_add(cpu, in, X86_RDI, step_of(cpu, W / 8));				\
+}											\
+HANDLER(scas##W)									\
+{											\
+	cpu->insn = in;									\
+	scas_one_##W(cpu, in);								\
+	NEXT(1);									\
+}											\
+HANDLER(rep_scas##W)									\
+{											\
+	bool stop = in->rep == REP_NE;							\
+	uint64_t count;									\
+											\
+	cpu->insn = in;									\
+	while ((count = index_get(cpu, in, X86_RCX)) != 0) {				\
+		struct run r = dest_run(cpu, in, W / 8, run_limit(cpu, count), false);	\
+											\
+		if (r.count) {								\
+			uint##W##_t last;						\
+											\
+			r.count = scan_##W(&r, GET_##W(0), stop, backward(cpu), &last);	\
+			cmp_##W(GET_##W(0), last, &cpu->fl);				\
+			index_add(cpu, in, X86_RDI, step_of(cpu, W / 8) * (int64_t)r.count);	\
+		} else {								\
+			scas_one_##W(cpu, in);						\
+			r.count = 1;							\
+		}									\
+		index_add(cpu, in, X86_RCX, -(int64_t)r.count);				\
+		if (!!(cpu->fl & FL_ZF) == stop)					\
+			break;								\
+		if (count != r.count && cpu_event(cpu))					\
+			return leave_string(cpu, in);					\
+	}										\
+	NEXT(1);									\
+}											\
+static void cmps_one_##W(struct cpu *cpu, const struct insn *in)			\
+{											\
+	int64_t by = step_of(cpu, W / 8);						\
+	uint##W##_t a = ld##W(cpu, in->seg, index_get(cpu, in, X86_RSI));		\
+	uint##W##_t b = ld##W(cpu, X86_ES, index_get(cpu, in, X86_RDI));		\
+											\
+	cmp_##W(a, b, &cpu->fl);							\
+	index_add(cpu, in, X86_RSI, by);						\
+	index_add(cpu, in, X86_RDI, by);						\
+}											\
+HANDLER(cmps##W)									\
+{											\
+	cpu->insn = in;									\
+	cmps_one_##W(cpu, in);								\
+	NEXT(1);									\
+}											\
+HANDLER(rep_cmps##W)									\
+{											\
+	bool stop = in->rep == REP_NE;							\
+	uint64_t count;									\
+											\
+	cpu->insn = in;									\
+	while ((count = index_get(cpu, in, X86_RCX)) != 0) {				\
+		struct run r = both_runs(cpu, in, W / 8, run_limit(cpu, count), false);	\
+											\
+		if (r.count) {								\
+			uint##W##_t a, b;						\
+			int64_t by;							\
+											\
+			r.count = compare_##W(&r, stop, backward(cpu), &a, &b);		\
+			cmp_##W(a, b, &cpu->fl);					\
+			by = step_of(cpu, W / 8) * (int64_t)r.count;			\
+			index_add(cpu, in, X86_RSI, by);				\
+			index_add(cpu, in, X86_RDI, by);				\
+		} else {								\
+			cmps_one_##W(cpu, in);						\
+			r.count = 1;							\
+		}									\
+		index_add(cpu, in, X86_RCX, -(int64_t)r.count);				\
+		if (!!(cpu->fl & FL_ZF) == stop)					\
+			break;								\
+		if (count != r.count && cpu_event(cpu))					\
+			return leave_string(cpu, in);					\
+	}										\
+	NEXT(1);									\
+}
+STRINGS(8)
+STRINGS(16)
+STRINGS(32)
+
+static enum width string_width(const struct x86_insn *x)
+{
+	return !(x->opcode & 1) ? W8 : x->opsize == 2 ? W16 : W32;
+}
+
+#define STRING_SELECT(op)									\
+insn_fn *sel_##op(const struct x86_insn *x, struct insn *in)					\
+{												\
+	static insn_fn *const forms[2][WIDTHS] = {						\
+		{ op##8, op##16, op##32 }, { rep_##op##8, rep_##op##16, rep_##op##32 },		\
+	};											\
+												\
+	return forms[in->rep != REP_NONE][string_width(x)];					\
+}
+STRING_SELECT(movs)
+STRING_SELECT(stos)
+STRING_SELECT(lods)
+STRING_SELECT(scas)
+STRING_SELECT(cmps)
