@@ -10,9 +10,12 @@
  *	FUZZ_ITERATIONS, FUZZ_SEED do the same.
  *
  * The same seed makes the same run.  When the target crashes, the driver has
- * written the input to fuzz-crash-PID in the current directory.  With clang
- * -fsanitize=fuzzer leave this file out.
+ * written the input to fuzz-crash-PID in the current directory.  `make fuzz`
+ * defines CLEAVE_LIBFUZZER, and libFuzzer's main() takes the place of this one.
  */
+#ifdef CLEAVE_LIBFUZZER
+extern int fuzz_driver_is_left_out;	/* ISO C wants a declaration */
+#else
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -213,3 +216,4 @@ int main(int argc, char **argv)
 	printf("%s: %llu inputs, seed %llu\n", argv[0], (unsigned long long)iterations, (unsigned long long)seed);
 	return 0;
 }
+#endif
