@@ -271,8 +271,12 @@ static bool must_step(const struct cpu *cpu)
 		|| nmi_waits(cpu->vcpu);	/* blocked: the free run would stop for it each time */
 }
 
-static void shadow_moves_on(struct cpu *cpu)
+/* Between elements of a repeated string an event is taken with RF set: the instruction's breakpoint has been seen. */
+static void leave_instruction(struct cpu *cpu)
 {
+	if (cpu->mid_string)
+		cpu->rflags |= X86_RFLAGS_RF;
+	cpu->mid_string = false;
 	cpu->shadow = cpu->shadow & SHADOW_NEW ? cpu->shadow & ~SHADOW_NEW : 0;
 }
 
@@ -280,14 +284,14 @@ static void step(struct cpu *cpu)
 {
 	bool tf = cpu->rflags & X86_RFLAGS_TF;
 
-	cpu->resume = cpu->rflags & X86_RFLAGS_RF;	/* for one instruction; a REP that is not done sets it again */
+	cpu->resume = cpu->rflags & X86_RFLAGS_RF;	/* for one instruction */
 	cpu->rflags &= ~(uint64_t)X86_RFLAGS_RF;
 	cpu->entered = false;
 	interp_step(cpu);
 	if (tf && !cpu->entered)
 		cpu->pending_db |= X86_DR6_BS;
 	cpu->resume = cpu->alone = false;
-	shadow_moves_on(cpu);
+	leave_instruction(cpu);
 	if (inout_active(cpu->vcpu))
 		inout_retire(cpu->vcpu);
 }
@@ -300,7 +304,7 @@ static void execute(struct cpu *cpu)
 	}
 	cpu->entered = false;
 	interp_run(cpu);
-	shadow_moves_on(cpu);
+	leave_instruction(cpu);
 }
 
 static enum vcpu_exit soft_run(struct vcpu *v)
