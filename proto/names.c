@@ -43,6 +43,7 @@ void names_begin(struct names_hint *h, const char *wanted)
 {
 	memset(h, 0, sizeof(*h));
 	h->wanted = wanted;
+	h->nearest = WORD;
 }
 
 static void append(char *list, size_t size, unsigned *count, const char *name)
@@ -58,14 +59,23 @@ static void append(char *list, size_t size, unsigned *count, const char *name)
 	++*count;
 }
 
+/* Of the near ones only the nearest are told. */
 void names_offer(struct names_hint *h, const char *name)
 {
 	size_t len = strlen(h->wanted);
-	unsigned limit = len < 3 ? 1 : len < 6 ? 2 : 3;
+	unsigned limit = len < 3 ? 1 : len < 6 ? 2 : 3, d = names_distance(h->wanted, name);
 
 	append(h->all, sizeof(h->all), &h->nall, name);
-	if (names_distance(h->wanted, name) <= limit || (len >= 3 && !strncasecmp(h->wanted, name, len)))
-		append(h->near, sizeof(h->near), &h->nnear, name);
+	if (len >= 3 && !strncasecmp(h->wanted, name, len))
+		d = 1;		/* the beginning of it */
+	if (d > limit || (h->nnear && d > h->nearest))
+		return;
+	if (d < h->nearest) {
+		h->nnear = 0;
+		h->near[0] = 0;
+	}
+	h->nearest = d;
+	append(h->near, sizeof(h->near), &h->nnear, name);
 }
 
 const char *names_hint(const struct names_hint *h, char *to, size_t n)

@@ -19,7 +19,7 @@ unsigned names_distance(const char *, const char *);
 struct names_hint {
 	const char *wanted;
 	char near[160], all[400];
-	unsigned nnear, nall;
+	unsigned nnear, nall, nearest;
 };
 void names_begin(struct names_hint *, const char *wanted);
 void names_offer(struct names_hint *, const char *name);

@@ -412,6 +412,23 @@ static int cpus_option(struct config *c, char *text)
 	return config_set(c, "cpus", buf);
 }
 
+/* -f NAME,string=TEXT or NAME,file=PATH: an item for the guest in fw_cfg's directory. */
+static int fwcfg_option(struct config *c, char *text)
+{
+	char key[40], *value = strchr(text, ',');
+	bool file = value && !strncmp(value, ",file=", 6), string = value && !strncmp(value, ",string=", 8);
+	int ret;
+
+	if (!file && !string)
+		return fail(c, -EINVAL, "-f %.60s: want -f NAME,string=TEXT or -f NAME,file=PATH", text);
+	*value = 0;
+	value += file ? 6 : 8;
+	snprintf(key, sizeof(key), "lpc.fwcfg.file%u%s", c->nfiles, file ? "" : ".string");
+	ret = add_pair(c, key, value);
+	snprintf(key, sizeof(key), "lpc.fwcfg.file%u.name", c->nfiles++);
+	return ret ? ret : add_pair(c, key, text);
+}
+
 static int o_option(struct config *c, char *text)
 {
 	if (!strcmp(text, "help")) {
@@ -429,6 +446,7 @@ static int short_option(struct config *c, int opt, char *arg)
 	case 's': return slot_option(c, arg);
 	case 'l': return lpc_option(c, arg);
 	case 'o': return o_option(c, arg);
+	case 'f': return fwcfg_option(c, arg);
 	case 'k': return config_file(c, arg);
 	case 'U': return config_set(c, "uuid", arg);
 	case 'u': return config_set(c, "rtc.use_localtime", "false");
@@ -453,7 +471,7 @@ int config_args(struct config *c, int argc, char **argv)
 
 	optind = 0;		/* glibc: start again, so that tests can */
 	opterr = 0;
-	while (!ret && c->action == CONFIG_RUN && (opt = getopt_long(argc, argv, ":c:m:s:l:o:k:U:uhV", long_options, NULL)) != -1)
+	while (!ret && c->action == CONFIG_RUN && (opt = getopt_long(argc, argv, ":c:f:m:s:l:o:k:U:uhV", long_options, NULL)) != -1)
 		ret = short_option(c, opt, optarg);
 	if (ret || c->action != CONFIG_RUN)
 		return ret;
@@ -720,7 +738,7 @@ static int add_key(struct config *c, struct config_device *d, const struct devli
 		return fail(c, -ENOMEM, "out of memory");
 	if (k->type == KEY_ROM)
 		k->ro = true;
-	if ((k->type == KEY_PATH || k->type == KEY_ROM) && !*value)
+	if (k->type == KEY_PATH && !*value)	/* a CD drive may be empty */
 		return fail(c, -EINVAL, "%s: %s wants a file", device_title(d, title, sizeof(title)), k->name);
 	return k->type == KEY_CHR ? check_chr(c, d, k) : 0;
 }

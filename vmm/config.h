@@ -58,6 +58,7 @@ struct config {
 	/* after config_args() */
 	struct config_pair *pair;
 	unsigned npairs;
+	unsigned nfiles;		/* -f so far */
 	enum config_action action;	/* other than RUN: print something and leave */
 	bool subject_pci;		/* LIST: of -s, else of -l */
 	const char *subject;		/* KEYS: of this device */

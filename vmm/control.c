@@ -596,6 +596,7 @@ void control_free(struct control *c)
 	while (c->clients) {
 		struct evbuffer *out = bufferevent_get_output(c->clients->bev);
 
+		evbuffer_unfreeze(out, 1);	/* the bufferevent keeps it for itself otherwise */
 		evbuffer_write(out, bufferevent_getfd(c->clients->bev));
 		client_free(c->clients);
 	}

@@ -44,9 +44,10 @@ struct program {
 
 static void usage(FILE *f)
 {
-	fprintf(f, "usage: cleave [-hu] [-c N] [-m SIZE] [-U UUID] [-k FILE] [-o KEY=VALUE] ...\n"
+	fprintf(f, "usage: cleave [-hu] [-c N] [-m SIZE] [-U UUID] [-k FILE] [-o KEY=VALUE] ... [-f NAME,string=TEXT] ...\n"
 		   "              [-s SLOT[:FUNC],DEVICE[,KEY=VALUE...]] ... [-l DEVICE[,VALUE...]] ... NAME\n"
 		   "  -c N        virtual processors\n"
+		   "  -f NAME,... an item in fw_cfg's directory: -f NAME,string=TEXT or -f NAME,file=PATH\n"
 		   "  -h          this help\n"
 		   "  -k FILE     key=value lines\n"
 		   "  -l DEVICE   bootrom,PATH; com1-com4,stdio|pty|unix=PATH|tcp=[ADDR:]PORT|file=PATH; -l help lists all\n"

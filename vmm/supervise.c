@@ -230,7 +230,7 @@ static int open_images(struct supervise *s, char *err, size_t errlen)
 		for (unsigned k = 0; k < c->device[i].nkeys; k++, n++) {
 			const struct config_key *key = &c->device[i].key[k];
 
-			if (key->type != KEY_PATH && key->type != KEY_ROM)
+			if ((key->type != KEY_PATH && key->type != KEY_ROM) || !*key->value)
 				continue;
 			s->image[n] = image_open(key, err, errlen);
 			if (s->image[n] < 0)
