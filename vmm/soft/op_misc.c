@@ -4,7 +4,6 @@
  *
  * SDM vol. 2; vol. 3 section 2.5 (CR0.EM, MP, TS).
  */
-#include "vmm/soft/system.h"
 #include "vmm/soft/thread.h"
 #include "vmm/x86/control.h"
 #include "vmm/x86/exception.h"
@@ -25,35 +24,6 @@ SIMPLE(cld, cpu->rflags &= ~(uint64_t)X86_RFLAGS_DF)
 SIMPLE(std, cpu->rflags |= X86_RFLAGS_DF)
 SIMPLE(lahf, cpu->gpr[X86_RAX].b[1] = fl_to_rflags(cpu->fl) | X86_RFLAGS_FIXED)
 SIMPLE(sahf, cpu->fl = (cpu->fl & FL_OF) | (fl_from_rflags(cpu->gpr[X86_RAX].b[1]) & ~FL_OF))
-
-static void check_iopl(struct cpu *cpu)
-{
-	unsigned iopl = cpu->rflags >> 12 & 3;
-
-	if (cpu->pe && (cpu->v86 ? iopl != 3 : cpu->cpl > iopl))
-		cpu_fault(cpu, X86_GP, 0);
-}
-
-void op_cli(struct cpu *cpu, const struct insn *in)
-{
-	(void)in;
-	check_iopl(cpu);
-	cpu->rflags &= ~(uint64_t)X86_RFLAGS_IF;
-	cpu_update_mode(cpu);
-}
-
-/* Where interrupts were off, the next instruction is still shielded. */
-void op_sti(struct cpu *cpu, const struct insn *in)
-{
-	(void)in;
-	check_iopl(cpu);
-	if (!(cpu->rflags & X86_RFLAGS_IF)) {
-		cpu->shadow = SHADOW_STI | SHADOW_NEW;
-		cpu->recheck = true;
-	}
-	cpu->rflags |= X86_RFLAGS_IF;
-	cpu_update_mode(cpu);
-}
 
 void op_salc(struct cpu *cpu, const struct insn *in)
 {

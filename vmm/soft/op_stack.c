@@ -1,13 +1,11 @@
 /*
- * vmm/soft/op_stack.c - PUSH POP PUSHA POPA PUSHF POPF ENTER LEAVE.
+ * vmm/soft/op_stack.c - PUSH POP PUSHA POPA ENTER LEAVE.
  *
  * The width of the stack pointer is SS.B's, not the address size's; a 16-bit
  * one wraps and keeps the upper half of ESP.  SDM vol. 1 chapter 6, vol. 2.
  */
 #include "vmm/soft/forms.h"
 #include "vmm/soft/stackptr.h"
-#include "vmm/soft/system.h"
-#include "vmm/x86/exception.h"
 
 /* ---- PUSH: [operand size][stack size] */
 #define PUSH(W, S)								\
@@ -144,32 +142,6 @@ void op_popa(struct cpu *cpu, const struct insn *in)
 	for (int r = 0; r < 8; r++)
 		if (r != X86_RSP)
 			gpr_write(cpu, r, in->opsize, v[r]);
-}
-
-/* Virtual-8086 mode leaves PUSHF, POPF to the monitor unless IOPL is 3. */
-static void check_v86_iopl(struct cpu *cpu)
-{
-	if (cpu->v86 && (cpu->rflags & X86_RFLAGS_IOPL) != X86_RFLAGS_IOPL)
-		cpu_fault(cpu, X86_GP, 0);
-}
-
-void op_pushf(struct cpu *cpu, const struct insn *in)
-{
-	check_v86_iopl(cpu);
-	store(cpu, stack_at(cpu, in, -in->opsize), in->opsize, cpu_flags(cpu) & ~(uint64_t)(X86_RFLAGS_VM | X86_RFLAGS_RF));
-	stack_add(cpu, in, -in->opsize);
-}
-
-void op_popf(struct cpu *cpu, const struct insn *in)
-{
-	uint64_t v, writable;
-
-	check_v86_iopl(cpu);
-	v = load(cpu, stack_at(cpu, in, 0), in->opsize);
-	writable = eflags_writable(cpu, in->opsize);
-	stack_add(cpu, in, in->opsize);
-	cpu_set_flags(cpu, ((cpu_flags(cpu) & ~writable) | (v & writable)) & ~(uint64_t)X86_RFLAGS_RF);
-	cpu_update_mode(cpu);
 }
 
 /* SDM's ENTER: copies the display of `level` - 1 outer frames, then checks that the new frame is there. */

@@ -1,0 +1,212 @@
+/*
+ * vmm/x86/disasm.c - the disassembler: prints what the decoder found.
+ *
+ * Mnemonics and operands come from opcodes.def; here are only the names that
+ * depend on a size, and how each kind of operand is written.
+ */
+#include "vmm/x86/disasm.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmm/x86/state.h"
+
+struct text {
+	char *at;
+	size_t room, len;
+};
+
+static void put(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void put(struct text *t, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(t->at + t->len, t->room - t->len, fmt, ap);
+	va_end(ap);
+	if (n > 0)
+		t->len += (size_t)n < t->room - t->len ? (size_t)n : t->room - t->len - 1;
+}
+
+static const char *const names8[] = { "al", "cl", "dl", "bl", "ah", "ch", "dh", "bh" };
+static const char *const names16[] = { "ax", "cx", "dx", "bx", "sp", "bp", "si", "di" };
+static const char *const names32[] = { "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi" };
+static const char *const seg_names[] = { "es", "cs", "ss", "ds", "fs", "gs", "?", "?" };
+
+static const char *reg_name(unsigned r, unsigned bytes)
+{
+	return bytes == 1 ? names8[r & 7] : bytes == 2 ? names16[r & 7] : names32[r & 7];
+}
+
+static const char *size_name(unsigned bytes)
+{
+	switch (bytes) {
+	case 1: return "BYTE PTR ";
+	case 2: return "WORD PTR ";
+	case 4: return "DWORD PTR ";
+	case 6: return "FWORD PTR ";
+	case 8: return "QWORD PTR ";
+	default: return "";
+	}
+}
+
+/* ---- mnemonics that depend on a size: {operand or address size 16, 32} */
+static const struct { const char *name, *by_size[2]; bool address; } sized[] = {
+	{ "cbw", { "cbw", "cwde" }, false },
+	{ "cwd", { "cwd", "cdq" }, false },
+	{ "jcxz", { "jcxz", "jecxz" }, true },
+};
+
+/* Those that take a suffix where the operand size is not the code's own. */
+static const char *const suffixed[] = { "pusha", "popa", "pushf", "popf", "iret", "ret", "retf", "leave", "enter" };
+
+static void put_mnemonic(struct text *t, const struct x86_insn *in, const struct x86_opcode *row, unsigned bits)
+{
+	const char *name = row->mnemonic, *suffix = "";
+
+	for (size_t i = 0; i < sizeof(sized) / sizeof(sized[0]); i++)
+		if (!strcmp(name, sized[i].name)) {
+			name = sized[i].by_size[(sized[i].address ? in->adsize : in->opsize) == 4];
+			break;
+		}
+	for (size_t i = 0; i < sizeof(suffixed) / sizeof(suffixed[0]); i++)
+		if (!strcmp(name, suffixed[i]) && in->opsize * 8 != bits)
+			suffix = in->opsize == 2 ? "w" : "d";
+	if (in->lock)
+		put(t, "lock ");
+	if (in->rep && row->properties & (P_REP | P_REPZ))
+		put(t, in->rep == 0xf2 ? "repnz " : row->properties & P_REPZ ? "repz " : "rep ");
+	put(t, "%s%s", name, suffix);
+}
+
+/* ---- memory */
+static void put_sum(struct text *t, const struct x86_insn *in)
+{
+	bool any = in->base != X86_NO_REG || in->index != X86_NO_REG;
+	uint32_t disp = in->adsize == 2 ? (uint16_t)in->disp : (uint32_t)in->disp;
+
+	if (!any) {
+		put(t, "%s:0x%x", seg_names[in->seg], disp);
+		return;
+	}
+	if (in->override != X86_NO_SEG)
+		put(t, "%s:", seg_names[in->seg]);
+	put(t, "[");
+	if (in->base != X86_NO_REG)
+		put(t, "%s", reg_name(in->base, in->adsize));
+	if (in->index != X86_NO_REG) {
+		put(t, "%s%s", in->base != X86_NO_REG ? "+" : "", reg_name(in->index, in->adsize));
+		if (in->adsize == 4)
+			put(t, "*%u", 1u << in->scale);
+	}
+	if (in->disp_bytes || in->base == X86_NO_REG)
+		put(t, in->disp < 0 ? "-0x%x" : "+0x%x", in->disp < 0 ? -(uint32_t)in->disp : (uint32_t)in->disp);
+	put(t, "]");
+}
+
+static void put_rm(struct text *t, const struct x86_insn *in, unsigned reg_bytes, unsigned mem_bytes)
+{
+	if (!in->mem) {
+		put(t, "%s", reg_name(in->rm, reg_bytes));
+		return;
+	}
+	put(t, "%s", size_name(mem_bytes));
+	put_sum(t, in);
+}
+
+static void put_string_operand(struct text *t, const struct x86_insn *in, enum x86_operand o)
+{
+	bool dest = o == OP_Yb || o == OP_Yv || o == OP_Yz;
+
+	put(t, "%s%s:[%s]", size_name(x86_operand_bytes(o, in->opsize)), dest ? "es" : seg_names[in->seg],
+	    reg_name(dest ? X86_RDI : X86_RSI, in->adsize));
+}
+
+static void put_immediate(struct text *t, const struct x86_insn *in, enum x86_operand o, bool second)
+{
+	uint64_t v = second ? in->imm2 : in->imm;
+
+	switch (x86_operand_bytes(o, in->opsize)) {
+	case 1: v = (uint8_t)v; break;
+	case 2: v = (uint16_t)v; break;
+	case 4: v = (uint32_t)v; break;
+	}
+	put(t, "0x%" PRIx64, v);
+}
+
+static void put_target(struct text *t, const struct x86_insn *in, uint64_t rip)
+{
+	uint64_t target = rip + in->len + (int64_t)in->disp;
+
+	put(t, "0x%" PRIx64, in->opsize == 2 ? (uint16_t)target : (uint64_t)(uint32_t)target);
+}
+
+/* Selectors move through registers of the operand size; system instructions name 16-bit ones. */
+static unsigned ew_bytes(const struct x86_opcode *row, unsigned opsize)
+{
+	return row->operand[0] == OP_Sw ? opsize : 2;
+}
+
+static void put_operand(struct text *t, const struct x86_insn *in, const struct x86_opcode *row, unsigned n, uint64_t rip)
+{
+	enum x86_operand o = row->operand[n];
+	unsigned bytes = x86_operand_bytes(o, in->opsize);
+
+	switch (o) {
+	case OP_Eb: case OP_Ev: put_rm(t, in, bytes, bytes); break;
+	case OP_Ew: put_rm(t, in, ew_bytes(row, in->opsize), 2); break;
+	case OP_EvMw: put_rm(t, in, bytes, 2); break;
+	case OP_E: put_rm(t, in, 4, 0); break;
+	case OP_M: case OP_Ms: put_rm(t, in, 4, o == OP_M && !strcmp(row->mnemonic, "invlpg") ? 1 : 0); break;
+	case OP_Ma: case OP_Mp: case OP_Mq: put_rm(t, in, 4, bytes); break;
+	case OP_Rd: put(t, "%s", names32[in->rm]); break;
+	case OP_Gb: case OP_Gw: case OP_Gv: case OP_Zb: case OP_Zv: put(t, "%s", reg_name(in->reg, bytes)); break;
+	case OP_Sw: put(t, "%s", seg_names[in->reg]); break;
+	case OP_Cd: put(t, "cr%u", in->reg); break;
+	case OP_Dd: put(t, "dr%u", in->reg); break;
+	case OP_Ib: case OP_sIb: case OP_Iw: case OP_Iz: case OP_Iv:
+		put_immediate(t, in, o, n > 0 && row->operand[n - 1] == OP_Iw);
+		break;
+	case OP_Jb: case OP_Jz: put_target(t, in, rip); break;
+	case OP_Ob: case OP_Ov: put_sum(t, in); break;
+	case OP_Ap: put(t, "0x%x:0x%" PRIx64, in->imm2, in->imm); break;
+	case OP_Xb: case OP_Xv: case OP_Xz: case OP_Yb: case OP_Yv: case OP_Yz: put_string_operand(t, in, o); break;
+	case OP_AL: put(t, "al"); break;
+	case OP_rAX: case OP_zAX: put(t, "%s", reg_name(X86_RAX, bytes)); break;
+	case OP_CL: put(t, "cl"); break;
+	case OP_DX: put(t, "dx"); break;
+	case OP_1: put(t, "1"); break;
+	case OP_ES: case OP_CS: case OP_SS: case OP_DS: case OP_FS: case OP_GS:
+		put(t, "%s", seg_names[o - OP_ES]);
+		break;
+	case OP__: case OP_COUNT: break;
+	}
+}
+
+size_t x86_disassemble(const struct x86_insn *in, uint64_t rip, unsigned bits, char *text, size_t len)
+{
+	const struct x86_opcode *row = &x86_opcodes[in->row];
+	struct text t = { .at = text, .room = len };
+
+	if (len == 0)
+		return 0;
+	text[0] = 0;
+	put_mnemonic(&t, in, row, bits);
+	if (!strcmp(row->mnemonic, "xlat"))
+		put(&t, " BYTE PTR %s:[%s]", seg_names[in->seg], reg_name(X86_RBX, in->adsize));
+	if (row->operand[0] != OP__) {
+		while (t.len < 6 && t.len + 1 < t.room)
+			put(&t, " ");
+		put(&t, " ");
+	}
+	for (unsigned n = 0; n < 3 && row->operand[n] != OP__; n++) {
+		if (n)
+			put(&t, ",");
+		put_operand(&t, in, row, n, rip);
+	}
+	return t.len;
+}
