@@ -1,11 +1,9 @@
 /*
- * vmm/soft/op_move.c - MOV MOVZX MOVSX LEA XCHG CMOVcc SETcc BSWAP CBW CWD XLAT
- * and MOV from a segment register.
+ * vmm/soft/op_move.c - MOV MOVZX MOVSX LEA XCHG CMOVcc SETcc BSWAP CBW CWD XLAT.
  *
  * None of them changes a flag.  SDM vol. 2.
  */
 #include "vmm/soft/forms.h"
-#include "vmm/x86/exception.h"
 
 /* ---- MOV, by the forms of forms.h */
 #define MOV_REG(op, W)								\
@@ -233,15 +231,4 @@ void op_xlat(struct cpu *cpu, const struct insn *in)
 	uint64_t off = cpu->gpr[X86_RBX].q + cpu->gpr[X86_RAX].b[0];
 
 	cpu->gpr[X86_RAX].b[0] = ld8(cpu, in->seg, ip_mask(in->adsize, off));
-}
-
-/* To a register the selector is zero-extended (AMD and Intel since the P6); to memory it is 16 bits. */
-void op_mov_from_seg(struct cpu *cpu, const struct insn *in)
-{
-	uint16_t sel = cpu->seg[in->reg].selector;
-
-	if (in->mem)
-		st16(cpu, in->seg, insn_ea(cpu, in), sel);
-	else
-		gpr_write(cpu, in->rm, in->opsize, sel);
 }

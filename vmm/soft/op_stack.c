@@ -116,15 +116,6 @@ void op_pop_mem(struct cpu *cpu, const struct insn *in)
 	stack_add(cpu, in, size);
 }
 
-/* A 32-bit push of a selector writes two bytes and leaves the upper two alone, as processors do. */
-void op_push_seg(struct cpu *cpu, const struct insn *in)
-{
-	enum x86_operand o = x86_opcodes[in->row].operand[0];
-
-	st16(cpu, X86_SS, stack_at(cpu, in, -in->opsize), cpu->seg[X86_ES + (o - OP_ES)].selector);
-	stack_add(cpu, in, -in->opsize);
-}
-
 void op_pusha(struct cpu *cpu, const struct insn *in)
 {
 	for (int r = 0; r < 8; r++)		/* rSP is pushed as it was */
