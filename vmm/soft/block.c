@@ -59,6 +59,8 @@ static void set_registers(const struct x86_opcode *row, const struct x86_insn *x
 
 		if (o == OP_Zb || o == OP_Zv)
 			in->rm = x->reg;	/* as if ModRM.rm named it */
+		if (o >= OP_ES && o <= OP_GS)
+			in->reg = X86_ES + (o - OP_ES);
 		if (byte_operand(o)) {
 			if (o == OP_Gb)
 				in->reg = reg8_offset(x->reg);
