@@ -42,9 +42,12 @@ struct mmu_u16 { uint16_t v; } __attribute__((packed, may_alias));
 struct mmu_u32 { uint32_t v; } __attribute__((packed, may_alias));
 struct mmu_u64 { uint64_t v; } __attribute__((packed, may_alias));
 
+/* Pages that lie a multiple of TLB_ENTRIES apart, as large buffers do, have slots of their own. */
 static inline struct tlb_entry *tlb_at(struct tlb_entry *set, uint64_t lin)
 {
-	return (struct tlb_entry *)((char *)set + (lin >> (PAGE_SHIFT - 5) & (uint64_t)(TLB_ENTRIES - 1) << 5));
+	uint64_t folded = lin ^ lin >> TLB_BITS;
+
+	return (struct tlb_entry *)((char *)set + (folded >> (PAGE_SHIFT - 5) & (uint64_t)(TLB_ENTRIES - 1) << 5));
 }
 
 static inline void *tlb_host(const struct tlb_entry *e, uint64_t lin)
