@@ -142,7 +142,7 @@ static void set_entry(struct cpu *cpu, struct tlb_set *set, uint64_t lin, const 
 	e->exec = page->executable ? at | (m.read ? 0 : TLB_MMIO) : TLB_EMPTY;
 	e->write = TLB_EMPTY;
 	if (page->writable)
-		e->write = at | (m.write ? 0 : m.read ? TLB_DROP : TLB_MMIO) | (m.write && m.write != host ? TLB_SPLIT : 0)
+		e->write = at | (m.write ? 0 : m.rom ? TLB_DROP : TLB_MMIO) | (m.write && m.write != host ? TLB_SPLIT : 0)
 			| (code_marked(mmu, gpa) ? TLB_CODE : 0) | (debug_watches(cpu, at, true) ? TLB_WATCH : 0);
 }
 
