@@ -183,20 +183,27 @@ static void open_block(struct ide *u, enum ide_phase phase, bool irq)
 static void start_dma(struct ide *u)
 {
 	u->ch->phase = PH_DMA;
+	u->ch->block_end = u->ch->fill;
 	u->drive->status = ST_READY | ST_DRQ;
 	bm_run(u);
 }
 
+/* The buffer starts anew with `n` bytes, none of them moved. */
+static void start_buffer(struct ide_channel *ch, uint32_t n)
+{
+	ch->pos = ch->block_end = 0;
+	ch->fill = n;
+}
+
 static void fill_more(struct ide *u)
 {
-	u->ch->pos = u->ch->fill = 0;
+	start_buffer(u->ch, 0);
 	submit(u, PH_READ, BLK_READ, chunk_bytes(u->ch));
 }
 
 static void drain_more(struct ide *u, bool irq)
 {
-	u->ch->pos = 0;
-	u->ch->fill = chunk_bytes(u->ch);
+	start_buffer(u->ch, chunk_bytes(u->ch));
 	if (u->ch->dma)
 		start_dma(u);
 	else
@@ -245,8 +252,7 @@ void ide_flush(struct ide *u)
 void ide_reply(struct ide *u, uint32_t n, uint32_t block, bool dma)
 {
 	begin(u, (struct ide_range){ .block = block, .dma = dma });
-	u->ch->pos = 0;
-	u->ch->fill = n;
+	start_buffer(u->ch, n);
 	if (dma)
 		start_dma(u);
 	else

@@ -1,0 +1,174 @@
+/*
+ * tests/fuzz/fuzz_ide.c - the IDE controller under a hostile guest: register
+ * accesses of any size and order, string I/O, packets, tables of physical
+ * regions in RAM that the guest scribbles on, operations that end late or fail,
+ * resets; and the state check of crash recovery, which must accept what the
+ * device itself has made.
+ *
+ * Input: a program of one-byte operations with their operands.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/devharness.h"
+
+enum { SECTORS = 700, CD_BLOCKS = 40, BM = 0xc000, TABLE = 0x10000, MAX_STEPS = 400 };
+
+static uint8_t disk[SECTORS * 512], cd[CD_BLOCKS * 2048];
+
+struct input { const uint8_t *p; size_t n; };
+
+static uint8_t u8(struct input *in)
+{
+	if (!in->n)
+		return 0;
+	in->n--;
+	return *in->p++;
+}
+
+static uint32_t u32(struct input *in)
+{
+	uint32_t v = 0;
+
+	for (unsigned i = 0; i < 4; i++)
+		v = v << 8 | u8(in);
+	return v;
+}
+
+static void out(struct harness *h, uint16_t port, unsigned size, uint32_t value)
+{
+	h_out(h, port, size, value & (~0u >> (32 - 8 * size)));
+}
+
+static const uint16_t bases[] = { 0x1f0, 0x170, 0x3f6, 0x376, BM, BM + 8 };
+
+/* Commands that do something are rare among 256 values. */
+static const uint8_t commands[] = {
+	0x20, 0x24, 0x25, 0x29, 0x30, 0x34, 0x35, 0x39, 0x3d, 0x40, 0x42, 0x90, 0x91, 0xa0, 0xa0, 0xa0, 0xa1, 0xc4, 0xc5,
+	0xc6, 0xc8, 0xca, 0xce, 0xe5, 0xe7, 0xec, 0xef, 0xf8, 0x08,
+};
+static const uint8_t packets[] = { 0x00, 0x03, 0x12, 0x1a, 0x1b, 0x1e, 0x25, 0x28, 0x42, 0x43, 0x46, 0x4a, 0x51, 0x5a, 0xa8, 0xbe };
+
+static void send_packet(struct harness *h, struct input *in)
+{
+	uint16_t base = u8(in) & 1 ? 0x170 : 0x1f0;
+	uint8_t packet[12] = { packets[u8(in) % sizeof(packets)] };
+
+	for (unsigned i = 1; i < 10; i++)
+		packet[i] = u8(in) & (i < 5 ? 0x13 : 0xff);
+	h_out(h, base + 1, 1, u8(in) & 1);
+	out(h, base + 4, 2, u32(in));
+	h_out(h, base + 7, 1, 0xa0);
+	h_rep_outs(h, base, 2, packet, 6);
+}
+
+static void make_table(struct harness *h, struct input *in)
+{
+	unsigned n = u8(in) % 16 + 1;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t prd[2] = { u32(in) & (u8(in) & 1 ? 0xffffffff : 0x00ffffff), u32(in) & 0x8000ffff };
+
+		memcpy(h_ram(h) + TABLE + 8 * i, prd, 8);
+	}
+	h_out(h, (u8(in) & 1 ? BM + 8 : BM) + 4, 4, TABLE);
+}
+
+static void string_io(struct harness *h, struct input *in)
+{
+	static uint8_t data[4096];
+	uint16_t port = bases[u8(in) % 6] + (u8(in) & 1 ? 0 : u8(in) % 8);
+	unsigned size = 1u << (u8(in) % 3), n = (u8(in) | u8(in) << 8) % (4096 / size) + 1;
+
+	if (u8(in) & 1)
+		h_ins(h, port, size, data, n);
+	else
+		h_outs(h, port, size, data, n);
+}
+
+static void step(struct harness *h, struct input *in)
+{
+	uint16_t base;
+
+	switch (u8(in) % 12) {
+	case 0: case 1:
+		h_out(h, bases[u8(in) % 6] + u8(in) % 8, 1, u8(in));
+		break;
+	case 2:
+		base = bases[u8(in) % 6] + u8(in) % 8;
+		out(h, base, 1u << (u8(in) % 3), u32(in));
+		break;
+	case 3:
+		h_in(h, bases[u8(in) % 6] + u8(in) % 8, 1u << (u8(in) % 3));
+		break;
+	case 4: case 5:
+		base = bases[u8(in) & 1];
+		h_out(h, base + 6, 1, 0xa0 | (u8(in) & 0x50));
+		h_out(h, base + 2, 1, u8(in));
+		h_out(h, base + 3, 1, u8(in));
+		h_out(h, base + 4, 1, u8(in) & 3);
+		h_out(h, base + 7, 1, commands[u8(in) % sizeof(commands)]);
+		break;
+	case 6: case 7:
+		string_io(h, in);
+		break;
+	case 8:
+		send_packet(h, in);
+		break;
+	case 9:
+		make_table(h, in);
+		break;
+	case 10:
+		h_disk_finish(h, u8(in) & 1 ? 0 : -5);
+		break;
+	case 11:
+		if (u8(in) < 16)
+			while (h_disk_finish(h, 0))
+				;
+		else
+			h_disk_defer(h, u8(in) & 1);
+		break;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+	struct conf_key key[3] = { KEY_DISK("hd0", harness_disk(disk, sizeof(disk), false)), KEY("cd1", ""),
+				   { .name = "cd2", .value = "x", .fd = harness_disk(cd, sizeof(cd), true), .stream = -1 } };
+	struct conf_dev dev[2] = { { .model = "hostbridge", .pci = true },
+				   { .model = "ide", .pci = true, .slot = 1, .function = 1, .nkeys = 3, .key = key } };
+	struct harness *h = harness_new(&(struct harness_conf){ .dev = dev, .ndevs = 2, .ram = 2 << 20 });
+	struct dev *ide = harness_dev(h, "ide");
+
+	h_pci_write(h, 1, 1, 0x20, 4, BM);
+	h_pci_write(h, 1, 1, 4, 2, 5);
+	for (unsigned i = 0; in.n && i < MAX_STEPS; i++) {
+		step(h, &in);
+		if (ide->ops->check(ide, dev_state(ide)))
+			abort();	/* a successor would refuse what we have made */
+	}
+	while (h_disk_finish(h, 0))
+		;
+	harness_free(h);
+	harness_disks_free();
+	return 0;
+}
+
+/* Long inputs, so that sequences get somewhere. */
+size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
+{
+	uint32_t x = 0x9e3779b9u * (n + 1);
+
+	if (n >= 16)
+		return 0;
+	for (size_t i = 0; i < cap; i++) {
+		x = x * 1664525 + 1013904223;
+		buf[i] = x >> 24;
+	}
+	return cap;
+}
