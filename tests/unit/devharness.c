@@ -256,6 +256,11 @@ struct machine *harness_machine(struct harness *h)
 	return &h->m;
 }
 
+struct link *h_engine(struct harness *h)
+{
+	return &h->engine;
+}
+
 struct dev *harness_dev(struct harness *h, const char *model)
 {
 	struct dev *d = machine_dev(&h->m, model);
@@ -461,6 +466,16 @@ bool h_event_of(struct harness *h, unsigned kind, struct link_event *ev)
 	return false;
 }
 
+bool h_raw_event(struct harness *h, struct link_event *ev)
+{
+	int got = link_take_event(&h->engine, ev);
+
+	link_release_events(&h->engine);
+	if (got > 0 && ev->seq > h->event_seq)
+		h->event_seq = ev->seq;
+	return got > 0;
+}
+
 void h_drop_events(struct harness *h)
 {
 	h->nevents = 0;
@@ -508,6 +523,11 @@ uint64_t h_now(const struct harness *h)
 uint64_t h_deadline(struct harness *h)
 {
 	return machine_next_timer(&h->m);
+}
+
+void h_sleep(struct harness *h, uint64_t ns)
+{
+	h->clock += ns;
 }
 
 void h_advance(struct harness *h, uint64_t ns)

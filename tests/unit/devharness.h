@@ -40,6 +40,7 @@ struct harness *harness_new(const struct harness_conf *);
 void harness_free(struct harness *);
 const char *harness_error(const struct harness *);	/* "" when all is well */
 struct machine *harness_machine(struct harness *);
+struct link *h_engine(struct harness *);		/* the engine's end of the link */
 struct dev *harness_dev(struct harness *, const char *model);
 
 /* A configuration key in one line: { KEY("bootindex", "1") }. */
@@ -78,6 +79,8 @@ bool h_event(struct harness *, struct link_event *);
 /* The next event of a kind, dropping others before it. */
 bool h_event_of(struct harness *, unsigned kind, struct link_event *);
 void h_drop_events(struct harness *);
+/* The next event as it stands in the ring, unchecked: for tests that publish by themselves. */
+bool h_raw_event(struct harness *, struct link_event *);
 /* Is a region announced at this port or address?  Its flags and length. */
 bool h_region(const struct harness *, bool mmio, uint64_t base, uint32_t *len, uint32_t *flags);
 /* The shadow word behind a port: false when there is none or it is not valid. */
@@ -86,6 +89,7 @@ bool h_shadow(const struct harness *, uint16_t port, uint32_t *value);
 /* ---- time, ns */
 uint64_t h_now(const struct harness *);
 void h_advance(struct harness *, uint64_t ns);	/* runs what falls due on the way, in order */
+void h_sleep(struct harness *, uint64_t ns);	/* the clock moves, no timer runs */
 uint64_t h_deadline(struct harness *);		/* of the next timer; 0: none is armed */
 
 /* ---- guest RAM and decoded code */
