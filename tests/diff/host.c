@@ -42,6 +42,12 @@ static const int greg_of[16] = {
 	REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
 };
 
+/* NT and ID are what sigreturn does not bring back: no case may leave them to the next. */
+static void clear_sticky_flags(void)
+{
+	__asm__ volatile("pushfq; andq $~0x204000, (%%rsp); popfq" ::: "memory", "cc");
+}
+
 static void load_data_segments(uint16_t ds)
 {
 	__asm__ volatile("movw %0, %%ds; movw %0, %%es" :: "r"(ds));
@@ -72,6 +78,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		return;
 	}
 	load_data_segments(USER_DS);
+	clear_sticky_flags();
 	if (phase != RUNNING) {
 		if (sig == SIGALRM)
 			return;

@@ -567,8 +567,9 @@ const uint8_t *mmu_fetch_page(struct cpu *cpu, uint64_t lin, uint64_t *gpa)
 	struct tlb_set *set = set_of(cpu, false);
 	struct tlb_entry *e;
 
-	lin = truncate_linear(cpu, lin) & PAGE_FRAME;
-	e = lookup(cpu, set, lin, FETCH);
+	lin = truncate_linear(cpu, lin);
+	e = lookup(cpu, set, lin, FETCH);	/* CR2 takes the byte that was fetched, not its page */
+	lin &= PAGE_FRAME;
 	*gpa = set->info[e - set->e].gpa;
 	return e->exec & TLB_MMIO ? NULL : (const uint8_t *)(lin + e->addend);
 }

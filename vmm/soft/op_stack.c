@@ -141,6 +141,7 @@ void op_enter(struct cpu *cpu, const struct insn *in)
 	int size = in->opsize, level = in->imm >> 16 & 31, at = -size;
 	uint64_t frame = stack_at(cpu, in, at), bp = cpu->gpr[X86_RBP].q;
 	uint16_t bytes = in->imm;
+	struct mmu_held top;
 
 	store(cpu, frame, size, gpr_read(cpu, X86_RBP, size));
 	for (int i = 1; i < level; i++) {
@@ -152,7 +153,7 @@ void op_enter(struct cpu *cpu, const struct insn *in)
 		store(cpu, stack_at(cpu, in, at), size, in->stack32 || size == 2 ? frame : (cpu->gpr[X86_RSP].d & 0xffff0000) | frame);
 	}
 	at -= bytes;
-	(void)mmu_linear(cpu, X86_SS, stack_at(cpu, in, at), size, true);
+	mmu_probe_write(cpu, mmu_linear(cpu, X86_SS, stack_at(cpu, in, at), size, true), size, &top);
 	stack_add(cpu, in, at);
 	gpr_write(cpu, X86_RBP, size, in->stack32 || size == 2 ? frame : (cpu->gpr[X86_RSP].d & 0xffff0000) | frame);
 }

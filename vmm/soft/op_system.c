@@ -52,17 +52,24 @@ void cr4_write(struct cpu *cpu, uint64_t val)
 	cpu->recheck = true;
 }
 
+/* A control register that does not exist is #UD before the privilege is looked at. */
+static void need_cr(struct cpu *cpu, unsigned cr)
+{
+	if (cr > 4 || cr == 1)
+		cpu_fault(cpu, X86_UD, 0);
+	need_cpl0(cpu);
+}
+
 void op_mov_to_cr(struct cpu *cpu, const struct insn *in)
 {
 	uint64_t val = cpu->gpr[in->rm].d;
 
-	need_cpl0(cpu);
+	need_cr(cpu, in->reg);
 	switch (in->reg) {
 	case 0: cr0_write(cpu, val); break;
 	case 2: cpu->cr2 = val; break;
 	case 3: cr3_write(cpu, val); break;
 	case 4: cr4_write(cpu, val); break;
-	default: cpu_fault(cpu, X86_UD, 0);
 	}
 }
 
@@ -70,13 +77,12 @@ void op_mov_from_cr(struct cpu *cpu, const struct insn *in)
 {
 	uint64_t val;
 
-	need_cpl0(cpu);
+	need_cr(cpu, in->reg);
 	switch (in->reg) {
 	case 0: val = cpu->cr0; break;
 	case 2: val = cpu->cr2; break;
 	case 3: val = cpu->cr3; break;
-	case 4: val = cpu->cr4; break;
-	default: cpu_fault(cpu, X86_UD, 0);
+	default: val = cpu->cr4; break;
 	}
 	gpr_write(cpu, in->rm, 4, val);
 }

@@ -279,12 +279,15 @@ void op_mov_from_seg(struct cpu *cpu, const struct insn *in)
 	store_selector(cpu, in, cpu->seg[in->reg].selector);
 }
 
-/* A 32-bit push moves ESP by four and writes two bytes, as processors since the Pentium do. */
+/* A 32-bit push writes the selector zero-extended, as the SDM has it first and AMD's do (Intel's write two bytes). */
 void op_push_seg(struct cpu *cpu, const struct insn *in)
 {
 	uint64_t sp = (cpu->gpr[X86_RSP].d - in->opsize) & stack_mask(&cpu->seg[X86_SS]);
 
-	st16(cpu, X86_SS, sp, cpu->seg[in->reg].selector);
+	if (in->opsize == 4)
+		st32(cpu, X86_SS, sp, cpu->seg[in->reg].selector);
+	else
+		st16(cpu, X86_SS, sp, cpu->seg[in->reg].selector);
 	stack_set(cpu, sp);
 }
 
@@ -411,18 +414,17 @@ void op_verw(struct cpu *cpu, const struct insn *in)
 
 void op_arpl(struct cpu *cpu, const struct insn *in)
 {
-	struct rmw h;
 	uint16_t dst, src;
 	bool raise;
 
 	need_protected(cpu);
 	src = cpu->gpr[in->reg].w;
-	dst = in->mem ? rmw_ld16(cpu, &h, in->seg, insn_ea(cpu, in)) : cpu->gpr[in->rm].w;
+	dst = in->mem ? ld16(cpu, in->seg, insn_ea(cpu, in)) : cpu->gpr[in->rm].w;	/* written only to raise it */
 	raise = (dst & X86_SEL_RPL) < (src & X86_SEL_RPL);
 	if (raise)
 		dst = (dst & ~X86_SEL_RPL) | (src & X86_SEL_RPL);
 	if (in->mem && raise)
-		rmw_st16(cpu, &h, dst);
+		st16(cpu, in->seg, insn_ea(cpu, in), dst);
 	else if (raise)
 		cpu->gpr[in->rm].w = dst;
 	set_zf(cpu, raise);

@@ -1,0 +1,289 @@
+/* See gen.h.  SDM vol. 2 chapter 2: prefixes, ModRM, SIB; appendix A: operand notation. */
+#include "tests/diff/gen.h"
+
+#include <string.h>
+
+/* splitmix64: every case is a stream of its own. */
+static uint64_t state;
+
+static uint64_t next(void)
+{
+	uint64_t z = state += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static uint32_t below(uint32_t n) { return next() % n; }
+static bool chance(unsigned percent) { return below(100) < percent; }
+
+/* Values that arithmetic goes wrong at, and any others. */
+static uint32_t value(void)
+{
+	static const uint32_t edge[] = {
+		0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000,
+		0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff, 31, 32, 16, 15, 0x0a, 0x99, 0x9a,
+	};
+	uint32_t v = chance(40) ? edge[below(sizeof(edge) / sizeof(edge[0]))] : (uint32_t)next();
+
+	return chance(10) ? v << below(32) : v;
+}
+
+bool gen_skipped(const struct x86_opcode *row)
+{
+	static const char *const names[] = {
+		"int", "int1",	/* a host that is itself a guest may report INT1 at the instruction */
+		"cpuid", "rdtsc", "rdtscp", "rdpmc", "syscall", "sysenter", "sysexit", "sysret", "fwait",
+		"iret", "retf", "lds", "les", "lss", "lfs", "lgs", "lar", "lsl", "verr", "verw",
+		"sldt", "str", "smsw", "sgdt", "sidt", "hlt",	/* emulated, or blocked by UMIP, at the host's choice */
+	};
+	static const char *const handlers[] = { "pop_seg", "mov_to_seg", "call_far", "jmp_far", "call_far_mem", "jmp_far_mem", "esc", "int3" };
+
+	if (row->properties & P_FPU)
+		return true;
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(row->mnemonic, names[i]))
+			return strcmp(row->mnemonic, "hlt") != 0;
+	for (unsigned i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++)
+		if (!strcmp(row->handler, handlers[i]))
+			return true;
+	return false;
+}
+
+static bool is_string(const struct x86_opcode *row)
+{
+	return row->properties & (P_REP | P_REPZ);
+}
+
+static bool has_modrm(const struct x86_opcode *row)
+{
+	if (row->ext >= 0)
+		return true;
+	for (int i = 0; i < 3; i++)
+		if (row->operand[i] >= OP_E && row->operand[i] <= OP_Dd)
+			return true;
+	return false;
+}
+
+static bool has_operand(const struct x86_opcode *row, enum x86_operand op)
+{
+	return row->operand[0] == op || row->operand[1] == op || row->operand[2] == op;
+}
+
+static bool memory_only(const struct x86_opcode *row)
+{
+	for (int i = 0; i < 3; i++)
+		if (row->operand[i] >= OP_M && row->operand[i] <= OP_Ms)
+			return true;
+	return false;
+}
+
+struct bytes {
+	uint8_t *at;
+	unsigned n;
+};
+
+static void put(struct bytes *b, uint64_t v, unsigned n)
+{
+	for (; n && b->n < X86_INSN_MAX + 1; n--, v >>= 8)
+		b->at[b->n++] = v;
+}
+
+/* A relative target or a pointer to code: mostly in the code page, at an INT3; never in the data area, which only the host protects from execution. */
+static uint32_t code_target(const struct gen_case *c)
+{
+	uint32_t t;
+
+	if (chance(85))
+		t = chance(50) ? below(c->at - 64) : c->at + 64 + below(HOST_CODE_BYTES - c->at - 64);
+	else
+		t = 0x30000000 + below(0x30000000) - HOST_CODE;
+	return host_code_base(c->mode) ? t : HOST_CODE + t;
+}
+
+static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66, bool *ad67)
+{
+	static const uint8_t segments[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
+	struct bytes b = { c->bytes, 0 };
+	unsigned opsize, adsize;
+	/* Where F2 and F3 are not ignored: TZCNT and the like; LOOPE and LOOPNE, which take it for their own on AMD's. */
+	bool no_rep = (row->map == 2 && row->opcode >= 0xb8 && row->opcode <= 0xbd)
+		|| (row->map == 1 && (row->opcode == 0x90 || row->opcode == 0xe0 || row->opcode == 0xe1));
+
+	*op66 = chance(25);
+	*ad67 = chance(is_string(row) ? 8 : 15);
+	if (*op66)
+		put(&b, 0x66, 1);
+	if (*ad67)
+		put(&b, 0x67, 1);
+	if (chance(12))
+		put(&b, segments[chance(90) ? below(4) : 4 + below(2)], 1);
+	if (chance(row->properties & P_LOCK ? 20 : 1) && !(row->map == 2 && row->opcode >= 0x20 && row->opcode <= 0x23))	/* AMD's LOCK MOV CR0 is CR8 */
+		put(&b, 0xf0, 1);
+	if (row->prefix)
+		put(&b, row->prefix, 1);
+	else if (is_string(row) ? chance(60) : !no_rep && row->map == 1 && chance(3))
+		put(&b, chance(50) ? 0xf3 : 0xf2, 1);
+	opsize = (c->mode == HOST_16) == *op66 ? 4 : 2;
+	adsize = (c->mode == HOST_16) == *ad67 ? 4 : 2;
+
+	if (row->map == 2)
+		put(&b, 0x0f, 1);
+	put(&b, row->opcode + (row->properties & P_SPAN8 ? below(8) : row->properties & P_SPAN7 ? below(7) : 0), 1);
+	if (has_modrm(row)) {
+		/* With a register, 0F 01 is another set of instructions, and 62 a longer prefix. */
+		bool never = row->opcode == (row->map == 2 ? 0x01 : 0x62);
+		unsigned mod = memory_only(row) ? (!never && chance(3) ? 3 : below(3)) : below(4);
+		unsigned rm = below(8), reg = row->ext >= 0 ? (unsigned)row->ext : below(8);
+
+		put(&b, mod << 6 | reg << 3 | rm, 1);
+		if (mod != 3 && adsize == 4) {
+			unsigned base = rm;
+
+			if (rm == 4) {
+				base = below(8);
+				put(&b, below(4) << 6 | below(8) << 3 | base, 1);
+			}
+			if (mod == 1)
+				put(&b, next(), 1);
+			else if (mod == 2 || (mod == 0 && base == 5))
+				put(&b, chance(50) ? (uint64_t)HOST_DATA + below(HOST_DATA_BYTES) : value(), 4);
+		} else if (mod != 3) {
+			if (mod == 1)
+				put(&b, next(), 1);
+			else if (mod == 2 || (mod == 0 && rm == 6))
+				put(&b, next(), 2);
+		}
+	}
+	for (int i = 0; i < 3; i++) {
+		uint32_t end;
+
+		switch (row->operand[i]) {
+		case OP_Ib: case OP_sIb: put(&b, chance(50) ? value() : next(), 1); break;
+		case OP_Iw: put(&b, row->opcode == 0xc8 || row->opcode == 0xc2 ? below(chance(90) ? 256 : 65536) : value(), 2); break;
+		case OP_Iz: put(&b, value(), opsize); break;
+		case OP_Iv: put(&b, value(), opsize); break;
+		case OP_Ob: case OP_Ov: put(&b, host_data_base(c->mode) ? next() : HOST_DATA + below(HOST_DATA_BYTES), adsize); break;
+		case OP_Ap: put(&b, next(), opsize); put(&b, next(), 2); break;
+		case OP_Jb:
+			/* Not back into the instruction: that could loop. */
+			put(&b, chance(50) ? below(128) : 0x80 + below(96), 1);
+			break;
+		case OP_Jz:
+			end = c->at + b.n + opsize + (host_code_base(c->mode) ? 0 : HOST_CODE);
+			put(&b, code_target(c) - end, opsize);
+			break;
+		default: break;
+		}
+	}
+	c->len = b.n;
+}
+
+static uint32_t data_offset(void)
+{
+	switch (below(12)) {
+	case 0: return HOST_DATA_BYTES - 1 - below(8);	/* at the limit, or the end of what is mapped */
+	case 1: return below(8);
+	case 2: return 0x1000 * (1 + below(14)) - below(8);	/* over a page's end */
+	default: return 64 + below(HOST_DATA_BYTES - 4096);
+	}
+}
+
+/* Registers such that the memory operand lies in the data area, where the addressing form leaves the freedom. */
+static void aim(struct gen_case *c, const struct x86_insn *in)
+{
+	uint32_t target = data_offset() + (host_data_base(c->mode) ? 0 : HOST_DATA);
+	uint32_t other = 0;
+
+	if (in->index != X86_NO_REG)
+		other = c->gpr[in->index] << in->scale;
+	if (in->base != X86_NO_REG && in->base != in->index)
+		c->gpr[in->base] = target - other - in->disp;
+	else if (in->base == X86_NO_REG && in->index != X86_NO_REG && in->scale == 0)
+		c->gpr[in->index] = target - in->disp;
+}
+
+static void stack_word(struct gen_case *c, uint8_t *data, uint32_t v)
+{
+	uint32_t at = c->gpr[4] - (host_data_base(c->mode) ? 0 : HOST_DATA);
+
+	if (at <= HOST_DATA_BYTES - 4)
+		memcpy(data + at, &v, 4);
+}
+
+void gen_case(uint64_t seed, uint64_t number, unsigned modes, struct gen_case *c, uint8_t *data)
+{
+	const struct x86_opcode *row;
+	struct x86_insn in;
+	bool op66, ad67;
+	uint32_t base;
+
+	state = seed * 0xd1342543de82ef95ull + number;
+	memset(c, 0, sizeof(*c));
+	for (unsigned i = 0; i < HOST_DATA_BYTES; i += 4096) {	/* a cheap fill, other in each page */
+		uint64_t x = next();
+
+		for (unsigned j = 0; j < 4096; j += 8, x = x * 6364136223846793005ull + 1442695040888963407ull)
+			memcpy(data + i + j, &x, 8);
+	}
+	do
+		c->mode = below(HOST_MODES);
+	while (!(modes & 1u << c->mode));
+	base = host_data_base(c->mode) ? 0 : HOST_DATA;
+	do
+		c->row = below(x86_opcode_rows);
+	while (gen_skipped(&x86_opcodes[c->row]));
+	row = &x86_opcodes[c->row];
+
+	c->at = chance(5) ? HOST_CODE_BYTES - 1 - below(16) : 256 + below(HOST_CODE_BYTES - 1024);
+	if (c->at > HOST_CODE_BYTES - 128 && has_operand(row, OP_Jz))
+		c->at = 256;
+	encode(c, row, &op66, &ad67);
+
+	for (int i = 0; i < 8; i++)
+		c->gpr[i] = value();
+	c->gpr[4] = base + (chance(90) ? 0x4000 + below(0x4000) : data_offset());
+	if (!strcmp(row->mnemonic, "leave") || chance(20))
+		c->gpr[5] = base + data_offset();
+	c->rflags = 0x202 | (next() & (X86_RFLAGS_ARITH | (chance(30) ? X86_RFLAGS_DF : 0)));
+
+	if (x86_decode(c->bytes, c->len, c->mode == HOST_16 ? 16 : 32, &in) != X86_DECODE_OK)
+		return;
+	if (is_string(row)) {
+		c->gpr[6] = base + data_offset();
+		c->gpr[7] = base + data_offset();
+		if (chance(90))
+			c->gpr[1] = chance(50) ? below(24) : below(24) | (in.adsize == 2 ? value() & 0xffff0000 : 0);
+		else if (in.adsize == 4)
+			c->gpr[1] = below(3000);
+	}
+	if (in.mem && in.has_modrm && chance(95))
+		aim(c, &in);
+	if (!strcmp(row->mnemonic, "xlat"))
+		c->gpr[3] = base + data_offset();
+	if (!strcmp(row->mnemonic, "bt") || !strcmp(row->mnemonic, "bts") || !strcmp(row->mnemonic, "btr") || !strcmp(row->mnemonic, "btc"))
+		if (in.mem && in.reg != in.base && in.reg != in.index && in.reg != 4 && chance(90))
+			c->gpr[in.reg] = (int32_t)below(2048) - 1024;
+	if (!strcmp(row->mnemonic, "div") || !strcmp(row->mnemonic, "idiv"))
+		if (chance(70))		/* else nearly all of them overflow */
+			c->gpr[2] = chance(50) ? 0 : (uint32_t)((int32_t)c->gpr[0] >> 31);
+	if (!strcmp(row->mnemonic, "ret"))
+		stack_word(c, data, code_target(c));
+	if (!strcmp(row->mnemonic, "popf"))
+		stack_word(c, data, next() & ~(X86_RFLAGS_TF | X86_RFLAGS_AC));
+	if (!strcmp(row->handler, "call_rm") || !strcmp(row->handler, "jmp_rm")
+	    || (row->map == 1 && row->opcode == 0xff && (row->ext == 2 || row->ext == 4))) {
+		if (!in.mem) {
+			c->gpr[in.rm] = code_target(c);
+		} else if (in.mem) {
+			uint32_t ea = in.disp + (in.base != X86_NO_REG ? c->gpr[in.base] : 0)
+				+ (in.index != X86_NO_REG ? c->gpr[in.index] << in.scale : 0);
+			uint32_t t = code_target(c);
+
+			ea = (in.adsize == 2 ? (uint16_t)ea : ea) - base;
+			if (ea <= HOST_DATA_BYTES - 4)
+				memcpy(data + ea, &t, 4);
+		}
+	}
+}

@@ -1,0 +1,47 @@
+#!/bin/bash
+# boot.sh: Debian's unmodified SeaBIOS boots GRUB, from the disk and from a CD,
+# with fw_cfg's DMA on and off.  Judged by SeaBIOS's own log from port 402h, by
+# what the guest printed, by the exit status, and by the counters.
+. "$(dirname "$0")/lib.sh"
+need_file "$rom" seabios
+need_file /usr/lib/grub/i386-pc/boot.img grub-pc-bin
+command -v mformat >/dev/null || skip "mformat is missing: install the Debian package mtools"
+command -v sfdisk >/dev/null || [ -x /sbin/sfdisk ] || skip "sfdisk is missing: install the Debian package fdisk"
+command -v xorriso >/dev/null || skip "xorriso is missing: install the Debian package xorriso"
+
+export MKGRUB_TIMEOUT=0
+"$top_srcdir/scripts/mkgrub" disk "$scratch/disk.img" || die "no disk image"
+"$top_srcdir/scripts/mkgrub" cd "$scratch/cd.iso" || die "no CD image"
+
+# boot NAME ARGS...: runs a machine to its end; console, log and counters in files named NAME.
+boot() {
+	local name=$1 status; shift
+	timeout "$(limit 60)" "$cleave" -m 64M -l bootrom,"$rom" -l com1,stdio -l debugcon,file="$scratch/$name.log" \
+		-o stats.file="$scratch/$name.stats" "$@" "boot-$name" </dev/null >"$scratch/$name.console" 2>"$scratch/$name.err"
+	status=$?
+	if [ $status -ne 0 ]; then
+		tail -5 "$scratch/$name.err" "$scratch/$name.log"; tail -c 400 "$scratch/$name.console"
+		die "$name: cleave ended with status $status"
+	fi
+	grep -q 'Hello from a file' "$scratch/$name.console" || die "$name: GRUB did not show its file"
+	ok "$name: GRUB showed its file; powered off, status 0"
+}
+# logged NAME PATTERN: in SeaBIOS's log.
+logged() { grep -qE "$2" "$scratch/$1.log" || { cat "$scratch/$1.log"; die "$1: the firmware's log lacks '$2'"; }; ok "$1: firmware: $(grep -m1 -E "$2" "$scratch/$1.log")"; }
+counter() { sed -n "s/^ *$2[ :=]*//p" "$scratch/$1.stats" | head -1; }
+
+for dma in on off; do
+	disk=disk-dma-$dma cd=cd-dma-$dma
+	boot $disk -l fwcfg,dma=$dma -s 1:1,ide,hd0="$scratch/disk.img",cd0="$scratch/cd.iso"
+	logged $disk 'Found QEMU fw_cfg'
+	if [ $dma = on ]; then logged $disk 'fw_cfg DMA interface supported'
+	else ! grep -q 'DMA interface supported' "$scratch/$disk.log" || die "fw_cfg DMA is offered with dma=off"; fi
+	logged $disk 'ata0-0:.*(Hard-Disk|ATA-)'
+	logged $disk 'DVD/CD'
+	logged $disk 'Booting from Hard Disk'
+
+	boot $cd -l fwcfg,dma=$dma -s 1:1,ide,cd0="$scratch/cd.iso"
+	logged $cd 'DVD/CD'
+	logged $cd 'Booting from DVD/CD'
+done
+# With DMA off the firmware reads fw_cfg by `rep insb`; with it on only the disk's sectors come by string I/O.
