@@ -109,8 +109,6 @@ static void drop_request(struct vcpu *vcpu)
 
 	if (io->state != IO_PENDING)
 		return;
-	if (io->sent)
-		link_client_forget(vcpu->vm->link, vcpu->id, &io->req);
 	io->sent = false;
 	stat_add(&io->stats, STAT_DISCARDED, 1);
 }
@@ -127,6 +125,7 @@ void inout_retire(struct vcpu *vcpu)
 void inout_discard(struct vcpu *vcpu)
 {
 	inout_retire(vcpu);
+	memset(vcpu->inout->held, 0, sizeof(vcpu->inout->held));
 }
 
 /* ---- finding the answer */
@@ -409,11 +408,8 @@ static enum inout_wait receive(struct vcpu *vcpu)
 {
 	struct inout *io = vcpu->inout;
 	struct link_comp c;
-	uint64_t stale = 0;
-	int r = link_client_receive(vcpu->vm->link, vcpu->id, &io->req, &c, io->batch, &stale);
+	int r = link_client_receive(vcpu->vm->link, vcpu->id, &io->req, &c, io->batch);
 
-	if (stale)
-		stat_add(&io->stats, STAT_STALE, stale);
 	if (r < 0)
 		return INOUT_LOST;
 	if (!r)

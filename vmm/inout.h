@@ -66,8 +66,8 @@ void inout_discard(struct vcpu *);
 
 /*
  * INOUT_HELD bytes, aligned, for what the engine must find again when it runs
- * the instruction again (the translation that an INS probed).  Zero when the
- * instruction makes its first access, the engine's own until inout_retire().
+ * the instruction again (the translation that an INS probed).  The engine's own;
+ * only inout_discard() zeroes them.
  */
 void *inout_held(struct vcpu *);
 

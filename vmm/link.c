@@ -26,7 +26,7 @@
 struct channel {
 	uint64_t last;			/* sequence number of the newest request */
 	uint64_t committed;		/* ... and of the newest that is known to be done */
-	/* Requests committed + 1 .. last, by seq % LINK_REQ_SLOTS; kind NONE: discarded. */
+	/* Requests committed + 1 .. last, by seq % LINK_REQ_SLOTS. */
 	struct link_req copy[LINK_REQ_SLOTS];
 	/* A batch's bytes, and the request that they belong to. */
 	uint64_t page_seq[LINK_DATA_PAGES];
@@ -53,7 +53,6 @@ struct link_client {
 
 	uint32_t lost;			/* no traffic: before accept, after a loss */
 	uint32_t told;			/* hooks.lost() has been called for this generation */
-	uint64_t stale_control;
 
 	pthread_mutex_t drain_lock;
 	uint64_t applied;		/* events: the newest applied; written under drain_lock */
@@ -108,6 +107,7 @@ void link_client_free(struct link_client *lc)
 {
 	if (!lc)
 		return;
+	lc->vm->code_bytes = NULL;
 	if (lc->opened)
 		link_close(&lc->link);
 	pthread_mutex_destroy(&lc->drain_lock);
@@ -145,6 +145,8 @@ static void forget_daemon(struct link_client *lc)
 {
 	struct vm *vm = lc->vm;
 
+	vm->code_bytes = NULL;
+	vm->code_pages = 0;
 	if (lc->opened)
 		link_close(&lc->link);
 	lc->opened = false;
@@ -170,6 +172,8 @@ int link_client_open(struct link_client *lc, char err[LINK_ERR])
 		return r;
 	lc->opened = true;
 	lc->generation++;
+	lc->vm->code_bytes = lc->link.code;
+	lc->vm->code_pages = lc->link.code_pages;
 	count(lc, LINK_STAT_GENERATIONS);
 	return 0;
 }
@@ -218,6 +222,7 @@ static int drop_stale(struct link_client *lc, unsigned n)
 	while (link_take_comp(&lc->link, n, &comp)) {
 		if (comp.seq > c->last)
 			return condemn(lc, "completion", "a request that was not made");
+		count(lc, LINK_STAT_STALE);
 		if (comp.seq > c->committed)
 			c->committed = comp.seq;
 	}
@@ -232,7 +237,7 @@ static int need_copy(struct link_client *lc, unsigned n)
 
 	if (c->last - c->committed < LINK_REQ_SLOTS)
 		return 0;
-	if ((r = note_committed(lc, n)) || (r = drop_stale(lc, n)))
+	if ((r = note_committed(lc, n)))
 		return r;
 	return c->last - c->committed < LINK_REQ_SLOTS ? 0 : -EAGAIN;
 }
@@ -272,7 +277,7 @@ int link_client_send(struct link_client *lc, unsigned n, unsigned dev, struct li
 
 	if (link_client_is_lost(lc))
 		return -EPIPE;
-	if ((err = need_copy(lc, n)))
+	if ((err = drop_stale(lc, n)) || (err = need_copy(lc, n)))
 		return err;
 	if ((r->flags & LINK_REQ_BATCH) && (err = put_batch(lc, n, r, batch)))
 		return err;
@@ -287,14 +292,6 @@ int link_client_send(struct link_client *lc, unsigned n, unsigned dev, struct li
 		return 0;
 	c->last--;
 	return err == -EAGAIN ? err : condemn(lc, "request ring", "impossible indices");
-}
-
-void link_client_forget(struct link_client *lc, unsigned n, const struct link_req *r)
-{
-	struct channel *c = &lc->chan[n];
-
-	if (r->seq > c->committed && r->seq <= c->last)
-		copy_of(c, r->seq)->kind = LINK_REQ_NONE;
 }
 
 bool link_client_posted(struct link_client *lc, unsigned dev)
@@ -325,20 +322,23 @@ static int finish(struct link_client *lc, unsigned n, const struct link_req *ask
 }
 
 int link_client_receive(struct link_client *lc, unsigned n, const struct link_req *asked, struct link_comp *comp,
-			void *batch, uint64_t *stale)
+			void *batch)
 {
 	struct channel *c = &lc->chan[n];
 	const char *why;
+	int err;
 
 	if (link_client_is_lost(lc))
 		return -EPIPE;
 	while (link_take_comp(&lc->link, n, comp)) {
 		switch (link_comp_check(comp, asked, &why)) {
 		case LINK_GOOD:
-			c->committed = asked->seq;
-			return finish(lc, n, asked, comp, batch);
+			err = finish(lc, n, asked, comp, batch);
+			if (err == 1)	/* else a successor is asked again */
+				c->committed = asked->seq;
+			return err;
 		case LINK_STALE:
-			++*stale;
+			count(lc, LINK_STAT_STALE);
 			continue;
 		case LINK_BAD:
 			return condemn(lc, "completion", why);
@@ -394,7 +394,7 @@ static int control_receive(struct link_client *lc, const struct link_req *r, str
 	unsigned n = lc->vm->nvcpus;
 	int got;
 
-	while (!(got = link_client_receive(lc, n, r, comp, NULL, &lc->stale_control))) {
+	while (!(got = link_client_receive(lc, n, r, comp, NULL))) {
 		uint64_t now = wait_now();
 
 		if (now >= deadline)
@@ -416,8 +416,8 @@ int link_client_control(struct link_client *lc, unsigned kind, uint64_t addr, ui
 	if ((err = control_send(lc, &r, deadline)))
 		return err;
 	err = control_receive(lc, &r, &comp, deadline);
-	if (err)
-		link_client_forget(lc, lc->vm->nvcpus, &r);
+	for (unsigned n = 0; !err && kind == LINK_REQ_RESET && n < lc->vm->nvcpus; n++)
+		err = drop_stale(lc, n);	/* the vCPUs are stopped, their requests discarded */
 	return err ? err : comp.status == LINK_UNCLAIMED ? -ENXIO : 0;
 }
 
@@ -560,8 +560,6 @@ static int post_again(struct link_client *lc, unsigned n)
 	for (uint64_t seq = c->committed + 1; seq <= c->last; seq++) {
 		const struct link_req *r = copy_of(c, seq);
 
-		if (r->kind == LINK_REQ_NONE)
-			continue;
 		if ((r->flags & LINK_REQ_BATCH) && r->kind == LINK_REQ_PIO_OUT)
 			link_data_put(&lc->link, n, r->data, c->page[r->data], (size_t)r->count * r->size);
 		if (link_post_req(&lc->link, n, r))
@@ -588,18 +586,4 @@ int link_client_accept(struct link_client *lc, char err[LINK_ERR])
 			return r;
 		}
 	return 0;
-}
-
-/* ---- decoded code */
-
-void link_client_code_mark(struct link_client *lc, uint64_t page)
-{
-	if (lc && lc->opened && page < lc->ram_pages)
-		link_code_mark(&lc->link, page);
-}
-
-void link_client_code_clear(struct link_client *lc, uint64_t page)
-{
-	if (lc && lc->opened && page < lc->ram_pages)
-		link_code_clear(&lc->link, page);
 }

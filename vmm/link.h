@@ -2,7 +2,9 @@
  * vmm/link.h - the engine's client of the link to the device model.
  *
  * Owns the link's memory (ipc/region.h), every request that is not yet
- * acknowledged (a private copy, so that it can be posted again to a successor),
+ * acknowledged (a private copy, so that it can be posted again to a successor;
+ * discarded ones too: they are served before the reset that discarded them, and
+ * their answers are dropped),
  * the account of posted writes, and the order of events.  ipc/ moves the
  * slots; vmm/inout.c says what to ask; vmm/events.c applies what is told.
  *
@@ -45,7 +47,8 @@ struct link_hooks {
 #define LINK_COUNTERS(X) \
 	X(GENERATIONS,	"link.generations", "device-model processes so far") \
 	X(EVENTS,	"link.events",	"events applied") \
-	X(EVENTS_STALE,	"link.stale",	"events seen before, dropped") \
+	X(EVENTS_STALE,	"link.events_stale", "events seen before, dropped") \
+	X(STALE,	"link.stale",	"completions of discarded requests, dropped") \
 	X(IRQS,		"link.irqs",	"interrupt line changes") \
 	X(REMAPS,	"link.remaps",	"region and memory-map changes") \
 	X(CODE,		"link.code",	"invalidations of decoded code by DMA") \
@@ -66,7 +69,10 @@ void link_client_free(struct link_client *);	/* NULL is fine */
 
 /* ---- a generation: main thread */
 
-/* Makes the link and forgets the daemon before: its regions, its doorbells, its events.  -errno, `err` says why. */
+/*
+ * Makes the link and forgets the daemon before: its regions, its doorbells, its
+ * events, its code bytes (vm->code_bytes is the new link's).  -errno, `err` says why.
+ */
 int link_client_open(struct link_client *, char err[LINK_ERR]);
 /* The LINK_FDS descriptors to send to the daemon; they stay the client's. */
 void link_client_fds(const struct link_client *, int fd[LINK_FDS]);
@@ -89,19 +95,19 @@ int link_client_control(struct link_client *, unsigned kind, uint64_t addr, uint
 
 /* ---- requests: channel n's thread (vmm/inout.c) */
 
-/* Fills in seq, vcpu and, for a batch, the data page; `dev` is whose account a posted write goes to.  0, -EAGAIN: no room, -EPIPE: no daemon. */
+/*
+ * While no request of this channel is awaited.  Fills in seq, vcpu and, for a
+ * batch, the data page; `dev` is whose account a posted write goes to.  0,
+ * -EAGAIN: no room, -EPIPE: no daemon.
+ */
 int link_client_send(struct link_client *, unsigned n, unsigned dev, struct link_req *, const void *batch);
 /*
  * The completion of `asked`, checked, its events applied; a batched read's
  * bytes go to `batch`.  1, 0: not yet, -EPIPE: none, or condemned just now.
- * *stale counts up for each dropped answer to a discarded request.
  */
-int link_client_receive(struct link_client *, unsigned n, const struct link_req *asked, struct link_comp *, void *batch,
-			uint64_t *stale);
+int link_client_receive(struct link_client *, unsigned n, const struct link_req *asked, struct link_comp *, void *batch);
 enum wait_result link_client_wait_comp(struct link_client *, unsigned n, const uint32_t *kick, uint32_t seen);
 enum wait_result link_client_wait_room(struct link_client *, unsigned n, const uint32_t *kick, uint32_t seen);
-/* The request is discarded: its answer will be dropped, and no successor hears of it. */
-void link_client_forget(struct link_client *, unsigned n, const struct link_req *);
 
 /* Has any vCPU posted writes to this device that it has not committed?  Then no shadow read.  Any vCPU thread. */
 bool link_client_posted(struct link_client *, unsigned dev);
@@ -115,9 +121,5 @@ bool link_client_doorbell(struct link_client *, bool mmio, uint64_t addr, unsign
 int link_client_drain(struct link_client *);
 /* The events thread: fd[LINK_FD_EVENT] is readable (edge-triggered, never read), or before its first sleep. */
 void link_client_on_event(struct link_client *);
-
-/* ---- decoded code: any thread; a NULL client is fine */
-void link_client_code_mark(struct link_client *, uint64_t page);	/* before reading the page's bytes */
-void link_client_code_clear(struct link_client *, uint64_t page);
 
 #endif

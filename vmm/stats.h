@@ -23,10 +23,8 @@
 	X(STR_ELEMENTS,	"string.elements", "elements that these carried") \
 	X(STR_SHORT,	"string.short",	"string requests of which the device did a part") \
 	X(STR_ENGINE,	"string.engine", "string elements completed without the device model") \
-	X(SLEEPS,	"wait.sleeps",	"waits for the device model that ended asleep") \
 	X(FULL,		"wait.full",	"waits for room in the request ring") \
-	X(STALE,	"comp.stale",	"completions of discarded requests, dropped") \
-	X(DISCARDED,	"comp.discarded", "requests discarded by a reset or a changed instruction") \
+	X(DISCARDED,	"io.discarded",	"requests discarded by a reset or a changed instruction") \
 	X(LOG_FULL,	"log.full",	"accesses refused because one instruction made too many")
 
 enum vcpu_stat {
