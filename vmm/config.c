@@ -743,15 +743,21 @@ static int add_key(struct config *c, struct config_device *d, const struct devli
 	return k->type == KEY_CHR ? check_chr(c, d, k) : 0;
 }
 
-/* `ro`, `direct` and `nocache` of an image are the engine's: it opens the file. 1: not one of them. */
+/*
+ * `ro`, `direct` and `nocache` of an image are the engine's: it opens the file.
+ * `image`: NULL when none came before.  1: not one of them.
+ */
 static int image_option(struct config *c, struct config_device *d, struct config_key *image, const char *option, const char *value)
 {
-	bool *flag = !strcmp(option, "ro") ? &image->ro : !strcmp(option, "direct") ? &image->direct :
-		     !strcmp(option, "nocache") ? &image->nocache : NULL;
+	struct config_key none, *of = image ? image : &none;
+	bool *flag = !strcmp(option, "ro") ? &of->ro : !strcmp(option, "direct") ? &of->direct :
+		     !strcmp(option, "nocache") ? &of->nocache : NULL;
 	char title[80];
 
 	if (!flag)
 		return 1;
+	if (!image)
+		return fail(c, -EINVAL, "%s: %s comes after the image that it is for", device_title(d, title, sizeof(title)), option);
 	if (!truth(value ? value : "true", flag))
 		return fail(c, -EINVAL, "%s: %s.%s=%.20s: want true or false", device_title(d, title, sizeof(title)), image->name, option, value);
 	if (image->type == KEY_ROM && !image->ro)
@@ -807,10 +813,10 @@ static int add_item(struct config *c, struct config_device *d, const char *name,
 		type = devlist_key(d->type, full);
 		if (type)
 			return add_key(c, d, type, value ? value : "true");
-		ret = image_option(c, d, image, name, value);
-		if (ret <= 0)
-			return ret;
 	}
+	ret = image_option(c, d, image, name, value);
+	if (ret <= 0)
+		return ret;
 	if (dot && dot != name) {
 		snprintf(full, sizeof(full), "%.*s", (int)(dot - name), name);
 		image = find_key(d, full);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -194,6 +195,18 @@ static void close_fds(struct port *p)
 	p->blocked = p->wants_room = p->escaped = p->always = false;
 }
 
+/* epoll refuses regular files and /dev/null: those never block. */
+static bool always_ready(int fd)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+	int poll = epoll_create1(EPOLL_CLOEXEC);
+	bool refused = poll >= 0 && epoll_ctl(poll, EPOLL_CTL_ADD, fd, &e) < 0 && errno == EPERM;
+
+	if (poll >= 0)
+		close(poll);
+	return refused;
+}
+
 /* Takes the descriptors, which are O_NONBLOCK where that means anything. */
 static int set_fds(struct port *p, int in, int out)
 {
@@ -209,10 +222,9 @@ static int set_fds(struct port *p, int in, int out)
 	p->readable = event_new(r->base, in, EV_READ, on_readable, p);
 	if (!p->readable || (out >= 0 && !p->writable))
 		return -ENOMEM;
-	/* epoll refuses regular files and /dev/null; those are always ready. */
-	p->always = event_add(p->readable, NULL) < 0;
+	p->always = always_ready(in);
 	p->wants_room = p->always;
-	return 0;
+	return p->always || !event_add(p->readable, NULL) ? 0 : -ENOMEM;
 }
 
 /*

@@ -149,6 +149,10 @@ static void icw1_forgets(void **state)
 	pic_set_line(p, 4, true);	/* still high: no new edge */
 	assert_false(intr);
 	raise(p, 4);
+	pic_write(p, M, READ_ISR);
+	init_words(p, 1, 1);
+	raise(p, 4);
+	assert_int_equal(pic_read(p, M), 0x10);
 	raise(p, 3);
 	takes(p, BASE_M + 3);		/* lowest is 7 again */
 	pic_free(p);
@@ -331,6 +335,14 @@ static void cascade_keeps_both(void **state)
 	pic_write(p, M, EOI);
 	assert_false(intr);
 	assert_int_equal(irr(p, S), 0);
+	pic_free(p);
+
+	p = pic_with(0x01, 0x03);	/* automatic EOI: INT would stay high if it did not fall after each INTA */
+	raise(p, 14);
+	raise(p, 8);
+	takes(p, BASE_S + 0);
+	pic_write(p, M, EOI);
+	takes(p, BASE_S + 6);
 	pic_free(p);
 }
 

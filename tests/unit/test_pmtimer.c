@@ -37,8 +37,8 @@ static void widths(void **state)
 	assert_int_equal(pmtimer_value(88 * S, 24), 315000000 & 0xffffff);
 	assert_int_equal(pmtimer_value(88 * S, 32), 315000000);
 	/* a century is no overflow of the arithmetic */
-	assert_int_equal(pmtimer_value(88000 * 36000000000ull, 32), (uint32_t)(315 * 36000000000ull));
-	assert_int_equal(pmtimer_value(88000 * 36000000000ull, 24), (315 * 36000000000ull) & 0xffffff);
+	assert_int_equal(pmtimer_value(88000 * 36000000000001ull, 32), (uint32_t)(315 * 36000000000001ull));
+	assert_int_equal(pmtimer_value(88000 * 36000000000001ull, 24), (315 * 36000000000001ull) & 0xffffff);
 	/* around the wrap: what readers take differences of */
 	assert_int_equal((pmtimer_value(4687 * 1000000ull + 28000, 24) - pmtimer_value(4686 * 1000000ull + 28000, 24)) & 0xffffff, 3579);
 }

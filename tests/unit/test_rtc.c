@@ -560,6 +560,8 @@ static void ram_sizes(void **state)
 	assert_int_equal(get(0x17) | get(0x18) << 8, 0xffff);
 	assert_int_equal(get(0x34) | get(0x35) << 8, (0xe0000000 - (16 << 20)) >> 16);
 	assert_int_equal(get(0x5b) | get(0x5c) << 8 | get(0x5d) << 16, (5ull << 30) >> 16);
+	rtc_cmos_memory(rtc, 5ull << 30, 0);
+	assert_int_equal(get(0x34) | get(0x35) << 8, 0xffff);
 	rtc_cmos_memory(rtc, 1 << 20, 0);
 	assert_int_equal(get(0x17) | get(0x18) << 8, 0);
 	assert_int_equal(get(0x34) | get(0x35) << 8, 0);

@@ -186,6 +186,12 @@ static void real_clock(void **state)
 	assert_true(run_until(1, 10000));
 	assert_string_equal(fired, "b");
 
+	fired[0] = 0;				/* before the one that the descriptor is set to */
+	timer_set(a.t, start + 3600000000000);
+	timer_set(b.t, timers_now(ts) + 1000000);
+	assert_true(run_until(1, 10000));
+	assert_string_equal(fired, "b");
+
 	fired[0] = 0;				/* in the past */
 	timer_set(a.t, 1);
 	assert_true(run_until(1, 10000));
@@ -209,8 +215,10 @@ static void stopped_clock(void **state)
 	timer_set(a.t, timers_now(ts) + 1000000);
 	stopped_at = timers_now(ts);
 	evtimer_add(guard, &tv);
-	for (; !late; turns++)
+	do {
 		event_base_loop(base, EVLOOP_ONCE);
+		turns++;
+	} while (!late);
 	assert_string_equal(fired, "");
 	assert_in_range(turns, 1, 8);
 	behind = monotonic() - stopped_at;
