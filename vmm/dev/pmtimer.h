@@ -6,7 +6,7 @@
  * that it lives here.  It is the VM's clock and nothing else, so the device
  * model computes the same value for the overflow status:
  *
- *      ticks = vm_now * 315 / 88000    (3.579545 MHz), bit 23 or 31 its top
+ *      ticks = vm_now * 3579545 / 10^9, bit 23 or 31 its top
  *
  * Thread: any, with vm->dev_lock held.
  */
@@ -17,15 +17,14 @@
 
 struct timers;
 
-#define PMTIMER_NUM	315u
-#define PMTIMER_DEN	88000u
+#define PMTIMER_HZ	3579545u
 
 enum { PMTIMER_OFFSET = 8, PMTIMER_PORTS = 4 };
 
 /* `bits` is 24 (PIIX4) or 32 (TMR_VAL_EXT). */
 static inline uint32_t pmtimer_value(uint64_t vm_ns, unsigned bits)
 {
-	uint64_t ticks = (uint64_t)((unsigned __int128)vm_ns * PMTIMER_NUM / PMTIMER_DEN);
+	uint64_t ticks = (uint64_t)((unsigned __int128)vm_ns * PMTIMER_HZ / 1000000000u);
 
 	return (uint32_t)(bits == 32 ? ticks : ticks & 0xffffff);
 }
