@@ -526,24 +526,24 @@ static const struct { void (*run)(struct ide *, const uint8_t *packet); uint8_t 
 	[0x01] = { test_unit_ready, MEDIUM },		/* REZERO UNIT */
 	[0x03] = { request_sense, NO_ATTENTION },
 	[0x12] = { inquiry, NO_ATTENTION },
-	[0x1a] = { mode_sense6 },
-	[0x1b] = { start_stop },
-	[0x1e] = { prevent_removal },
+	[0x1a] = { mode_sense6, 0 },
+	[0x1b] = { start_stop, 0 },
+	[0x1e] = { prevent_removal, 0 },
 	[0x25] = { read_capacity, MEDIUM },
 	[0x28] = { read10, MEDIUM },
 	[0x2b] = { seek10, MEDIUM },
 	[0x2f] = { verify10, MEDIUM },
-	[0x35] = { test_unit_ready },			/* SYNCHRONIZE CACHE: nothing to write */
+	[0x35] = { test_unit_ready, 0 },			/* SYNCHRONIZE CACHE: nothing to write */
 	[0x42] = { read_subchannel, MEDIUM },
 	[0x43] = { read_toc, MEDIUM },
 	[0x46] = { get_configuration, NO_ATTENTION },
 	[0x4a] = { event_status, NO_ATTENTION },
 	[0x4e] = { test_unit_ready, MEDIUM },		/* STOP PLAY/SCAN */
 	[0x51] = { disc_information, MEDIUM },
-	[0x5a] = { mode_sense10 },
+	[0x5a] = { mode_sense10, 0 },
 	[0xa8] = { read12, MEDIUM },
-	[0xbb] = { test_unit_ready },			/* SET CD SPEED */
-	[0xbd] = { mechanism_status },
+	[0xbb] = { test_unit_ready, 0 },			/* SET CD SPEED */
+	[0xbd] = { mechanism_status, 0 },
 	[0xbe] = { read_cd, MEDIUM },
 };
 
