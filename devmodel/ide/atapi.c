@@ -182,8 +182,7 @@ static void request_sense(struct ide *u, const uint8_t *p)
 	r[7] = 10;
 	r[12] = d->asc;
 	r[13] = d->ascq;
-	d->sense_key = d->asc = d->ascq = 0;
-	reply(u, 18, p[4]);
+	reply(u, 18, p[4]);		/* its good end clears them */
 }
 
 /* ---- the medium */

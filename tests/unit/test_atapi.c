@@ -56,6 +56,7 @@ static void send_packet(struct harness *h, uint16_t base, uint16_t limit, const 
 static int packet(struct harness *h, uint16_t base, uint16_t limit, const uint8_t *packet_bytes, uint8_t *data, unsigned max)
 {
 	unsigned line = base == PRIMARY ? 14 : 15, got = 0;
+	bool odd = false;
 	uint8_t status;
 
 	send_packet(h, base, limit, packet_bytes);
@@ -71,6 +72,8 @@ static int packet(struct harness *h, uint16_t base, uint16_t limit, const uint8_
 		n = h_in(h, base + MID, 1) | h_in(h, base + HIGH, 1) << 8;
 		assert_in_range(n, 1, limit ? limit : 0xfffe);
 		assert_in_range(got + n, 1, max);
+		assert_false(odd);			/* only the last block may be */
+		odd = n & 1;
 		h_rep_ins(h, base, 2, data + got, (n + 1) / 2);
 		got += n;
 	}

@@ -181,7 +181,9 @@ static void keyboard_commands(void **state)
 	assert_int_equal(kbd(h, 0x03), 0xfe);
 	assert_int_equal(kbd(h, 0x12), 0xfe);		/* no command */
 	assert_int_equal(kbd(h, 0xed), 0xfa);
-	assert_int_equal(kbd(h, 0xf4), 0xfa);		/* a command in place of the LEDs */
+	assert_int_equal(kbd(h, 0xf2), 0xfa);		/* a command in place of the LEDs */
+	assert_int_equal(next(h), 0xab);
+	assert_int_equal(next(h), 0x83);
 	assert_int_equal(kbd(h, 0x02), 0xfe);
 	assert_int_equal(next(h), -1);
 }

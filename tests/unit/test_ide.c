@@ -96,9 +96,11 @@ static void identify(void **state)
 	ata_issue(h, PRIMARY, (struct ata){ .device = 0xa0, .command = 0xec });
 	assert_int_equal(h_in(h, PRIMARY, 4), word(id, 0) | word(id, 1) << 16);
 	assert_int_equal(h_in(h, PRIMARY, 2), word(id, 2));
-	/* a byte moves a word, and the rest is as it was */
-	assert_int_equal(h_in(h, PRIMARY, 1), word(id, 3) & 0xff);
-	assert_int_equal(h_in(h, PRIMARY, 2), word(id, 4));
+	/* a byte moves a word, and the rest is as it was: words 10 and 11 are the serial number */
+	for (unsigned i = 3; i < 10; i++)
+		assert_int_equal(h_in(h, PRIMARY, 2), word(id, i));
+	assert_int_equal(h_in(h, PRIMARY, 1), 'L');
+	assert_int_equal(h_in(h, PRIMARY, 2), 'V' << 8 | '0');
 }
 
 /* A sector is one request of 256 elements, an interrupt for each, none after the last. */
@@ -208,6 +210,10 @@ static void lba48(void **state)
 	ata_issue_ext(h, PRIMARY, (struct ata){ .command = 0x24, .lba = 1 << 24, .count = 1 });
 	assert_int_equal(h_in(h, PRIMARY + STATUS, 1), READY | ERR);
 	assert_int_equal(h_in(h, PRIMARY + ERROR, 1), IDNF);
+	/* count 0 is 65536: more than there are */
+	ata_issue_ext(h, PRIMARY, (struct ata){ .command = 0x24, .lba = 0, .count = 0 });
+	assert_int_equal(h_in(h, PRIMARY + STATUS, 1), READY | ERR);
+	ata_issue_ext(h, PRIMARY, (struct ata){ .command = 0x24, .lba = 1 << 24, .count = 1 });
 	/* HOB shows them, and a write to the block hides them again */
 	h_out(h, PRIMARY_CONTROL, 1, 0x80);
 	assert_int_equal(h_in(h, PRIMARY + LBA, 1), 1);
@@ -317,7 +323,9 @@ static void busy(void **state)
 	assert_int_equal(shadow, BSY);
 	/* registers and commands are not heard */
 	ata_issue(h, PRIMARY, (struct ata){ .device = 0xf0, .command = 0x20, .lba = 9, .count = 2 });
+	h_out(h, PRIMARY + COMMAND, 1, 0xec);
 	assert_int_equal(h_disk_pending(h), 1);
+	assert_int_equal(h_in(h, PRIMARY + STATUS, 1), BSY);
 	assert_int_equal(h_in(h, PRIMARY, 2), 0xffff);
 	assert_true(h_disk_finish(h, 0));
 	assert_true(h_line(h, 14));
