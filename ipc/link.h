@@ -62,8 +62,8 @@
  * Producer and consumer words of one ring, each on a line of its own.
  * Free-running indices: entries = prod - cons, never more than the slots.
  * `prod_sleeps`/`cons_sleeps` say that the side sleeps (or is about to) on the
- * other's word; the sleeper sets it, whoever wakes it clears it first, so that
- * one sleep costs one wake-up; see wait.h for the fences that pair with them.
+ * other's word, the sleeper sets and clears it (an eventfd sleeper's is cleared
+ * by whoever wakes it); see wait.h for the fences that pair with them.
  *
  * A slot says itself that it is full: the producer of ring position p writes
  * `turn` = p + 1 into it last.  The consumer polls only the slot, so that a

@@ -317,7 +317,7 @@ static void ring_bell(struct link *l)
 		link_wake_daemon(l);
 }
 
-/* `flag` is a sleeper's: take it down; true when it was up.  After a full fence. */
+/* `flag` is an eventfd sleeper's: take it down; true when it was up.  After a full fence. */
 static bool claim(uint32_t *flag)
 {
 	return load_relaxed(flag) && exchange(flag, 0);
@@ -428,7 +428,7 @@ void link_wake_engine(struct link *l, unsigned n)
 {
 	if (l->events_posted && claim(&l->events.shared->cons_sleeps))
 		ring_eventfd(l->fd[LINK_FD_EVENT]);
-	if (n != LINK_NO_CHANNEL && claim(&l->chan[n].shared->comp.cons_sleeps)) {
+	if (n != LINK_NO_CHANNEL && load_relaxed(&l->chan[n].shared->comp.cons_sleeps)) {
 		l->woke_peer = 1;
 		wait_wake_shared(&l->chan[n].shared->comp.prod);
 	}
@@ -439,7 +439,7 @@ void link_wake_room(struct link *l, unsigned n)
 	struct link_ring *r = &l->chan[n].shared->req;
 
 	fence_full();	/* pairs with link_wait_room() */
-	if (claim(&r->prod_sleeps))
+	if (load_relaxed(&r->prod_sleeps))
 		wait_wake_shared(&r->cons);
 }
 

@@ -14,6 +14,11 @@
  * flag.  A futex sleeper compares the ring word in the kernel, an eventfd
  * sleeper finds the count there: a wake-up between B and the sleep is not lost.
  *
+ * An eventfd sleeper's flag is taken down by whoever wakes it, so that one sleep
+ * costs one write; the count stays until the sleeper comes back.  A futex
+ * sleeper's flag is its own: a waker that was late for the wait before could
+ * take down the flag of this one, wake nobody, and leave it to sleep.
+ *
  *      who sleeps                  flag                 on                  woken by
  *      vCPU, for its completion    comp.cons_sleeps     futex comp.prod     daemon, link_flush()
  *      vCPU, for request room      req.prod_sleeps      futex req.cons      daemon, link_release_req()

@@ -85,6 +85,7 @@ static void test_prepare_sees_work(void **state)
 
 	(void)state;
 	link_post_req(&e, 1, &req);	/* the control channel */
+	assert_true(link_daemon_work(&d));
 	assert_false(link_daemon_prepare_sleep(&d, &err));
 	assert_int_equal(err, 0);
 	assert_int_equal(d.header->daemon_sleeps, 0);
@@ -124,6 +125,11 @@ static void test_events_wake_their_thread(void **state)
 	assert_true(link_events_prepare_sleep(&e, &err));
 	link_flush(&d, 0);
 	assert_false(readable(e.fd[LINK_FD_EVENT]));	/* nothing posted */
+	e.chan[0].shared->comp.cons_sleeps = 1;
+	link_flush(&d, 0);
+	assert_int_equal(e.chan[0].shared->comp.cons_sleeps, 1);	/* its own to clear: it may not sleep yet */
+	e.chan[0].shared->comp.cons_sleeps = 0;
+	assert_false(readable(e.fd[LINK_FD_EVENT]));	/* for the vCPU, not for it */
 	assert_int_equal(link_post_event(&d, &event), 0);
 	link_flush(&d, LINK_NO_CHANNEL);
 	assert_true(readable(e.fd[LINK_FD_EVENT]));
@@ -216,6 +222,7 @@ static void test_words(void **state)
 	link_code_mark(&e, 15);
 	assert_true(link_code_test(&d, 15));
 	assert_false(link_code_test(&d, 14));
+	e.code[16] = 1;
 	assert_false(link_code_test(&d, 16));		/* beyond RAM */
 	assert_false(link_code_test(&d, UINT64_MAX));
 	link_code_clear(&e, 15);
