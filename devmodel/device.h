@@ -103,6 +103,7 @@ struct dev_ops {
 	 * -errno after dev_error().
 	 */
 	int (*init)(struct dev *, bool fresh);
+	void (*fini)(struct dev *);	/* frees dev_private(); also after an init() that failed */
 	void (*reset)(struct dev *);	/* power-on state; back ends stay; regions that firmware moved go back */
 	int (*check)(const struct dev *, const void *state);	/* 0, or -EINVAL: hostile state */
 
@@ -134,7 +135,7 @@ const void *dev_state(const struct dev *);		/* valid in this transaction only */
 void *dev_write(struct dev *);				/* the same memory, saved for undo */
 uint8_t *dev_bulk(struct dev *);			/* bulk_size bytes */
 struct machine *dev_machine(struct dev *);
-/* What init() of each process makes again: opened back ends, tables. Never freed, NULL at first. */
+/* What init() of each process makes again: opened back ends, tables. NULL at first; fini() frees it. */
 void dev_set_private(struct dev *, void *);
 void *dev_private(const struct dev *);
 const char *dev_conf(const struct dev *, const char *key);	/* NULL when absent */

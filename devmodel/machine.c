@@ -172,6 +172,13 @@ int machine_init(struct machine *m, const struct conf_machine *conf, void *arena
 	return 0;
 }
 
+void machine_fini(struct machine *m)
+{
+	for (unsigned i = 0; i < m->ndevs; i++)
+		if (m->dev[i].ops && m->dev[i].ops->fini)
+			m->dev[i].ops->fini(&m->dev[i]);
+}
+
 void machine_reset(struct machine *m)
 {
 	for (unsigned i = 0; i < m->ndevs; i++) {

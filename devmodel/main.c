@@ -171,6 +171,8 @@ static int serve(int sock)
 	if (err)
 		fprintf(stderr, "cleaved: %s\n", d.machine.error);
 	blk_shutdown();
+	machine_fini(&d.machine);
+	loop_free(d.loop);
 	return err ? 1 : 0;
 }
 

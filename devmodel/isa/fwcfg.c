@@ -58,7 +58,7 @@ struct fwcfg_file {
 struct item {
 	uint16_t key;
 	uint32_t size;
-	const uint8_t *data;
+	uint8_t *data;
 };
 
 enum { MAX_ITEMS = 32 + KEY_FILES };
@@ -89,9 +89,12 @@ static const struct item *find(const struct fwcfg_items *f, uint16_t key)
 /* The data are copied. */
 static int add(struct fwcfg_items *f, uint16_t key, const void *data, uint32_t size)
 {
-	uint8_t *copy = malloc(size ? size : 1);
+	uint8_t *copy;
 
-	if (!copy || f->nitems == MAX_ITEMS)
+	if (f->nitems == MAX_ITEMS)
+		return -ENOSPC;
+	copy = malloc(size ? size : 1);
+	if (!copy)
 		return -ENOMEM;
 	memcpy(copy, data, size);
 	f->item[f->nitems++] = (struct item){ .key = key, .size = size, .data = copy };
@@ -520,6 +523,15 @@ static int fwcfg_init(struct dev *d, bool fresh)
 	return 0;
 }
 
+static void fwcfg_fini(struct dev *d)
+{
+	struct fwcfg_items *f = dev_private(d);
+
+	for (unsigned i = 0; f && i < f->nitems; i++)
+		free(f->item[i].data);
+	free(f);
+}
+
 #define USER_FILE(n)								\
 	{ "file" n, "a user's file: its content", DEV_KEY_ROM },		\
 	{ "file" n ".name", "its name, such as opt/org.example/greeting", DEV_KEY_TEXT },	\
@@ -540,6 +552,6 @@ const struct dev_ops fwcfg_ops = {
 	.summary = "firmware configuration at ports 510h-51Bh",
 	.keys = keys, .implied = "",
 	.state_size = sizeof(struct fwcfg), .state_version = 1,
-	.init = fwcfg_init, .reset = fwcfg_reset, .check = fwcfg_check,
+	.init = fwcfg_init, .fini = fwcfg_fini, .reset = fwcfg_reset, .check = fwcfg_check,
 	.read = fwcfg_read, .write = fwcfg_write, .batch_in = fwcfg_batch_in,
 };

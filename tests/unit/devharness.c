@@ -238,6 +238,7 @@ void harness_free(struct harness *h)
 {
 	if (!h)
 		return;
+	machine_fini(&h->m);
 	link_close(&h->daemon);
 	link_close(&h->engine);
 	munmap(h->m.ram, h->m.conf.ram_bytes);
