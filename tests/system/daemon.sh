@@ -1,0 +1,44 @@
+#!/bin/bash
+# tests/system/daemon.sh - a device model that does not start, or sends nonsense.
+. "${srcdir:-$(dirname "$0")/../..}/tests/system/common.sh"
+evil=$builddir/tests/system/evil_daemon
+
+CLEAVED=/bin/false refuses "ended with status 1" -l bootrom,idle.rom x
+CLEAVED=/bin/true refuses "makes no sense" -l bootrom,idle.rom x
+CLEAVED=/nonexistent refuses "cannot use /nonexistent" -l bootrom,idle.rom x
+CLEAVED=$work refuses "cannot use $work" -l bootrom,idle.rom x
+echo text >plain; chmod 755 plain
+CLEAVED=$work/plain refuses "device model" -l bootrom,idle.rom x
+refuses "/bin/false" -o devmodel.path=/bin/false/x -l bootrom,idle.rom x
+
+export CLEAVED=$evil
+EVIL=list-junk refuses "makes no sense" -l bootrom,idle.rom x
+EVIL=list-endless refuses "cannot ask the device model" -l bootrom,idle.rom x
+EVIL=list-crash refuses "ended with signal" -l bootrom,idle.rom x
+EVIL=exit refuses "did not start: it ended with status 3" -l bootrom,idle.rom x
+EVIL=abort refuses "did not start: it was killed by signal 6" -l bootrom,idle.rom x
+EVIL=close refuses "did not start" -l bootrom,idle.rom x
+EVIL=junk refuses "makes no sense" -l bootrom,idle.rom x
+EVIL=long refuses "makes no sense" -l bootrom,idle.rom x
+EVIL=empty refuses "makes no sense\|did not start\|refuses" -l bootrom,idle.rom x 2>/dev/null
+EVIL=refuse refuses "no more sectors" -l bootrom,idle.rom x
+grep -q "$(printf '\033')" err && bad "an escape sequence reached the terminal" || ok
+EVIL=mute refuses "does not say why" -l bootrom,idle.rom x
+EVIL=version refuses "speaks version 99" -l bootrom,idle.rom x
+EVIL=features refuses "cannot be used" -l bootrom,idle.rom x
+EVIL=fds refuses "makes no sense" -l bootrom,idle.rom x
+# it is accepted, then breaks the protocol: the machine ends and says why
+EVIL=chatty refuses "spoke on its socket" -l bootrom,spin.rom x
+EVIL=ring refuses "broke the protocol" -l bootrom,spin.rom x
+EVIL=event refuses "broke the protocol" -l bootrom,spin.rom x
+EVIL=stream refuses "broke the protocol" -l bootrom,spin.rom -l com1,file=log x
+EVIL=die refuses "was killed by signal 11" -l bootrom,spin.rom x
+EVIL=leave refuses "ended with status 0" -l bootrom,spin.rom x
+# it does nothing at all: the machine runs, and can be ended
+EVIL=idle start x -l bootrom,spin.rom
+ctl "running" --vm=x --get-all
+"$ctl" --vm=x --force-poweroff && ok || bad "--force-poweroff"
+stopped 0
+[ -z "$(ls run)" ] && ok || bad "left behind: $(ls run)"
+
+finish

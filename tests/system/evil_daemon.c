@@ -1,0 +1,128 @@
+/*
+ * tests/system/evil_daemon.c - a device model that does what $EVIL says.
+ *
+ * Stands in for cleaved: answers --list-devices, takes its configuration, and
+ * misbehaves at the point named.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ipc/fdpass.h"
+#include "ipc/link_daemon.h"
+#include "proto/config.pb-c.h"
+
+static const char *evil;
+static struct link evil_link;
+static int sock;
+
+static int is(const char *what)
+{
+	return !strcmp(evil, what);
+}
+
+static int list(void)
+{
+	if (is("list-junk"))
+		fputs("no \001 list\t\t\n", stdout);
+	else if (is("list-crash"))
+		raise(SIGSEGV);
+	else
+		do
+			fputs("uart\tlpc\tserial port\nuart com1\tchr\tthe port\n", stdout);
+		while (is("list-endless"));
+	return 0;
+}
+
+static void reply(const Cleave__DaemonReply *r)
+{
+	uint8_t buf[4096];
+
+	fdpass_send(sock, buf, cleave__daemon_reply__pack(r, buf), NULL, 0);
+}
+
+static void before_ready(Cleave__DaemonReply *r)
+{
+	static char long_frame[100000];
+
+	if (is("exit"))
+		_exit(3);
+	if (is("abort"))
+		abort();
+	if (is("close")) {
+		close(sock);
+		_exit(0);
+	}
+	if (is("junk"))
+		fdpass_send(sock, "\377\377junk\377", 7, NULL, 0);
+	if (is("long"))
+		fdpass_send(sock, long_frame, sizeof(long_frame), NULL, 0);
+	if (is("fds"))
+		fdpass_send(sock, "\0", 1, (int[]){ 0, 1, 2 }, 3);
+	if (is("refuse") || is("mute")) {
+		r->ready = 0;
+		r->error = is("mute") ? NULL : (char *)"\033[2Jno more sectors\n";
+	}
+	if (is("version"))
+		r->version = 99;
+	if (is("features"))
+		evil_link.header->answer = 0xdeadbeef;
+}
+
+static void after_ready(void)
+{
+	static struct link_event e = { .seq = 1, .kind = 77 };
+
+	usleep(200000);
+	if (is("chatty"))
+		fdpass_send(sock, "hello again", 11, NULL, 0);
+	if (is("die"))
+		raise(SIGSEGV);
+	if (is("leave"))
+		_exit(0);
+	if (is("event"))
+		link_post_event(&evil_link, &e);
+	if (is("ring"))
+		store_release(&evil_link.events.shared->prod, 0x40000000);
+	if (is("stream"))
+		for (unsigned i = 0; i < LINK_STREAMS; i++)
+			store_release(&evil_link.output[i].shared->prod, 0x40000000);
+	for (unsigned i = LINK_FD_EVENT; i <= LINK_FD_RELAY; i++)
+		if (write(evil_link.fd[i], &(uint64_t){ 1 }, 8) != 8)
+			_exit(4);
+}
+
+int main(int argc, char **argv)
+{
+	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
+	static uint8_t frame[65536];
+	Cleave__DaemonConfig *c;
+	char err[LINK_ERR];
+	int fd[FDPASS_MAX];
+	unsigned nfds;
+	ssize_t n;
+
+	evil = getenv("EVIL");
+	if (argc != 2 || !evil)
+		return 2;
+	if (!strcmp(argv[1], "--list-devices"))
+		return list();
+	sock = 3;
+	n = fdpass_recv(sock, frame, sizeof(frame), fd, FDPASS_MAX, &nfds, 5000);
+	c = n > 0 ? cleave__daemon_config__unpack(NULL, n, frame) : NULL;
+	if (!c || c->link_fd >= nfds || c->wake_fd >= nfds || c->event_fd >= nfds || c->relay_fd >= nfds)
+		return 2;
+	if (link_open(&evil_link, (int[]){ fd[c->link_fd], fd[c->wake_fd], fd[c->event_fd], fd[c->relay_fd] }, LINK_F_ALL, err))
+		return 2;
+	r.version = 1;
+	r.ready = 1;
+	before_ready(&r);
+	reply(&r);
+	after_ready();
+	while (read(sock, frame, 1) > 0)
+		;
+	return 0;
+}

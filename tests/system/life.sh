@@ -1,0 +1,78 @@
+#!/bin/bash
+# tests/system/life.sh - how machines end, and that their death stops no successor.
+. "${srcdir:-$(dirname "$0")/../..}/tests/system/common.sh"
+
+# exit status
+ends 2 -l bootrom,halt.rom x
+grep -q "halted with interrupts off" err && ok || bad "halt: $(cat err)"
+ends 3 -l bootrom,triple.rom x
+grep -q "triple fault" err && ok || bad "triple fault: $(cat err)"
+ends 7 -l bootrom,exit.rom -l isa-debug-exit x
+ends 1 -l bootrom,panic.rom -l pvpanic x
+grep -q "crashed" err && ok || bad "panic: $(cat err)"
+# a guest that resets goes on in place: the third start halts
+ends 2 -l bootrom,reset.rom -o stats=true x
+grep -q "summary" err && ok || bad "no summary: $(cat err)"
+ends 2 -l bootrom,hi.rom -l com1,stdio x
+[ "$(cat out)" = "$(printf 'Hi\r\n')" ] && ok || bad "com1 printed: $(cat out)"
+[ -z "$(ls run)" ] && ok || bad "left behind: $(ls run)"
+
+# the control tool ends it
+start vm1 -l bootrom,idle.rom
+"$ctl" --vm=vm1 --force-poweroff && ok || bad "--force-poweroff"
+stopped 0
+start vm1 -l bootrom,spin.rom
+"$ctl" --vm=vm1 --destroy && ok || bad "--destroy"
+stopped 1
+# a signal ends it
+for sig in TERM INT HUP; do
+	start vm1 -l bootrom,idle.rom
+	kill -$sig $vm_pid
+	stopped 0
+done
+
+# a second one of the same name is refused, and the first goes on
+start vm1 -l bootrom,idle.rom
+refuses "runs already (process $vm_pid)" -l bootrom,halt.rom vm1
+"$ctl" --vm=vm1 --get-info >/dev/null && ok || bad "the first has gone"
+
+# kill -9 of the device model: the engine says so, ends, and leaves nothing
+d=$(daemon_pid vm1)
+kill -9 "$d"
+stopped 1
+grep -q "device model (process $d) was killed by signal 9" vm1.err && ok || bad "says: $(cat vm1.err)"
+[ -z "$(ls run)" ] && ok || bad "left behind: $(ls run)"
+
+# the same while a vCPU waits for it in an access: it spins on a UART register
+start vm1 -l bootrom,echo.rom -l com1,none
+d=$(daemon_pid vm1)
+kill -9 "$d"
+stopped 1
+
+# kill -9 of the engine: the device model goes too, and the name, the disk and the directory are free
+truncate -s 1M disk.img
+start vm1 -l bootrom,idle.rom -s 1:1,ide,hd0=disk.img -l com1,unix=com1.sock
+d=$(daemon_pid vm1)
+kill -9 $vm_pid
+wait $vm_pid 2>/dev/null
+vm_pid=
+until_true gone "$d"
+[ -e run/vm1/control ] && ok || bad "no stale directory to take over"
+[ -z "$("$ctl")" ] && ok || bad "a dead machine is listed: $("$ctl")"
+ctl_refuses "no machine named vm1" --vm=vm1 --get-all
+start vm1 -l bootrom,idle.rom -s 1:1,ide,hd0=disk.img -l com1,unix=com1.sock
+"$ctl" --vm=vm1 --force-poweroff
+stopped 0
+
+# a stopped device model does not answer: the tool says so, and the machine can still be ended
+start vm1 -l bootrom,echo.rom -l com1,none
+d=$(daemon_pid vm1)
+kill -STOP "$d"
+sleep 0.2
+ctl_refuses "does not answer" --vm=vm1 --get-all
+kill -CONT "$d"
+ctl "rip" --vm=vm1 --get-all
+"$ctl" --vm=vm1 --force-poweroff
+stopped 0
+
+finish
