@@ -37,7 +37,7 @@ rom() {
 	for byte in "$@"; do printf "\\x$byte"; done | dd of="$file" conv=notrunc status=none
 	printf '\xea\x00\x00\x00\xf0' | dd of="$file" bs=1 seek=65520 conv=notrunc status=none
 }
-rom idle.rom fb f4 eb fc				# sti; hlt; jmp
+rom idle.rom b0 ff e6 21 e6 a1 fb f4 eb fd		# all interrupts masked; sti; hlt; jmp to hlt
 rom halt.rom fa f4					# cli; hlt
 rom spin.rom eb fe					# jmp .
 rom triple.rom 2e 0f 01 1e 10 00 cc 90 90 90 90 90 90 90 90 90 00 00 00 00 00 00	# lidt of limit 0; int3
@@ -47,6 +47,7 @@ rom panic.rom ba 05 05 b0 01 ee eb fe			# out 505h, 1
 rom reset.rom b0 40 e6 70 e4 71 fe c0 88 c3 b0 40 e6 70 88 d8 e6 71 3c 03 74 08 ba f9 0c b0 06 ee eb fe fa f4
 # writes "Hi\r\n" to com1, then cli; hlt
 rom hi.rom ba f8 03 b0 48 ee b0 69 ee b0 0d ee b0 0a ee fa f4
+rom poll.rom e4 60 eb fc				# in al, 60h: the device model's, with no shadow register
 # echoes what com1 receives, with one added
 rom echo.rom ba fd 03 ec a8 01 74 fb ba f8 03 ec fe c0 ee eb ef
 
@@ -109,7 +110,7 @@ until_true() {
 ctl() {
 	local words=$1; shift
 	if ! limit 30 "$ctl" "$@" >out 2>err; then bad "cleavectl $*: $(cat err)"
-	elif ! grep -qE -- "$words" out; then bad "cleavectl $*: does not print \"$words\" but: $(head -3 out)"
+	elif [ -n "$words" ] && ! grep -qE -- "$words" out; then bad "cleavectl $*: does not print \"$words\" but: $(head -3 out)"
 	else ok; fi
 }
 

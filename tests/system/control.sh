@@ -73,10 +73,13 @@ fi
 # an NMI wakes a vCPU that is halted with interrupts off
 "$ctl" --vm=vm1 --force-poweroff
 stopped 0
-start vm2 -l bootrom,halt.rom -o halt=wait
+# vector 2 set to F000:0020, where it spins; cli; hlt
+rom nmi.rom 31 c0 8e d8 c7 06 08 00 20 00 c7 06 0a 00 00 f0 fa f4 eb fd 90 90 90 90 90 90 90 90 90 90 90 90 eb fe
+start vm2 -l bootrom,nmi.rom -o halt=wait
 until_true sh -c "$ctl --vm=vm2 --get-all | grep -q halted"
-ctl "" --vm=vm2 --inject-nmi		# vector 2 of an empty table: 0000:0000, where there is nothing but zeros
-until_true sh -c "! $ctl --vm=vm2 --get-all | grep -q halted"
+ctl "" --vm=vm2 --inject-nmi
+until_true sh -c "$ctl --vm=vm2 --get-rip | grep -q 0x0000000000000020"
+ctl "running" --vm=vm2 --get-all
 "$ctl" --vm=vm2 --destroy
 stopped 1
 

@@ -20,7 +20,6 @@ EVIL=abort refuses "did not start: it was killed by signal 6" -l bootrom,idle.ro
 EVIL=close refuses "did not start" -l bootrom,idle.rom x
 EVIL=junk refuses "makes no sense" -l bootrom,idle.rom x
 EVIL=long refuses "makes no sense" -l bootrom,idle.rom x
-EVIL=empty refuses "makes no sense\|did not start\|refuses" -l bootrom,idle.rom x 2>/dev/null
 EVIL=refuse refuses "no more sectors" -l bootrom,idle.rom x
 grep -q "$(printf '\033')" err && bad "an escape sequence reached the terminal" || ok
 EVIL=mute refuses "does not say why" -l bootrom,idle.rom x

@@ -43,8 +43,8 @@ stopped 1
 grep -q "device model (process $d) was killed by signal 9" vm1.err && ok || bad "says: $(cat vm1.err)"
 [ -z "$(ls run)" ] && ok || bad "left behind: $(ls run)"
 
-# the same while a vCPU waits for it in an access: it spins on a UART register
-start vm1 -l bootrom,echo.rom -l com1,none
+# the same while a vCPU waits for it in an access
+start vm1 -l bootrom,poll.rom
 d=$(daemon_pid vm1)
 kill -9 "$d"
 stopped 1
@@ -65,7 +65,7 @@ start vm1 -l bootrom,idle.rom -s 1:1,ide,hd0=disk.img -l com1,unix=com1.sock
 stopped 0
 
 # a stopped device model does not answer: the tool says so, and the machine can still be ended
-start vm1 -l bootrom,echo.rom -l com1,none
+start vm1 -l bootrom,poll.rom
 d=$(daemon_pid vm1)
 kill -STOP "$d"
 sleep 0.2
