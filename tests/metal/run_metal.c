@@ -1,11 +1,14 @@
 /*
  * tests/metal/run_metal.c - run guests and say which check of which failed.
  *
- *	run_metal [-v] IMAGE...
+ *	run_metal [-v] [IMAGE...]
+ *
+ * Without an image: all that are built, in tests/metal of the working directory.
  *
  * An image whose name ends in -triple.bin must end in a triple fault, one in
  * -halt.bin halted for good; any other must say that it is done.
  */
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -85,17 +88,16 @@ static bool run(const char *path, bool verbose)
 int main(int argc, char **argv)
 {
 	unsigned failed = 0, images = 0;
-	bool verbose = false;
+	bool verbose = argc > 1 && !strcmp(argv[1], "-v");
+	glob_t built = { 0 };
 
 	setlinebuf(stdout);
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "-v")) {
-			verbose = true;
-			continue;
-		}
-		images++;
-		failed += !run(argv[i], verbose);
-	}
+	argv += 1 + verbose;
+	if (!*argv && !glob("tests/metal/*.bin", 0, NULL, &built))
+		argv = built.gl_pathv;
+	for (; *argv; argv++, images++)
+		failed += !run(*argv, verbose);
+	globfree(&built);
 	printf("%u guests, %u failed\n", images, failed);
 	return failed || !images;
 }
