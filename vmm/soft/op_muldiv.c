@@ -9,6 +9,12 @@
 #include "vmm/soft/forms.h"
 #include "vmm/x86/exception.h"
 
+/* CF and OF say whether the product fits; the others are undefined, and AMD's processors keep them. */
+static inline uint16_t fl_product(uint16_t old, uint16_t f)
+{
+	return (old & ~(FL_CF | FL_OF)) | (f & (FL_CF | FL_OF));
+}
+
 /* ---- IMUL with a register destination: two or three operands */
 #define IMUL_PURE(W)									\
 static inline uint##W##_t imul_##W(uint##W##_t a, uint##W##_t b, uint16_t *fl)		\
@@ -16,7 +22,7 @@ static inline uint##W##_t imul_##W(uint##W##_t a, uint##W##_t b, uint16_t *fl)		
 	uint16_t f;									\
 											\
 	__asm__("imul" ALU_SUFFIX_##W " %2, %1\n\t" ALU_FLAGS : "=&a"(f), "+&r"(a) : "r"(b) : "cc");	\
-	*fl = f;									\
+	*fl = fl_product(*fl, f);							\
 	return a;									\
 }
 IMUL_PURE(16)
@@ -26,7 +32,7 @@ IMUL_PURE(32)
 #define IMUL(W, name, B)								\
 HANDLER(imul##W##_##name##_r)								\
 {											\
-	uint16_t fl;									\
+	uint16_t fl = cpu->fl;								\
 											\
 	PUT_##W(in->reg, imul_##W(GET_##W(in->rm), B, &fl));				\
 	cpu->fl = fl;									\
@@ -34,8 +40,8 @@ HANDLER(imul##W##_##name##_r)								\
 }											\
 MEM_HANDLER(imul##W##_##name##_m)							\
 {											\
+	uint16_t fl = cpu->fl;								\
 	uint##W##_t v;									\
-	uint16_t fl;									\
 											\
 	LOAD(W, v, in->seg, ADDR_x);							\
 	PUT_##W(in->reg, imul_##W(v, B, &fl));						\
@@ -65,7 +71,7 @@ static inline void name##_8(struct cpu *cpu, uint8_t v)					\
 											\
 	__asm__(insn "b %2\n\tmovw %%ax, %1\n\t" ALU_FLAGS : "=&a"(f), "=&r"(ax) : "q"(v), "0"(ax) : "cc");	\
 	cpu->gpr[X86_RAX].w = ax;							\
-	cpu->fl = f;									\
+	cpu->fl = fl_product(cpu->fl, f);						\
 }
 MUL8(mul, "mul")
 MUL8(imul1, "imul")
@@ -80,7 +86,7 @@ static inline void name##_##W(struct cpu *cpu, uint##W##_t v)				\
 		: "=&a"(f), "=&r"(lo), "=&d"(hi) : "r"(v), "0"(GET_##W(X86_RAX)) : "cc");	\
 	PUT_##W(X86_RAX, lo);								\
 	PUT_##W(X86_RDX, hi);								\
-	cpu->fl = f;									\
+	cpu->fl = fl_product(cpu->fl, f);						\
 }
 #define MUL_ACC_16	"ax"
 #define MUL_ACC_32	"eax"
