@@ -1,0 +1,245 @@
+/*
+ * tests/unit/test_decode.c - the opcode table's consistency, and the decoder
+ * by hand-picked encodings.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "vmm/x86/decode.h"
+#include "vmm/x86/disasm.h"
+#include "vmm/x86/state.h"
+
+/* ---- the table */
+static unsigned span(const struct x86_opcode *row)
+{
+	return row->properties & P_SPAN8 ? 8 : row->properties & P_SPAN7 ? 7 : 1;
+}
+
+static bool same_encoding(const struct x86_opcode *a, const struct x86_opcode *b)
+{
+	if (a->map != b->map || a->prefix != b->prefix)
+		return false;
+	if (a->opcode + span(a) <= b->opcode || b->opcode + span(b) <= a->opcode)
+		return false;
+	return a->ext < 0 || b->ext < 0 || a->ext == b->ext;
+}
+
+static void no_encoding_twice(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < x86_opcode_rows; i++)
+		for (unsigned j = i + 1; j < x86_opcode_rows; j++)
+			if (same_encoding(&x86_opcodes[i], &x86_opcodes[j]))
+				fail_msg("%s and %s share an encoding", x86_opcodes[i].mnemonic, x86_opcodes[j].mnemonic);
+}
+
+/* Bytes of the row's encoding, with a register operand where there is ModRM and `mem` is false. */
+static unsigned encode(const struct x86_opcode *row, bool mem, uint8_t *b)
+{
+	unsigned n = 0;
+
+	if (row->prefix)
+		b[n++] = row->prefix;
+	if (row->map == 2)
+		b[n++] = 0x0f;
+	b[n++] = row->opcode;
+	b[n] = (mem ? 0x03 : 0xc3) | (row->ext > 0 ? row->ext : 0) << 3;
+	memset(b + n + 1, 0, 15 - n);
+	return 16;
+}
+
+static void every_row_is_found(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < x86_opcode_rows; i++) {
+		unsigned found = 0;
+
+		for (unsigned form = 0; form < 4; form++) {
+			struct x86_insn in;
+			uint8_t b[32];
+
+			encode(&x86_opcodes[i], form & 1, b);
+			if (x86_decode(b, 16, form & 2 ? 32 : 16, &in) == X86_DECODE_OK) {
+				assert_int_equal(in.row, i);
+				found++;
+			}
+		}
+		if (!found)
+			fail_msg("row %u (%s) is never decoded", i, x86_opcodes[i].mnemonic);
+	}
+}
+
+static void flags_are_plausible(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < x86_opcode_rows; i++) {
+		const struct x86_opcode *row = &x86_opcodes[i];
+
+		if (row->undefined & ~X86_RFLAGS_ARITH)
+			fail_msg("%s leaves a system flag undefined", row->mnemonic);
+		if (row->properties & P_LOCK && row->treatment == T_END)
+			fail_msg("%s is a transfer and takes LOCK", row->mnemonic);
+	}
+}
+
+/* ---- encodings */
+struct vector {
+	unsigned bits;
+	const char *bytes;		/* hexadecimal */
+	const char *text;		/* NULL: no such instruction */
+};
+
+static const struct vector vectors[] = {
+	{ 32, "0000", "add    BYTE PTR [eax],al" },
+	{ 16, "0000", "add    BYTE PTR [bx+si],al" },
+	{ 32, "83c0ff", "add    eax,0xffffffff" },
+	{ 16, "83c0ff", "add    ax,0xffff" },
+	{ 32, "6683c0ff", "add    ax,0xffff" },
+	{ 32, "67668b4e10", "mov    cx,WORD PTR [bp+0x10]" },
+	{ 32, "8b442408", "mov    eax,DWORD PTR [esp+0x8]" },
+	{ 32, "8b048d00100000", "mov    eax,DWORD PTR [ecx*4+0x1000]" },
+	{ 32, "8b0500100000", "mov    eax,DWORD PTR ds:0x1000" },
+	{ 32, "8b0425ffffffff", "mov    eax,DWORD PTR ds:0xffffffff" },
+	{ 16, "8b0e3412", "mov    cx,WORD PTR ds:0x1234" },
+	{ 16, "8b4efe", "mov    cx,WORD PTR [bp-0x2]" },
+	{ 32, "a112345678", "mov    eax,ds:0x78563412" },
+	{ 32, "67a11234", "mov    eax,ds:0x3412" },
+	{ 32, "2e3e8b00", "mov    eax,DWORD PTR ds:[eax]" },	/* the last override wins */
+	{ 32, "f3f2a6", "repnz cmps BYTE PTR ds:[esi],BYTE PTR es:[edi]" },
+	{ 32, "f390", "pause" },
+	{ 32, "90", "nop" },
+	{ 32, "f00118", "lock add DWORD PTR [eax],ebx" },
+	{ 32, "f001c3", NULL },		/* LOCK without memory */
+	{ 32, "f08b00", NULL },		/* LOCK of a load */
+	{ 32, "f03900", NULL },		/* LOCK of a comparison */
+	{ 32, "f00fa300", NULL },	/* LOCK of a bit test */
+	{ 32, "f00fab00", "lock bts DWORD PTR [eax],eax" },
+	{ 32, "8cc8", "mov    eax,cs" },
+	{ 32, "8ec8", NULL },		/* no load of CS */
+	{ 32, "8cf0", NULL },		/* no sixth segment register */
+	{ 32, "8dc0", NULL },		/* no address of a register */
+	{ 32, "0f20c0", "mov    eax,cr0" },
+	{ 32, "0f2000", "mov    eax,cr0" },	/* mod is ignored */
+	{ 32, "0f0b", "ud2" },
+	{ 32, "0fff", NULL },
+	{ 32, "fec8", "dec    al" },
+	{ 32, "fef0", NULL },
+	{ 32, "ffff", NULL },
+	{ 32, "c8100001", "enter  0x10,0x1" },
+	{ 32, "ea785634121000", "jmp    0x10:0x12345678" },
+	{ 16, "ea34121000", "jmp    0x10:0x1234" },
+	{ 32, "ebfe", "jmp    0x1000" },
+	{ 16, "e8fdff", "call   0x1000" },
+	{ 32, "66ebfd", "jmp    0x1000" },
+	{ 32, "0f84fa0f0000", "je     0x2000" },
+	{ 32, "e3fe", "jecxz  0x1000" },
+	{ 32, "67e3fd", "jcxz   0x1000" },
+	{ 32, "d0e0", "shl    al,1" },
+	{ 32, "d1f0", "shl    eax,1" },		/* /6 */
+	{ 32, "f6c801", "test   al,0x1" },	/* /1 */
+	{ 32, "82c001", "add    al,0x1" },
+	{ 32, "d6", "salc" },
+	{ 32, "f1", "int1" },
+	{ 32, "0fa4c105", "shld   ecx,eax,0x5" },
+	{ 32, "69c310000000", "imul   eax,ebx,0x10" },
+	{ 32, "0fc708", "cmpxchg8b QWORD PTR [eax]" },
+	{ 32, "0fc7c8", NULL },
+	{ 32, "0fc8", "bswap  eax" },
+	{ 32, "91", "xchg   ecx,eax" },
+	{ 16, "6698", "cwde" },
+	{ 32, "6d", "ins    DWORD PTR es:[edi],dx" },
+	{ 32, "f36f", "rep outs dx,DWORD PTR ds:[esi]" },
+	{ 32, "64ac", "lods   al,BYTE PTR fs:[esi]" },
+	{ 32, "0f1f440000", "nop    DWORD PTR [eax+eax*1+0x0]" },
+	{ 32, "666666666666666666666666666690", "nop" },
+};
+
+static unsigned from_hex(const char *s, uint8_t *b)
+{
+	unsigned n = 0, v;
+
+	for (; sscanf(s, "%2x", &v) == 1; s += 2)
+		b[n++] = v;
+	return n;
+}
+
+static void vectors_decode(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
+		const struct vector *v = &vectors[i];
+		char text[X86_TEXT_MAX];
+		struct x86_insn in;
+		uint8_t b[16];
+		unsigned n = from_hex(v->bytes, b);
+		enum x86_decode_result r = x86_decode(b, n, v->bits, &in);
+
+		if (!v->text) {
+			if (r != X86_DECODE_UD)
+				fail_msg("%s decodes", v->bytes);
+			continue;
+		}
+		if (r != X86_DECODE_OK || in.len != n)
+			fail_msg("%s: result %d, length %u", v->bytes, r, in.len);
+		x86_disassemble(&in, 0x1000, v->bits, text, sizeof(text));
+		assert_string_equal(text, v->text);
+	}
+}
+
+static void sixteen_bytes_are_too_many(void **state)
+{
+	uint8_t b[32];
+	struct x86_insn in;
+
+	(void)state;
+	memset(b, 0x2e, sizeof(b));
+	assert_int_equal(x86_decode(b, 32, 32, &in), X86_DECODE_LONG);
+	b[15] = 0x90;
+	assert_int_equal(x86_decode(b, 32, 32, &in), X86_DECODE_LONG);
+	b[14] = 0x90;
+	assert_int_equal(x86_decode(b, 32, 32, &in), X86_DECODE_OK);
+	b[13] = 0x04;				/* ADD AL, imm8 ends at 15 */
+	assert_int_equal(x86_decode(b, 32, 32, &in), X86_DECODE_OK);
+	b[14] = 0x04;
+	b[13] = 0x2e;				/* its immediate is the sixteenth byte */
+	assert_int_equal(x86_decode(b, 32, 32, &in), X86_DECODE_LONG);
+	assert_int_equal(x86_decode(b, 14, 32, &in), X86_DECODE_SHORT);
+}
+
+static void default_segments(void **state)
+{
+	static const struct { const char *bytes; unsigned bits, seg; } cases[] = {
+		{ "8b00", 32, X86_DS }, { "8b4500", 32, X86_SS }, { "8b0424", 32, X86_SS },
+		{ "8b042d00000000", 32, X86_DS },	/* EBP as index */
+		{ "8b4600", 16, X86_SS }, { "8b060000", 16, X86_DS }, { "8b02", 16, X86_SS },
+		{ "268b4500", 32, X86_ES },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct x86_insn in;
+		uint8_t b[16];
+
+		assert_int_equal(x86_decode(b, from_hex(cases[i].bytes, b), cases[i].bits, &in), X86_DECODE_OK);
+		assert_int_equal(in.seg, cases[i].seg);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(no_encoding_twice),
+		cmocka_unit_test(every_row_is_found),
+		cmocka_unit_test(flags_are_plausible),
+		cmocka_unit_test(vectors_decode),
+		cmocka_unit_test(sixteen_bytes_are_too_many),
+		cmocka_unit_test(default_segments),
+	};
+
+	return cmocka_run_group_tests_name("decode", tests, NULL, NULL);
+}
