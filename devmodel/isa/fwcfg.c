@@ -70,7 +70,7 @@ struct fwcfg_items {
 	struct fwcfg_file file[KEY_FILES];
 	unsigned nfiles;
 	struct { uint32_t count; struct fwcfg_file file[KEY_FILES]; } directory;
-	bool dma;
+	bool dma, sercon;
 };
 
 _Static_assert(sizeof(struct fwcfg_file) == 64, "fw_cfg directory entry");
@@ -244,6 +244,12 @@ static int number(struct dev *d, const char *key, uint64_t standard, uint64_t ma
 	return 0;
 }
 
+static int add_sercon_port(struct fwcfg_items *f, uint16_t port)
+{
+	f->sercon = true;
+	return add_file_int(f, "etc/sercon-port", port);
+}
+
 /*
  * Without a display firmware's and GRUB's screen goes to the first serial port
  * that leads somewhere; with none it stays mute.
@@ -261,7 +267,7 @@ static int add_sercon(struct dev *d, struct fwcfg_items *f)
 	if (wish && strcmp(wish, "auto")) {
 		for (unsigned p = 0; p < sizeof(com) / sizeof(com[0]); p++)
 			if (!strcmp(wish, com[p].key))
-				return add_file_int(f, "etc/sercon-port", com[p].port);
+				return add_sercon_port(f, com[p].port);
 		dev_error(d, "sercon=%s: auto, off or com1 to com4 is wanted", wish);
 		return -EINVAL;
 	}
@@ -269,7 +275,7 @@ static int add_sercon(struct dev *d, struct fwcfg_items *f)
 		for (unsigned i = 0; i < conf->ndevs; i++)
 			for (unsigned k = 0; k < conf->dev[i].nkeys; k++)
 				if (!strcmp(conf->dev[i].key[k].name, com[p].key) && conf->dev[i].key[k].stream >= 0)
-					return add_file_int(f, "etc/sercon-port", com[p].port);
+					return add_sercon_port(f, com[p].port);
 	return 0;
 }
 
@@ -282,7 +288,8 @@ static int add_legacy(struct dev *d, struct fwcfg_items *f, uint64_t menu)
 	err = err ? err : add_int(f, KEY_ID, ID_TRADITIONAL | (f->dma ? ID_DMA : 0), 4);
 	err = err ? err : add(f, KEY_UUID, conf->uuid, 16);
 	err = err ? err : add_int(f, KEY_RAM_SIZE, conf->ram_bytes, 8);
-	err = err ? err : add_int(f, KEY_NOGRAPHIC, 1, 2);
+	/* Firmware takes "no graphics" for a wish to use the first serial port. */
+	err = err ? err : add_int(f, KEY_NOGRAPHIC, f->sercon, 2);
 	err = err ? err : add_int(f, KEY_NB_CPUS, conf->vcpus, 2);
 	err = err ? err : add_int(f, KEY_NUMA, 0, 8);
 	err = err ? err : add_int(f, KEY_BOOT_MENU, menu, 2);
@@ -498,8 +505,8 @@ static int build(struct dev *d, struct fwcfg_items *f)
 	f->dma = !dma || !strcmp(dma, "on");
 	err = number(d, "bootmenu", 0, 1, &menu);
 	err = err ? err : number(d, "failwait", UINT64_MAX, UINT32_MAX, &wait);
-	err = err ? err : add_legacy(d, f, menu);
 	err = err ? err : add_files(d, f, menu, wait);
+	err = err ? err : add_legacy(d, f, menu);
 	for (unsigned i = 0; i < 8 && !err; i++)
 		err = add_user_file(d, f, i);
 	return err ? err : add_directory(f);
