@@ -66,7 +66,8 @@ static const struct option_row option_table[] = {
 	{ "escape", VALUE_TEXT, AT(escape_text), "^]", 0, "escape key of the stdio terminal: ^X, a character, or none" },
 	{ "devmodel.path", VALUE_TEXT, AT(daemon_path), NULL, 0, "the device-model daemon to run" },
 	{ "link.spin", VALUE_TEXT, AT(spin), "auto", 0, "how a vCPU waits for the device model: auto, off, or at most so many ns of spinning" },
-	{ "stats", VALUE_BOOL, AT(stats), "false", 0, "print a summary of I/O at the end" },
+	{ "stats", VALUE_BOOL, AT(stats), "false", 0, "print a summary of I/O on standard error at the end" },
+	{ "stats.file", VALUE_TEXT, AT(stats_file), NULL, 0, "write that summary to this file" },
 	{ "config.dump", VALUE_BOOL, AT(dump), "false", 0, "print the configuration and leave" },
 };
 

@@ -76,6 +76,7 @@ struct config {
 	char *escape_text;
 	int escape;			/* byte, or CONFIG_NO_ESCAPE */
 	char *daemon_path;		/* NULL: where it was installed */
+	char *stats_file;
 	char *spin;			/* how vCPUs wait: auto, off, or ns */
 
 	struct config_device *device;

@@ -189,6 +189,20 @@ static void release(struct program *p)
 	rundir_release(&p->rundir);
 }
 
+static void summarize(struct vm *vm)
+{
+	FILE *f = vm->config->stats_file ? fopen(vm->config->stats_file, "we") : NULL;
+
+	if (vm->config->stats_file && !f)
+		fprintf(stderr, "cleave: %s: cannot write %s: %s\n", vm->name, vm->config->stats_file, strerror(errno));
+	if (f) {
+		report_summary(vm, f);
+		fclose(f);
+	}
+	if (vm->config->stats)
+		report_summary(vm, stderr);
+}
+
 static int run(struct program *p)
 {
 	int ret, status;
@@ -202,8 +216,8 @@ static int run(struct program *p)
 		ret = -EIO;
 	bring_down(p);
 	status = ret ? STATUS_ERROR : p->vm->status;
-	if (!ret && p->config->stats)
-		report_summary(p->vm, stderr);
+	if (!ret)
+		summarize(p->vm);
 	release(p);
 	if (ret)
 		complain(*p->err ? p->err : strerror(-ret));
