@@ -34,7 +34,7 @@
 enum {
 	PD = 0x1000, PT_CODE = 0x2000, PT_DATA = 0x3000, PT_SYSTEM = 0x4000, IDT = 0x5000, GDT = 0x6000,
 	TSS = 0x7000, STACK = 0x9000, HANDLERS = 0x9000, CODE = 0xa000, DATA = 0x10000,
-	RAM_BYTES = 0x100000,
+	RAM_BYTES = 0x100000, TSS_BYTES = 104,
 };
 #define SYSTEM 0xd7c00000u	/* where random addresses seldom fall */
 enum { RING0_CODE = 0x08, RING0_DATA = 0x10, RING0_TSS = 0x18 };
@@ -71,6 +71,7 @@ static void build_tables(void)
 	put32(GDT + RING0_DATA + 4, 0x00cf9300);
 	put32(TSS + 4, SYSTEM + STACK);
 	put32(TSS + 8, RING0_DATA);
+	put32(TSS + 100, TSS_BYTES << 16);	/* no I/O bitmap: every port is refused, as to a process */
 }
 
 static int build_machine(void)
@@ -111,7 +112,7 @@ static void user_segments(struct x86_state *s, enum host_mode mode)
 				s->seg[i] = segment(0x0f, HOST_DATA, 0xffff, user | 0x3);
 	}
 	s->seg[X86_FS] = s->seg[X86_GS] = s->seg[X86_LDTR] = segment(0, 0, 0, X86_ATTR_UNUSABLE);
-	s->seg[X86_TR] = segment(RING0_TSS, SYSTEM + TSS, 103, 0xb | X86_ATTR_P);
+	s->seg[X86_TR] = segment(RING0_TSS, SYSTEM + TSS, TSS_BYTES - 1, 0xb | X86_ATTR_P);
 }
 
 static uint32_t first_ip(const struct gen_case *c)
