@@ -2,8 +2,9 @@
  * tests/fuzz/fuzz_ide.c - the IDE controller under a hostile guest: register
  * accesses of any size and order, string I/O, packets, tables of physical
  * regions in RAM that the guest scribbles on, operations that end late or fail,
- * resets; and the state check of crash recovery, which must accept what the
- * device itself has made.
+ * resets.  The state check of crash recovery must accept what the device itself
+ * has made, and a device that is undone and run again in every transaction must
+ * look the same to the guest as one that is not.
  *
  * Input: a program of one-byte operations with their operands.
  */
@@ -11,13 +12,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/devharness.h"
+#include "tests/unit/stutter.h"
 
-enum { SECTORS = 700, CD_BLOCKS = 40, BM = 0xc000, TABLE = 0x10000, MAX_STEPS = 400 };
+enum { SECTORS = 700, CD_BLOCKS = 40, BM = 0xc000, TABLE = 0x10000, MAX_STEPS = 400,
+       RAM = 512 << 10 };
 
 static uint8_t disk[SECTORS * 512], cd[CD_BLOCKS * 2048];
 
 struct input { const uint8_t *p; size_t n; };
+
+/* What the guest has seen, as a number. */
+static uint64_t seen;
+static bool overlaps;	/* DMA over its own table: memory is not undone, so the second run may differ */
+
+static void see(const void *bytes, size_t n)
+{
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < n; i += 8) {
+		memcpy(&v, (const uint8_t *)bytes + i, n - i < 8 ? n - i : 8);
+		seen = (seen ^ v) * 0x100000001b3ull;
+		seen ^= seen >> 29;
+	}
+}
+
+static void see_value(uint64_t value)
+{
+	see(&value, sizeof(value));
+}
 
 static uint8_t u8(struct input *in)
 {
@@ -42,6 +64,17 @@ static void out(struct harness *h, uint16_t port, unsigned size, uint32_t value)
 }
 
 static const uint16_t bases[] = { 0x1f0, 0x170, 0x3f6, 0x376, BM, BM + 8 };
+
+/* A register of those; a table pointer of the guest's own only now and then. */
+static uint16_t any_port(struct input *in)
+{
+	uint16_t base = bases[u8(in) % 6], off = u8(in) % 8;
+
+	if (base >= BM && u8(in) % 16)
+		off &= 2;
+	overlaps |= base >= BM && off != 0 && off != 2;
+	return base + off;
+}
 
 /* Commands that do something are rare among 256 values. */
 static const uint8_t commands[] = {
@@ -68,8 +101,9 @@ static void make_table(struct harness *h, struct input *in)
 	unsigned n = u8(in) % 16 + 1;
 
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t prd[2] = { u32(in) & (u8(in) & 1 ? 0xffffffff : 0x00ffffff), u32(in) & 0x8000ffff };
+		uint32_t addr = u32(in), prd[2] = { u8(in) & 3 ? addr & (RAM - 1) : addr, u32(in) & 0x8000ffff };
 
+		overlaps |= (prd[0] & ~1u) < TABLE + 0x10000 && (prd[0] & ~1u) + 0x10000 > TABLE;
 		memcpy(h_ram(h) + TABLE + 8 * i, prd, 8);
 	}
 	h_out(h, (u8(in) & 1 ? BM + 8 : BM) + 4, 4, TABLE);
@@ -77,30 +111,39 @@ static void make_table(struct harness *h, struct input *in)
 
 static void string_io(struct harness *h, struct input *in)
 {
-	static uint8_t data[4096];
-	uint16_t port = bases[u8(in) % 6] + (u8(in) & 1 ? 0 : u8(in) % 8);
+	uint8_t data[4096];
+	uint16_t port = u8(in) & 3 ? bases[u8(in) & 1] : any_port(in);
 	unsigned size = 1u << (u8(in) % 3), n = (u8(in) | u8(in) << 8) % (4096 / size) + 1;
 
-	if (u8(in) & 1)
-		h_ins(h, port, size, data, n);
-	else
-		h_outs(h, port, size, data, n);
+	memset(data, u8(in), sizeof(data));
+	overlaps |= port >= BM && size > 1;
+	if (u8(in) & 1) {
+		n = h_ins(h, port, size, data, n);
+		see(data, (size_t)n * size);
+	} else {
+		n = h_outs(h, port, size, data, n);
+	}
+	see_value(n);
 }
 
 static void step(struct harness *h, struct input *in)
 {
+	unsigned size;
 	uint16_t base;
 
 	switch (u8(in) % 12) {
 	case 0: case 1:
-		h_out(h, bases[u8(in) % 6] + u8(in) % 8, 1, u8(in));
+		base = any_port(in);
+		h_out(h, base, 1, u8(in));
 		break;
 	case 2:
-		base = bases[u8(in) % 6] + u8(in) % 8;
-		out(h, base, 1u << (u8(in) % 3), u32(in));
+		base = any_port(in);
+		size = base >= BM ? 1 : 1u << (u8(in) % 3);
+		out(h, base, size, u32(in));
 		break;
 	case 3:
-		h_in(h, bases[u8(in) % 6] + u8(in) % 8, 1u << (u8(in) % 3));
+		base = any_port(in);
+		see_value(h_in(h, base, 1u << (u8(in) % 3)));
 		break;
 	case 4: case 5:
 		base = bases[u8(in) & 1];
@@ -135,27 +178,49 @@ static void step(struct harness *h, struct input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap);
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* What a guest sees of the program in all. */
+static uint64_t run(struct input in, bool stuttering)
 {
-	struct input in = { data, size };
 	struct conf_key key[3] = { KEY_DISK("hd0", harness_disk(disk, sizeof(disk), false)), KEY("cd1", ""),
 				   { .name = "cd2", .value = "x", .fd = harness_disk(cd, sizeof(cd), true), .stream = -1 } };
 	struct conf_dev dev[2] = { { .model = "hostbridge", .pci = true },
 				   { .model = "ide", .pci = true, .slot = 1, .function = 1, .nkeys = 3, .key = key } };
-	struct harness *h = harness_new(&(struct harness_conf){ .dev = dev, .ndevs = 2, .ram = 2 << 20 });
+	struct harness *h = harness_new(&(struct harness_conf){ .dev = dev, .ndevs = 2, .ram = RAM });
 	struct dev *ide = harness_dev(h, "ide");
 
+	seen = 0xcbf29ce484222325ull;
+	overlaps = false;
+	for (size_t i = 0; i < sizeof(disk); i++)
+		disk[i] = i / 512 + i;
 	h_pci_write(h, 1, 1, 0x20, 4, BM);
 	h_pci_write(h, 1, 1, 4, 2, 5);
+	h_out(h, BM + 4, 4, TABLE);
+	h_out(h, BM + 12, 4, TABLE);
+	if (stuttering)
+		stutter(ide);
 	for (unsigned i = 0; in.n && i < MAX_STEPS; i++) {
 		step(h, &in);
+		see_value(h_edges(h, 14) << 16 | h_edges(h, 15));
 		if (ide->ops->check(ide, dev_state(ide)))
 			abort();	/* a successor would refuse what we have made */
 	}
 	while (h_disk_finish(h, 0))
 		;
+	see(dev_state(ide), ide->ops->state_size);
+	see(disk, sizeof(disk));
+	see(h_ram(h), RAM);
 	harness_free(h);
 	harness_disks_free();
+	stutter_none();
+	return seen;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+
+	if (run(in, true) != run(in, false) && !overlaps)
+		abort();
 	return 0;
 }
 

@@ -4,6 +4,7 @@
  * look at.
  */
 #include "tests/unit/idetest.h"
+#include "tests/unit/stutter.h"
 
 enum { BLOCKS = 200, CD = BLOCKS * 2048 };
 
@@ -27,6 +28,14 @@ static int setup(void **state)
 	return 0;
 }
 
+/* The same, by a device model that dies in every transaction. */
+static int setup_stutter(void **state)
+{
+	setup(state);
+	stutter(harness_dev(((struct fixture *)*state)->h, "ide"));
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -35,6 +44,7 @@ static int teardown(void **state)
 	harness_disks_free();
 	free(f->image);
 	free(f);
+	stutter_none();
 	return 0;
 }
 
@@ -285,7 +295,8 @@ static void soft_reset_in_packet(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown), \
+	{ #f " in a stutter", f, setup_stutter, teardown, NULL }
 	const struct CMUnitTest tests[] = {
 		T(signature), T(reading), T(read_error), T(no_medium), T(tray), T(table_of_contents),
 		T(modes_and_features), T(soft_reset_in_packet),

@@ -3,6 +3,7 @@
  * that a guest should not have made.
  */
 #include "tests/unit/idetest.h"
+#include "tests/unit/stutter.h"
 
 enum { SECTORS = 5000, DISK = SECTORS * 512, BLOCKS = 100, BM = 0xc000, TABLE = 0x10000, BUFFER = 0x100000 };
 
@@ -31,6 +32,14 @@ static int setup(void **state)
 	return 0;
 }
 
+/* The same, by a device model that dies in every transaction. */
+static int setup_stutter(void **state)
+{
+	setup(state);
+	stutter(harness_dev(((struct fixture *)*state)->h, "ide"));
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -40,6 +49,7 @@ static int teardown(void **state)
 	free(f->disk);
 	free(f->cd);
 	free(f);
+	stutter_none();
 	return 0;
 }
 
@@ -266,7 +276,8 @@ static void packet_dma(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown), \
+	{ #f " in a stutter", f, setup_stutter, teardown, NULL }
 	const struct CMUnitTest tests[] = {
 		T(registers), T(read_dma), T(write_dma), T(long_table), T(short_table), T(hostile_tables),
 		T(wrong_direction), T(over_code), T(packet_dma),

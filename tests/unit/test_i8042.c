@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "tests/unit/devharness.h"
+#include "tests/unit/stutter.h"
 
 enum { DATA = 0x60, STATUS = 0x64, COMMAND = 0x64 };
 
@@ -19,9 +19,18 @@ static int setup(void **state)
 	return 0;
 }
 
+/* The same, by a device model that dies in every transaction. */
+static int setup_stutter(void **state)
+{
+	setup(state);
+	stutter(harness_dev(*state, "i8042"));
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	harness_free(*state);
+	stutter_none();
 	return 0;
 }
 
@@ -319,7 +328,8 @@ static void from_nowhere(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown), \
+	{ #f " in a stutter", f, setup_stutter, teardown, NULL }
 	const struct CMUnitTest tests[] = {
 		T(self_test), T(interrupts), T(a20_and_reset), T(keyboard_commands), T(keys), T(keys_wait),
 		T(mouse_commands), T(from_nowhere),

@@ -3,6 +3,7 @@
  * errors, and what string I/O makes of the data port.
  */
 #include "tests/unit/idetest.h"
+#include "tests/unit/stutter.h"
 
 enum { SECTORS = 5000, DISK = SECTORS * 512 };
 
@@ -30,6 +31,14 @@ static int setup(void **state)
 	return 0;
 }
 
+/* The same, by a device model that dies in every transaction. */
+static int setup_stutter(void **state)
+{
+	setup(state);
+	stutter(harness_dev(((struct fixture *)*state)->h, "ide"));
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -39,6 +48,7 @@ static int teardown(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		free(f->disk[i]);
 	free(f);
+	stutter_none();
 	return 0;
 }
 
@@ -457,7 +467,8 @@ static void same_place_twice(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown), \
+	{ #f " in a stutter", f, setup_stutter, teardown, NULL }
 	const struct CMUnitTest tests[] = {
 		T(presence), T(identify), T(read_pio), T(write_pio), T(multiple), T(lba48), T(addresses), T(slaves),
 		T(interrupt_enable), T(busy), T(reset_in_flight), T(reset_while_writing), T(read_errors), T(odds_and_ends),
