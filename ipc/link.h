@@ -75,7 +75,16 @@ struct link_ring {
 	_Alignas(LINK_LINE) uint32_t prod;	/* written by the producer */
 	uint32_t prod_sleeps;			/* producer waits for room on `cons` */
 	_Alignas(LINK_LINE) uint32_t cons;	/* written by the consumer */
-	uint32_t cons_sleeps;			/* consumer waits for entries on `prod` */
+	uint32_t cons_sleeps;			/* consumer waits for entries on `prod`; enum link_waiter */
+};
+
+/*
+ * A vCPU that waits for its completion applies the events that the completion
+ * names, so nobody else is woken for them; unless it says that it has left.
+ */
+enum link_waiter {
+	LINK_SLEEPS = 1u << 0,
+	LINK_AWAY = 1u << 1,	/* comp.cons_sleeps only */
 };
 
 enum link_req_kind {

@@ -54,15 +54,28 @@ static inline void link_batch_put(struct link *l, unsigned n, unsigned page, con
 /* 0; -EAGAIN: the engine does not take its completions, which it must; -EPROTO.  Events first, link_flush() after. */
 static inline int link_post_comp(struct link *l, unsigned n, const struct link_comp *c)
 {
+	l->answered = 1;
 	return ring_push(&l->chan[n].comp, c);
 }
 
 /* ---- events ---- */
 
-/* Free event slots when `want` are needed, or -EPROTO.  A transaction reserves before it begins. */
+void link_wake_events(struct link *);
+
+/*
+ * Free event slots when `want` are needed, or -EPROTO.  A transaction reserves
+ * before it begins.  Too few: the event thread is woken, also for events that
+ * were left to a waiting vCPU.
+ */
 static inline int link_event_room(struct link *l, unsigned want)
 {
-	return ring_room(&l->events, want);
+	int room = ring_room(&l->events, want);
+
+	if (__builtin_expect(room >= 0 && (unsigned)room < want, 0)) {
+		fence_full();	/* pairs with link_events_prepare_sleep() */
+		link_wake_events(l);
+	}
+	return room;
 }
 
 static inline int link_post_event(struct link *l, const struct link_event *e)
@@ -72,19 +85,25 @@ static inline int link_post_event(struct link *l, const struct link_event *e)
 }
 
 /*
- * After posting: wakes the event thread if events were posted, and channel n's
- * vCPU (n <= nvcpus; LINK_NO_CHANNEL for none), where they sleep.
+ * After posting: wakes channel n's vCPU (n <= nvcpus; LINK_NO_CHANNEL for none)
+ * if it sleeps, and the event thread for events that no waiting vCPU will see
+ * to: a completion posted with them names them, and who waits for it drains.
  */
 #define LINK_NO_CHANNEL	0xffffffffu
-void link_wake_engine(struct link *, unsigned n);
+void link_wake_vcpu(struct link *, unsigned n);
 
 static inline void link_flush(struct link *l, unsigned n)
 {
+	uint32_t waiter = LINK_AWAY;
+
 	fence_full();	/* pairs with link_wait_comp(), link_events_prepare_sleep() */
-	if ((l->events_posted && load_relaxed(&l->events.shared->cons_sleeps)) ||
-	    (n != LINK_NO_CHANNEL && load_relaxed(&l->chan[n].shared->comp.cons_sleeps)))
-		link_wake_engine(l, n);
-	l->events_posted = 0;
+	if (n != LINK_NO_CHANNEL && l->answered)
+		waiter = load_relaxed(&l->chan[n].shared->comp.cons_sleeps);
+	if (__builtin_expect(waiter & LINK_SLEEPS, 0))
+		link_wake_vcpu(l, n);
+	if (l->events_posted && (waiter & LINK_AWAY))
+		link_wake_events(l);
+	l->events_posted = l->answered = 0;
 }
 
 /* ---- byte streams: positions are the arena's ---- */

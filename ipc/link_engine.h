@@ -60,6 +60,8 @@ enum wait_result {
  * Waits for the next completion of channel n: spins for the learnt budget,
  * then sleeps.  `kick` (private to this process, NULL for none) ends the wait
  * when it differs from `seen`; whoever counts it up calls wait_wake_private().
+ * Whoever gets WAIT_READY applies the completion's events at once: the event
+ * thread is not woken for them.  Do not dawdle between posting and this.
  * timeout_ns < 0 waits for ever.  With timeout 0 it only looks.
  */
 enum wait_result link_wait_comp(struct link *, unsigned n, const uint32_t *kick, uint32_t seen, int64_t timeout_ns);

@@ -54,6 +54,7 @@ struct link_chan {
 	struct link_vcpu *shared;
 	struct learn learn;
 	_Bool woke_peer;		/* engine: the daemon slept when the last request was posted */
+	_Bool away;			/* engine: left link_wait_comp() without the completion */
 };
 
 struct link {
@@ -80,6 +81,7 @@ struct link {
 	uint32_t bell_seen;		/* daemon */
 	uint32_t events_wanted;		/* daemon: waits for room for so many */
 	_Bool events_posted;		/* daemon: since the last flush */
+	_Bool answered;			/* daemon: a completion was, too */
 	_Bool woke_peer;		/* daemon: the vCPU slept when the last completion was posted */
 	_Bool may_spin;			/* more than one CPU */
 };

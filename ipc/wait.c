@@ -253,6 +253,22 @@ static enum wait_result spin_for_comp(struct link_chan *c, const uint32_t *kick,
 	return WAIT_TIMEOUT;
 }
 
+/* This thread waits, and will apply what its completion names. */
+static void come_back(struct link_chan *c)
+{
+	c->away = 0;
+	store_relaxed(&c->shared->comp.cons_sleeps, 0);
+}
+
+/* It leaves without its completion: the event thread looks after events from now on, and after those just posted. */
+static void go_away(struct link *l, struct link_chan *c)
+{
+	c->away = 1;
+	store_relaxed(&c->shared->comp.cons_sleeps, LINK_AWAY);
+	fence_full();	/* pairs with link_flush() */
+	ring_eventfd(l->fd[LINK_FD_EVENT]);
+}
+
 enum wait_result link_wait_comp(struct link *l, unsigned n, const uint32_t *kick, uint32_t seen, int64_t timeout_ns)
 {
 	struct link_chan *c = &l->chan[n];
@@ -260,6 +276,8 @@ enum wait_result link_wait_comp(struct link *l, unsigned n, const uint32_t *kick
 	enum wait_result res;
 	unsigned sleeps = c->woke_peer;
 
+	if (c->away)
+		come_back(c);
 	if (ring_ready(&c->comp))
 		res = WAIT_READY;
 	else if (l->may_spin && timeout_ns)
@@ -277,6 +295,8 @@ enum wait_result link_wait_comp(struct link *l, unsigned n, const uint32_t *kick
 	if (res == WAIT_READY) {
 		note_wait(&c->learn, start ? wait_now() - start : 0, sleeps);
 		c->woke_peer = 0;
+	} else if (res == WAIT_KICKED || (res == WAIT_TIMEOUT && timeout_ns)) {
+		go_away(l, c);
 	}
 	return res;
 }
@@ -424,14 +444,16 @@ void link_relay_finish_sleep(struct link *l)
 
 /* ---- daemon: waking the engine ---- */
 
-void link_wake_engine(struct link *l, unsigned n)
+void link_wake_vcpu(struct link *l, unsigned n)
 {
-	if (l->events_posted && claim(&l->events.shared->cons_sleeps))
+	l->woke_peer = 1;
+	wait_wake_shared(&l->chan[n].shared->comp.prod);
+}
+
+void link_wake_events(struct link *l)
+{
+	if (claim(&l->events.shared->cons_sleeps))
 		ring_eventfd(l->fd[LINK_FD_EVENT]);
-	if (n != LINK_NO_CHANNEL && load_relaxed(&l->chan[n].shared->comp.cons_sleeps)) {
-		l->woke_peer = 1;
-		wait_wake_shared(&l->chan[n].shared->comp.prod);
-	}
 }
 
 void link_wake_room(struct link *l, unsigned n)

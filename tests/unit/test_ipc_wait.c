@@ -125,9 +125,10 @@ static void test_events_wake_their_thread(void **state)
 	assert_true(link_events_prepare_sleep(&e, &err));
 	link_flush(&d, 0);
 	assert_false(readable(e.fd[LINK_FD_EVENT]));	/* nothing posted */
-	e.chan[0].shared->comp.cons_sleeps = 1;
+	e.chan[0].shared->comp.cons_sleeps = LINK_SLEEPS;
+	link_post_comp(&d, 0, &comp);
 	link_flush(&d, 0);
-	assert_int_equal(e.chan[0].shared->comp.cons_sleeps, 1);	/* its own to clear: it may not sleep yet */
+	assert_int_equal(e.chan[0].shared->comp.cons_sleeps, LINK_SLEEPS);	/* its own to clear: it may not sleep yet */
 	e.chan[0].shared->comp.cons_sleeps = 0;
 	assert_false(readable(e.fd[LINK_FD_EVENT]));	/* for the vCPU, not for it */
 	assert_int_equal(link_post_event(&d, &event), 0);
@@ -141,6 +142,43 @@ static void test_events_wake_their_thread(void **state)
 	assert_true(link_events_prepare_sleep(&e, &err));
 }
 
+/* Events that a completion names are left to the vCPU that waits for it; not when it has left. */
+static void test_events_of_a_completion(void **state)
+{
+	uint32_t here = 1;
+	uint64_t v;
+	int err;
+
+	(void)state;
+	assert_true(link_events_prepare_sleep(&e, &err));
+	link_post_event(&d, &event);
+	link_post_comp(&d, 0, &comp);
+	link_flush(&d, 0);
+	assert_false(readable(e.fd[LINK_FD_EVENT]));
+	link_post_event(&d, &event);
+	link_flush(&d, 0);				/* a posted write's: no completion names it */
+	assert_true(readable(e.fd[LINK_FD_EVENT]));
+	assert_int_equal(read(e.fd[LINK_FD_EVENT], &v, sizeof(v)), sizeof(v));
+
+	assert_int_equal(link_take_comp(&e, 0, &(struct link_comp){ 0 }), 1);
+	assert_int_equal(link_wait_comp(&e, 0, &here, 0, LONG_NS), WAIT_KICKED);
+	assert_true(readable(e.fd[LINK_FD_EVENT]));	/* events of a completion that came meanwhile */
+	assert_int_equal(read(e.fd[LINK_FD_EVENT], &v, sizeof(v)), sizeof(v));
+	e.events.shared->cons_sleeps = 1;
+	link_post_event(&d, &event);
+	link_post_comp(&d, 0, &comp);
+	link_flush(&d, 0);
+	assert_true(readable(e.fd[LINK_FD_EVENT]));
+	assert_int_equal(read(e.fd[LINK_FD_EVENT], &v, sizeof(v)), sizeof(v));
+
+	assert_int_equal(link_wait_comp(&e, 0, &here, 0, LONG_NS), WAIT_READY);
+	e.events.shared->cons_sleeps = 1;
+	link_post_event(&d, &event);
+	link_post_comp(&d, 0, &comp);
+	link_flush(&d, 0);
+	assert_false(readable(e.fd[LINK_FD_EVENT]));
+}
+
 static void test_event_room(void **state)
 {
 	struct link_event got;
@@ -149,7 +187,10 @@ static void test_event_room(void **state)
 	(void)state;
 	for (unsigned i = 0; i < LINK_EVENT_SLOTS - 2; i++)
 		assert_int_equal(link_post_event(&d, &event), 0);
+	assert_int_equal(link_event_room(&d, 2), 2);
+	e.events.shared->cons_sleeps = 1;
 	assert_int_equal(link_event_room(&d, 3), 2);
+	assert_true(readable(e.fd[LINK_FD_EVENT]));	/* somebody must drain */
 	link_event_want_room(&d, 3);
 	assert_true(link_daemon_prepare_sleep(&d, &err));
 	link_take_event(&e, &got);
@@ -238,7 +279,7 @@ static uint32_t kick;
 /* Acts only once the waiter has announced its sleep: whatever it is in the middle of, it must wake. */
 static void await(const uint32_t *flag)
 {
-	while (!load_acquire(flag))
+	while (!(load_acquire(flag) & LINK_SLEEPS))
 		usleep(100);
 }
 
@@ -280,7 +321,7 @@ static void test_wait_comp(void **state)
 	assert_int_equal(link_wait_comp(&e, 0, &kick, 4, 1000000), WAIT_TIMEOUT);
 	assert_int_equal(link_wait_comp(&e, 0, NULL, 0, 1000000), WAIT_TIMEOUT);
 	assert_int_equal(link_wait_comp(&e, 0, &kick, 3, LONG_NS), WAIT_KICKED);
-	assert_int_equal(v->comp.cons_sleeps, 0);
+	assert_int_equal(v->comp.cons_sleeps, LINK_AWAY);
 
 	pthread_create(&t, NULL, kick_it, &v->comp.cons_sleeps);
 	assert_int_equal(link_wait_comp(&e, 0, &kick, 4, LONG_NS), WAIT_KICKED);
@@ -356,6 +397,7 @@ int main(void)
 		IN_A_LINK(test_prepare_sees_work),
 		IN_A_LINK(test_hostile_indices_found_before_sleep),
 		IN_A_LINK(test_events_wake_their_thread),
+		IN_A_LINK(test_events_of_a_completion),
 		IN_A_LINK(test_event_room),
 		IN_A_LINK(test_streams_wake),
 		IN_A_LINK(test_input_room_wakes_relay),
