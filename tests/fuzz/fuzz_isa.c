@@ -117,8 +117,10 @@ static uint64_t run(struct input in, bool stuttering)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
+	uint64_t once = run(in, false);
 
-	if (run(in, true) != run(in, false))
+	/* The comparison doubles the cost: one input in four. */
+	if (size && data[size / 2] % 4 == 0 && run(in, true) != once)
 		abort();
 	return 0;
 }
