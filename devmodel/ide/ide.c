@@ -770,11 +770,10 @@ static void ide_reset(struct dev *dev)
 /* Opens one image and makes its drive; `blks` counts the images, in an order that every start repeats. */
 static int attach(struct dev *dev, struct ide_drive *d, const char *key, enum ide_kind kind, unsigned *blks)
 {
-	const char *value = dev_conf(dev, key);
 	struct blk *blk;
 
 	d->kind = kind;
-	if (kind == IDE_CD && !*value)
+	if (kind == IDE_CD && dev_conf_fd(dev, key) < 0)
 		return 0;	/* an empty drive */
 	blk = blk_open(dev, key);
 	if (!blk)

@@ -182,7 +182,7 @@ size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap);
 static uint64_t run(struct input in, bool stuttering)
 {
 	struct conf_key key[3] = { KEY_DISK("hd0", harness_disk(disk, sizeof(disk), false)), KEY("cd1", ""),
-				   { .name = "cd2", .value = "x", .fd = harness_disk(cd, sizeof(cd), true), .stream = -1 } };
+				   KEY_DISK("cd2", harness_disk(cd, sizeof(cd), true)) };
 	struct conf_dev dev[2] = { { .model = "hostbridge", .pci = true },
 				   { .model = "ide", .pci = true, .slot = 1, .function = 1, .nkeys = 3, .key = key } };
 	struct harness *h = harness_new(&(struct harness_conf){ .dev = dev, .ndevs = 2, .ram = RAM });

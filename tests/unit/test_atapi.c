@@ -22,7 +22,7 @@ static int setup(void **state)
 
 	f->image = malloc(CD);
 	disk_pattern(f->image, CD);
-	key[1] = (struct conf_key){ .name = "cd2", .value = "image", .fd = harness_disk(f->image, CD, true), .stream = -1 };
+	key[1] = (struct conf_key)KEY_DISK("cd2", harness_disk(f->image, CD, true));
 	f->h = harness_new(&(struct harness_conf){ .dev = &dev, .ndevs = 1 });
 	*state = f;
 	return 0;

@@ -24,7 +24,7 @@ static int setup(void **state)
 	disk_pattern(f->disk, DISK);
 	disk_pattern(f->cd, BLOCKS * 2048);
 	key[0] = (struct conf_key)KEY_DISK("hd0", harness_disk(f->disk, DISK, false));
-	key[1] = (struct conf_key){ .name = "cd2", .value = "x", .fd = harness_disk(f->cd, BLOCKS * 2048, true), .stream = -1 };
+	key[1] = (struct conf_key)KEY_DISK("cd2", harness_disk(f->cd, BLOCKS * 2048, true));
 	f->h = harness_new(&(struct harness_conf){ .dev = dev, .ndevs = 2 });
 	h_pci_write(f->h, 1, 1, 0x20, 4, BM);
 	h_pci_write(f->h, 1, 1, 4, 2, 5);	/* I/O and bus master */
