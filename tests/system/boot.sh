@@ -17,10 +17,10 @@ export MKGRUB_TIMEOUT=0
 boot() {
 	local name=$1 status; shift
 	timeout "$(limit 60)" "$cleave" -m 64M -l bootrom,"$rom" -l com1,stdio -l debugcon,file="$scratch/$name.log" \
-		-o stats.file="$scratch/$name.stats" "$@" "boot-$name" </dev/null >"$scratch/$name.console" 2>"$scratch/$name.err"
+		-o stats=true "$@" "boot-$name" </dev/null >"$scratch/$name.console" 2>"$scratch/$name.err"
 	status=$?
 	if [ $status -ne 0 ]; then
-		tail -5 "$scratch/$name.err" "$scratch/$name.log"; tail -c 400 "$scratch/$name.console"
+		tail -n 5 "$scratch/$name.err"; tail -n 5 "$scratch/$name.log"; tail -c 400 "$scratch/$name.console"
 		die "$name: cleave ended with status $status"
 	fi
 	grep -q 'Hello from a file' "$scratch/$name.console" || die "$name: GRUB did not show its file"
@@ -28,11 +28,10 @@ boot() {
 }
 # logged NAME PATTERN: in SeaBIOS's log.
 logged() { grep -qE "$2" "$scratch/$1.log" || { cat "$scratch/$1.log"; die "$1: the firmware's log lacks '$2'"; }; ok "$1: firmware: $(grep -m1 -E "$2" "$scratch/$1.log")"; }
-counter() { sed -n "s/^ *$2[ :=]*//p" "$scratch/$1.stats" | head -1; }
 
 for dma in on off; do
 	disk=disk-dma-$dma cd=cd-dma-$dma
-	boot $disk -l fwcfg,dma=$dma -s 1:1,ide,hd0="$scratch/disk.img",cd0="$scratch/cd.iso"
+	boot $disk -l fwcfg,dma=$dma -s 1:1,ide,hd0="$scratch/disk.img",cd2="$scratch/cd.iso"
 	logged $disk 'Found QEMU fw_cfg'
 	if [ $dma = on ]; then logged $disk 'fw_cfg DMA interface supported'
 	else ! grep -q 'DMA interface supported' "$scratch/$disk.log" || die "fw_cfg DMA is offered with dma=off"; fi
@@ -40,8 +39,16 @@ for dma in on off; do
 	logged $disk 'DVD/CD'
 	logged $disk 'Booting from Hard Disk'
 
-	boot $cd -l fwcfg,dma=$dma -s 1:1,ide,cd0="$scratch/cd.iso"
+	boot $cd -l fwcfg,dma=$dma -s 1:1,ide,cd2="$scratch/cd.iso"
 	logged $cd 'DVD/CD'
 	logged $cd 'Booting from DVD/CD'
 done
-# With DMA off the firmware reads fw_cfg by `rep insb`; with it on only the disk's sectors come by string I/O.
+
+# elements NAME: of string I/O that crossed to the daemon.
+elements() { sed -n 's/^ *string requests *[0-9]*, *\([0-9]*\) elements.*/\1/p' "$scratch/$1.err"; }
+
+# The same boot with DMA off reads fw_cfg by `rep insb` on top of the disk's `rep insw`.
+with=$(elements disk-dma-on) without=$(elements disk-dma-off)
+[ "${with:-0}" -gt 20000 ] || die "the disk's sectors did not travel as string requests: ${with:-0} elements"
+[ "${without:-0}" -gt "$with" ] || die "with fw_cfg DMA off no more string elements crossed: $without, not more than $with"
+ok "string elements: $with with fw_cfg DMA, $without without"
