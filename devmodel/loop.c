@@ -40,10 +40,22 @@ static uint64_t monotonic(void *arg)
 
 /* ---- libevent's side */
 
-/* link_daemon_finish_sleep() empties it. */
+/*
+ * A callback empties its eventfd, even where somebody else has done what it
+ * stands for: one that stays readable would keep libevent in its loop for ever.
+ */
+static void empty(int fd)
+{
+	uint64_t count;
+
+	while (read(fd, &count, sizeof(count)) < 0 && errno == EINTR)
+		;
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
-	(void)fd, (void)what, (void)arg;
+	(void)what, (void)arg;
+	empty(fd);
 }
 
 /* Nothing more is said on the socket after READY: readable means that the engine has gone. */
@@ -59,7 +71,8 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
 
-	(void)fd, (void)what;
+	(void)what;
+	empty(fd);
 	machine_reap(l->m);
 }
 
@@ -173,7 +186,7 @@ static int look(struct loop *l)
 	l->rounds = 0;
 	if (now - l->looked >= LOOK_NS) {
 		l->looked = now;
-		event_base_loop(l->base, EVLOOP_NONBLOCK);
+		event_base_loop(l->base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
 	}
 	return err < 0 ? err : 0;
 }
