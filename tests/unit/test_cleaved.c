@@ -318,6 +318,31 @@ static void timer_wakes_the_sleeper(void **state)
 	end(&d);
 }
 
+static void input_reaches_the_sleeper(void **state)
+{
+	static const struct model com = { .name = "uart", .slot = -1, .key = "com1", .stream = 3 };
+	struct link_event ev;
+	struct daemon d;
+	bool irq = false;
+
+	(void)state;
+	start(&d, &com, 1);
+	out(&d, 0x3f9, 1, 1);		/* interrupt on received data */
+	out(&d, 0x3fc, 1, 8);
+	for (int ms = 0; ms < 2000 && !load_acquire(&d.link.header->daemon_sleeps); ms++)
+		usleep(1000);
+	assert_int_equal(link_input_put(&d.link, 2, "x", 1), 1);
+	for (int ms = 0; ms < 5000 && !irq; ms++) {
+		while (link_take_event(&d.link, &ev) > 0)
+			irq |= ev.kind == LINK_EV_IRQ && ev.a == 4 && ev.b;
+		link_release_events(&d.link);
+		usleep(1000);
+	}
+	assert_true(irq);
+	assert_int_equal(in(&d, 0x3f8, 1), 'x');
+	end(&d);
+}
+
 static void ends_with_the_engine(void **state)
 {
 	struct daemon d;
@@ -412,6 +437,7 @@ int main(void)
 		cmocka_unit_test(after_sleeping),
 		cmocka_unit_test(posted_before_the_rest),
 		cmocka_unit_test(timer_wakes_the_sleeper),
+		cmocka_unit_test(input_reaches_the_sleeper),
 		cmocka_unit_test(ends_with_the_engine),
 		cmocka_unit_test(bad_configurations),
 		cmocka_unit_test(engine_talks_nonsense),

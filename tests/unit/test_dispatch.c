@@ -70,6 +70,13 @@ static unsigned probe_batch_in(struct dev *d, unsigned region, uint64_t off, uns
 	return n > 10 ? 10 : n + 5;	/* a short one, and a bug: more than were asked for */
 }
 
+static void probe_timer(struct dev *d, unsigned timer)
+{
+	note('0' + timer);
+	if (timer == 2)
+		dev_timer(d, 4, dev_now(d));	/* at once: after those that were due before */
+}
+
 static void probe_reset(struct dev *d)
 {
 	memset(dev_write(d), 0, sizeof(struct probe));
@@ -90,7 +97,7 @@ static int probe_init(struct dev *d, bool fresh)
 static const struct dev_key keys[] = { { .name = "disk" }, { 0 } };
 static const struct dev_ops probe_ops = {
 	.name = "probe", .keys = keys, .state_size = sizeof(struct probe), .bulk_size = 4096,
-	.init = probe_init, .reset = probe_reset, .read = probe_read, .write = probe_write, .batch_in = probe_batch_in,
+	.init = probe_init, .reset = probe_reset, .read = probe_read, .write = probe_write, .batch_in = probe_batch_in, .timer = probe_timer,
 };
 /* The same, without its own batches. */
 static const struct dev_ops slow_ops = {
@@ -248,7 +255,16 @@ static void a_moved_region_is_found(void **state)
 		assert_int_equal(link_take_comp(h_engine(h), 0, &c), 1);
 		assert_int_equal(c.status, LINK_OK);
 	}
+	/* a region that the access runs out of is not the one */
+	r.addr = 0x206;
+	r.size = 4;
+	r.region = PLAIN;
+	assert_int_equal(dispatch_serve(m, 0, &r), 0);
+	assert_int_equal(link_take_comp(h_engine(h), 0, &c), 1);
+	assert_int_equal(c.status, LINK_UNCLAIMED);
 	/* the old place is empty */
+	r.seq++;
+	r.size = 1;
 	r.addr = 0x100;
 	r.region = PLAIN;
 	assert_int_equal(dispatch_serve(m, 0, &r), 0);
@@ -279,6 +295,27 @@ static void reset_waits_for_operations(void **state)
 	assert_false(blk_busy(d, 1));
 	assert_int_equal(dispatch_poll(m), 1);
 	assert_string_equal(order, "R");
+	drop(h);
+}
+
+static void timers_run_in_order(void **state)
+{
+	struct harness *h = make("probe", 1);
+	struct machine *m = harness_machine(h);
+	struct dev *d = &m->dev[0];
+
+	(void)state;
+	assert_int_equal(txn_begin(m, (struct txn_source){ .kind = TXN_TIMER }), 0);
+	dev_timer(d, 1, h_now(h) + 300);
+	dev_timer(d, 2, h_now(h) + 100);
+	dev_timer(d, 3, h_now(h) + 200);
+	dev_timer(d, 5, h_now(h) + 2000);
+	txn_end(m);
+	h_sleep(h, 1000);	/* late for all of them */
+	assert_int_equal(machine_timers(m), 4);
+	assert_string_equal(order, "2314");
+	assert_int_equal(machine_timers(m), 0);
+	assert_int_equal(h_deadline(h), h_now(h) + 1000);
 	drop(h);
 }
 
@@ -332,7 +369,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes), cmocka_unit_test(batches), cmocka_unit_test(an_interrupt_ends_the_batch),
 		cmocka_unit_test(posted_writes_go_first), cmocka_unit_test(a_moved_region_is_found),
-		cmocka_unit_test(reset_waits_for_operations), cmocka_unit_test(nonsense_ends_the_daemon),
+		cmocka_unit_test(reset_waits_for_operations), cmocka_unit_test(timers_run_in_order), cmocka_unit_test(nonsense_ends_the_daemon),
 		cmocka_unit_test(engine_that_takes_no_events),
 	};
 

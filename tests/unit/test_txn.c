@@ -5,6 +5,7 @@
  */
 #include "tests/unit/coretest.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "devmodel/bus/pci.h"
@@ -53,7 +54,7 @@ static void undo_restores(void **state)
 	struct arena_header *a = m->arena;
 	size_t first = offsetof(struct arena_header, nshadows), n = offsetof(struct arena_header, word) - first;
 	size_t rest = a->off_undo - a->off_devs;
-	uint8_t *before = test_malloc(n + rest), *base = (uint8_t *)a;
+	uint8_t *before = malloc(n + rest), *base = (uint8_t *)a;
 
 	h_input(h, 2, "abcdef", 6);
 	memcpy(before, base + first, n);
@@ -67,7 +68,7 @@ static void undo_restores(void **state)
 	assert_int_equal(txn_state(a), TXN_IDLE);
 	assert_memory_equal(before, base + first, n);
 	assert_memory_equal(before + n, base + a->off_devs, rest);
-	test_free(before);
+	free(before);
 }
 
 static void nothing_leaks_before_the_commit(void **state)
@@ -190,8 +191,19 @@ static void a_damaged_log_is_refused(void **state)
 	entry[1] = ~0ull;
 	assert_int_equal(txn_undo(m), -22);
 	entry[1] = n;
+	/* entries that are good, the last of which runs over the end of the log */
+	n = (a->undo_size / 2 - 16) & ~7ull;
+	entry[0] = a->off_devs;
+	entry[1] = n;
+	entry += 2 + n / 8;
+	entry[0] = a->off_devs;
+	entry[1] = a->undo_size + 8 - (16 + n) - 16;
 	a->undo_used = a->undo_size + 8;
+	assert_true(a->off_devs + entry[1] <= a->off_undo);
 	assert_int_equal(txn_undo(m), -22);
+	entry = (uint64_t *)m->undo;
+	entry[0] = off;
+	entry[1] = n = 8;
 	a->undo_used = 16 + ((n + 7) & ~7ull);
 	assert_int_equal(txn_undo(m), 0);
 }
@@ -340,6 +352,39 @@ static void arena_check_refuses(void **state)
 	assert_int_equal(arena_check(a, 4096, plan, m->ndevs, m->nrings, &why), -22);
 }
 
+static void regions(void **state)
+{
+	struct harness *h = *state;
+	struct machine *m = harness_machine(h);
+	struct dev *d = harness_dev(h, "post");
+	struct link_event ev;
+
+	h_drop_events(h);
+	assert_int_equal(txn_begin(m, source(d)), 0);
+	dev_region(d, &(struct dev_region){ .base = 0x80, .len = 1, .posted = true, .shadow = true });	/* as it is */
+	dev_region(d, &(struct dev_region){ .base = 0xfffe, .len = 4, .id = 5 });
+	dev_region(d, &(struct dev_region){ .base = ~0ull - 2, .len = 4, .id = 6, .mmio = true });
+	dev_region(d, &(struct dev_region){ .base = 0x300, .len = 1, .id = DEV_REGIONS });
+	txn_end(m);
+	assert_false(h_raw_event(h, &ev));
+	/* shadow words are given once and kept */
+	assert_int_equal(txn_begin(m, source(d)), 0);
+	dev_region(d, &(struct dev_region){ .base = 0, .len = 0, .id = 0 });
+	dev_region(d, &(struct dev_region){ .base = 0x84, .len = 1, .shadow = true });
+	/* too many for what is left: the region is there without */
+	dev_region(d, &(struct dev_region){ .base = 0x1000, .len = LINK_SHADOWS, .id = 7, .shadow = true });
+	txn_end(m);
+	assert_true(h_raw_event(h, &ev));
+	assert_int_equal(ev.value, 0);
+	assert_true(h_raw_event(h, &ev));
+	assert_int_equal(ev.a, LINK_RGN_SHADOW);
+	assert_int_equal(ev.c, 0);
+	assert_true(h_raw_event(h, &ev));
+	assert_int_equal(ev.addr, 0x1000);
+	assert_int_equal(ev.a, 0);
+	assert_int_equal(m->arena->nshadows, 1);
+}
+
 static void timers_in_order(void **state)
 {
 	struct harness *h = *state;
@@ -371,12 +416,16 @@ static void paused_clock_stands(void **state)
 	now = dev_now(d);
 	dev_timer(d, 0, now + 1000);
 	txn_end(m);
+	assert_int_equal(txn_begin(m, source(d)), 0);
+	dev_timer(d, 1, now);
+	txn_end(m);
 	machine_pause(m, true, 0);
 	h_sleep(h, 5000);
 	assert_int_equal(machine_now(m), now);
 	assert_int_equal(machine_timers(m), 0);
 	machine_pause(m, false, -5000);
 	assert_int_equal(machine_now(m), now);
+	assert_int_equal(machine_timers(m), 1);
 	h_sleep(h, 1000);
 	assert_int_equal(machine_timers(m), 1);
 }
@@ -387,7 +436,7 @@ int main(void)
 		TEST(undo_restores), TEST(nothing_leaks_before_the_commit), TEST(publishing_again_changes_nothing),
 		TEST(state_is_saved_once), TEST(a_damaged_log_is_refused), TEST(a_shared_line_is_an_or),
 		TEST(code_before_what_reveals_it), TEST(many_code_ranges_are_joined), TEST(dma_stays_in_ram),
-		TEST(arena_check_refuses), TEST(timers_in_order), TEST(paused_clock_stands),
+		TEST(arena_check_refuses), TEST(regions), TEST(timers_in_order), TEST(paused_clock_stands),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
