@@ -91,11 +91,14 @@ static void kick_all(struct vm *vm)
 		vcpu_kick(&vm->vcpu[i]);
 }
 
+/* A request that waits for the main thread keeps the gate shut: the guest must not run past what it asked for. */
 void vm_unpark(struct vm *vm)
 {
+	pthread_mutex_lock(&vm->request_lock);
 	pthread_mutex_lock(&vm->gate_lock);
-	set_gate(vm, vm->ended ? GATE_STOP : vm->paused ? GATE_PAUSE : GATE_OPEN);
+	set_gate(vm, vm->ended || vm->request ? GATE_STOP : vm->paused ? GATE_PAUSE : GATE_OPEN);
 	pthread_mutex_unlock(&vm->gate_lock);
+	pthread_mutex_unlock(&vm->request_lock);
 }
 
 /*
@@ -159,15 +162,26 @@ void vm_resume(struct vm *vm)
 
 /* ---- requests: reset and the ways to end */
 
+/*
+ * The write that resets or powers off is the last thing that the guest does:
+ * the gate is shut here, before the write retires, not when the main thread
+ * gets round to it.  What comes first holds (a guest that powers off and then
+ * halts has powered off), but for an error.
+ */
 void vm_request(struct vm *vm, enum vm_request request, unsigned arg, const char *why)
 {
 	pthread_mutex_lock(&vm->request_lock);
-	if (request > vm->request) {
+	if (!vm->request || request == VM_REQUEST_ERROR) {
 		vm->request = request;
 		vm->request_arg = arg;
 		snprintf(vm->request_why, sizeof(vm->request_why), "%s", why ? why : "");
 	}
+	pthread_mutex_lock(&vm->gate_lock);
+	if (vm->gate < GATE_STOP)
+		set_gate(vm, GATE_STOP);
+	pthread_mutex_unlock(&vm->gate_lock);
 	pthread_mutex_unlock(&vm->request_lock);
+	kick_all(vm);
 	event_active(vm->request_event, EV_TIMEOUT, 0);
 }
 

@@ -51,7 +51,7 @@ enum vm_gate {
 	GATE_END,		/* leave the thread */
 };
 
-/* From an in-engine device, an event or a vCPU; the later in this list wins where two come at once. */
+/* From an in-engine device, an event or a vCPU. */
 enum vm_request {
 	VM_REQUEST_NONE,
 	VM_REQUEST_RESET,
@@ -125,7 +125,7 @@ struct vm {
 /* ns on the VM's clock: CLOCK_MONOTONIC less the time spent paused.  Any thread. */
 uint64_t vm_now(const struct vm *);
 
-/* Any thread.  Acted upon by the main thread, the vCPUs stopped first. */
+/* Any thread.  vCPUs stop at their next instruction boundary; the main thread acts upon it then.  The first holds. */
 void vm_request(struct vm *, enum vm_request, unsigned arg, const char *why);
 
 /*
@@ -142,7 +142,7 @@ void vm_free(struct vm *);
 
 /* Parks all vCPUs; -ETIMEDOUT (and open again) when one does not come to rest: it waits for the device model. */
 int vm_park(struct vm *, enum vm_gate);
-/* The gate that belongs to the VM's state: open, or shut when it is paused or has ended. */
+/* The gate that belongs to the VM's state: open, or shut when it is paused, has ended or waits for a request. */
 void vm_unpark(struct vm *);
 
 int vm_pause(struct vm *);		/* the clock stands; idempotent; -ETIMEDOUT as vm_park() */
