@@ -53,9 +53,40 @@ static void dma(struct metal *m, uint32_t gpa)
 	m->vcpu.engine->code_changed(&m->vm, gpa, sizeof(m->dma));
 }
 
+static void remap(struct metal *m, unsigned map)
+{
+	mem_set_map(m->vm.mem, 0, map, 0xe0000, 0x10000, 0xe0000);
+	m->vcpu.engine->map_changed(&m->vm);
+}
+
+static uint64_t mmio_read(void *dev, uint64_t off, unsigned size)
+{
+	struct metal *m = dev;
+	uint64_t v = 0;
+
+	m->accesses++;
+	memcpy(&v, m->mmio + off, size);
+	return v;
+}
+
+static void mmio_write(void *dev, uint64_t off, unsigned size, uint64_t value)
+{
+	struct metal *m = dev;
+
+	m->accesses++;
+	memcpy(m->mmio + off, &value, size);
+}
+
 static uint64_t port_read(void *dev, uint64_t off, unsigned size)
 {
-	(void)dev, (void)size;
+	struct metal *m = dev;
+	uint32_t n = m->accesses;
+
+	(void)size;
+	if (off + METAL_NAME == METAL_COUNT) {
+		m->accesses = 0;
+		return n;
+	}
 	return 0x11223344u >> 8 * (off & 3);
 }
 
@@ -77,6 +108,7 @@ static void port_write(void *dev, uint64_t off, unsigned size, uint64_t value)
 	case METAL_DMA_DATA: m->dma = value; break;
 	case METAL_DMA: dma(m, value); break;
 	case METAL_PORT: m->port = value; break;
+	case METAL_MAP: remap(m, value); break;
 	}
 }
 
@@ -118,7 +150,12 @@ struct metal *metal_new(void)
 	char err[160] = "";
 	struct metal *m = aligned_alloc(64, (sizeof(*m) + 63) & ~(size_t)63);
 	struct bus_handler ports = {
-		.name = "metal", .base = METAL_NAME, .len = METAL_PORT + 4 - METAL_NAME, .read = port_read, .write = port_write,
+		.name = "metal", .base = METAL_NAME, 
+		.len = METAL_PORTS_END - METAL_NAME, .read = port_read, .write = port_write,
+	};
+	struct bus_handler mmio = {
+		.name = "metal mmio", .base = METAL_MMIO, .len = sizeof(m->mmio), .mmio = true,
+		.read = mmio_read, .write = mmio_write,
 	};
 	struct bus_handler pics = { .name = "pic", .base = 0x20, .len = 2, .read = pic_port_read, .write = pic_port_write };
 
@@ -134,8 +171,11 @@ struct metal *metal_new(void)
 	m->vm.bus = bus_new();
 	m->vm.pic = pic_new(intr, m);
 	need(m->vm.bus && m->vm.pic, "a bus");
-	ports.dev = pics.dev = m;
+	ports.dev = pics.dev = mmio.dev = m;
+	for (unsigned i = 0; i < sizeof(m->mmio); i++)
+		m->mmio[i] = 0xa0 + i % 16;
 	need(bus_add_handler(m->vm.bus, &ports) == 0 && bus_add_handler(m->vm.bus, &pics) == 0, "ports");
+	need(bus_add_handler(m->vm.bus, &mmio) == 0, "device memory");
 	need(inout_new(&m->vcpu) == 0 && soft_engine.vcpu_new(&m->vcpu) == 0, "a processor");
 	return m;
 }

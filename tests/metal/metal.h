@@ -31,7 +31,13 @@ enum metal_port {
 	METAL_DMA_DATA = 0xb4,	/* latched */
 	METAL_DMA = 0xb8,	/* address: the device model stores DMA_DATA there, behind the processor's back */
 	METAL_PORT = 0xbc,	/* a device register: reads 11223344h, remembers writes */
+	METAL_COUNT = 0xc0,	/* reads: accesses to the device memory since the last read of this */
+	METAL_MAP = 0xc4,	/* what E0000h-EFFFFh is: enum link_map */
+	METAL_PORTS_END = 0xc8
 };
+
+/* A page of device memory: byte n reads as it was written, A0h + n % 16 before that. */
+#define METAL_MMIO	0xd0000000u
 
 enum metal_end { METAL_PASSED, METAL_FAILED, METAL_EXITED, METAL_TIMEOUT };
 
@@ -42,6 +48,8 @@ struct metal {
 	enum vcpu_exit exit;		/* with METAL_EXITED: HLT_FOREVER, TRIPLE_FAULT.. */
 	char name[80];
 	uint32_t got, want, line, dma, port;
+	uint8_t mmio[4096];
+	uint32_t accesses;
 	unsigned checks;		/* names announced */
 	bool ended;
 	void (*output)(char);		/* what the guest prints; NULL: dropped */
