@@ -151,11 +151,9 @@ static int start(struct daemon *d)
 static int serve(int sock)
 {
 	static struct daemon d;
-	int err = sandbox_enter();
+	int err = sandbox_enter(sock);
 
 	d.sock = sock;
-	if (err == -ESRCH)
-		return 0;
 	if (err)
 		fail(&d, err, "privileges cannot be given up");
 	if (!err)

@@ -5,9 +5,9 @@
 #define CLEAVE_DEVMODEL_SANDBOX_H
 
 /*
- * Before anything hostile is read: no new privileges, and this process ends
- * when the one that started it does.  -errno; -ESRCH: it has ended already.
+ * Before anything hostile is read: no new privileges, no descriptors but 0-2
+ * and `keep`, and this process ends when the one that started it does.  -errno.
  */
-int sandbox_enter(void);
+int sandbox_enter(int keep);
 
 #endif

@@ -127,6 +127,8 @@ static void smram_never_opens(void **state)
 	assert_int_equal(h_pci_read(h, 0, 0, 0x72, 1), 0x1a);
 	h_reset(h);
 	assert_int_equal(h_pci_read(h, 0, 0, 0x72, 1), 0x02);
+	h_pci_write(h, 0, 0, 0x72, 1, 0x4a);	/* the lock is gone */
+	assert_int_equal(h_pci_read(h, 0, 0, 0x72, 1), 0x4a);
 	assert_false(h_event_of(h, LINK_EV_MEMMAP, &ev));
 }
 
