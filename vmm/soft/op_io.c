@@ -45,7 +45,7 @@ static void wait_for(struct cpu *cpu, enum io_result r)
 struct run {
 	uint64_t rip;
 	uint64_t linear;		/* strings: of the first element */
-	uint32_t n;			/* elements; 0: there is none on its way */
+	uint32_t n;			/* elements; 0 until all checks are made */
 	uint16_t row;
 	struct mmu_held held;		/* strings: all elements, in address order */
 };
@@ -53,32 +53,25 @@ struct run {
 _Static_assert(sizeof(struct run) <= INOUT_HELD, "kept beside the request");
 
 /*
- * What this instruction left here when it began to wait, or NULL: it is run for
- * the first time.  (Another vCPU may have put other code in its place meanwhile:
+ * What this instruction left here when it began to wait, or NULL: its checks are
+ * yet to be made.  (Another vCPU may have put other code in its place meanwhile:
  * that is checked like any new instruction.)
  */
 static struct run *resumed(struct cpu *cpu, uint16_t row)
 {
 	struct run *r = inout_held(cpu->vcpu);
+	bool same = r->rip == cpu->rip && r->row == row;
 
 	if (inout_active(cpu->vcpu)) {
-		if (r->n && r->rip == cpu->rip && r->row == row)
+		if (same && r->n)
 			return r;
-		inout_retire(cpu->vcpu);
+		if (!same)
+			inout_retire(cpu->vcpu);
 	}
-	r->n = 0;
-	return NULL;
-}
-
-/* All checks are made: from here on a second run finds this. */
-static struct run *checked(struct cpu *cpu, uint16_t row, uint32_t n)
-{
-	struct run *r = inout_held(cpu->vcpu);
-
 	r->rip = cpu->rip;
 	r->row = row;
-	r->n = n;
-	return r;
+	r->n = 0;
+	return NULL;
 }
 
 static void finished(struct cpu *cpu, uint16_t port, unsigned size)
@@ -95,7 +88,7 @@ static void permit(struct cpu *cpu, const struct insn *in, uint16_t port, unsign
 	if (resumed(cpu, in->row))
 		return;
 	check_io(cpu, port, size);
-	checked(cpu, in->row, 1);
+	((struct run *)inout_held(cpu->vcpu))->n = 1;
 }
 
 void op_in(struct cpu *cpu, const struct insn *in)
@@ -175,7 +168,7 @@ static uint32_t batch_size(struct cpu *cpu, const struct form *f, uint64_t off, 
 {
 	uint64_t n;
 
-	if (!f->rep || cpu->stepping || debug_armed_data_io(cpu))
+	if (!f->rep || (cpu->rflags & X86_RFLAGS_TF) || debug_armed_data_io(cpu))
 		return 1;
 	n = inout_batch_limit(cpu->vcpu, f->port, f->size, f->input);
 	if (n == 1)
@@ -196,6 +189,15 @@ static void probe(struct cpu *cpu, const struct form *f, struct run *r, uint32_t
 		mmu_probe_read(cpu, low, n * f->size, &r->held);
 }
 
+/* Data breakpoints: the probe found them, but its run of the instruction ended in a wait. */
+static void watch(struct cpu *cpu, const struct form *f, const struct run *r)
+{
+	uint64_t lin = r->held.lin;
+
+	for (unsigned i = 0; i < r->held.parts; lin += r->held.part[i++].len)
+		debug_data(cpu, (uint32_t)lin, r->held.part[i].len, f->input);
+}
+
 /* Every check and every fault of the elements that go next, before any effect. */
 static struct run *find_run(struct cpu *cpu, const struct form *f)
 {
@@ -203,8 +205,10 @@ static struct run *find_run(struct cpu *cpu, const struct form *f)
 	uint64_t off;
 	uint32_t n;
 
-	if (r)
+	if (r) {
+		watch(cpu, f, r);
 		return r;
+	}
 	r = inout_held(cpu->vcpu);
 	check_io(cpu, f->port, f->size);
 	off = gpr_read(cpu, f->reg, f->adsize);
@@ -216,7 +220,8 @@ static struct run *find_run(struct cpu *cpu, const struct form *f)
 	probe(cpu, f, r, n);
 	if (n > 1 && mmu_held_is_mmio(&r->held))
 		probe(cpu, f, r, n = 1);
-	return checked(cpu, f->row, n);
+	r->n = n;
+	return r;
 }
 
 /* Data travel in element order; in memory a run downwards lies the other way round. */
@@ -323,6 +328,7 @@ static void string_io(struct cpu *cpu, const struct form *f)
 			return;
 	} while (!look_at_events(cpu));
 	cpu->next_rip = cpu->rip;
+	cpu->mid_string = true;
 }
 
 void op_ins(struct cpu *cpu, const struct insn *in)
