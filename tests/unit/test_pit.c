@@ -569,6 +569,24 @@ static void new_rate(void **state)
 	serve();
 }
 
+/* A half cycle longer than the clock is old: arithmetic must not reach below its zero. */
+static void new_rate_early(void **state)
+{
+	(void)state;
+	start(0, 3, 8);
+	serve();
+	clocks(2);
+	count16(0, 60000);		/* the high half ends at 5; then a low half of 30000 */
+	clocks(30002);
+	assert_false(irq0());
+	clocks(1);
+	serve();
+	clocks(59999);
+	assert_false(irq0());
+	clocks(1);
+	serve();
+}
+
 /* With IRQ0 masked one request is latched, and then no timer is set until it could matter. */
 static void masked_is_idle(void **state)
 {
@@ -788,7 +806,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(mode0), T(mode0_counts), T(mode0_gate), T(mode1), T(mode2), T(mode3_even), T(mode3_odd),
 		T(mode3_new_count), T(mode4), T(mode5), T(modes_6_and_7), T(full_counts), T(bcd), T(byte_access),
-		T(latch), T(read_back), T(port61), T(calibration_loop), T(ticks_come), T(one_shots), T(new_rate),
+		T(latch), T(read_back), T(port61), T(calibration_loop), T(ticks_come), T(one_shots), T(new_rate), T(new_rate_early),
 		T(masked_is_idle), T(replays), T(replays_are_bounded), T(programming_forgives), T(reads_keep_edges),
 		T(fastest), T(reset), T(random_walk),
 	};

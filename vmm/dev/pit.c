@@ -159,10 +159,9 @@ static uint64_t take_next(struct channel *c, uint64_t t)
 	at = c->start + (c->mode == 3 && e < half ? half : c->count) - e;
 	if (at > t)
 		return at;
+	load(c, c->next, at);
 	if (c->mode == 3 && e < half)	/* a new low half follows */
-		load(c, c->next, at - high_half(c->next));
-	else
-		load(c, c->next, at);
+		c->elapsed = high_half(c->count);
 	return at;
 }
 
