@@ -104,7 +104,7 @@ struct cpu {
 	uint16_t fl;		/* FL_*: the six arithmetic flags */
 	bool recheck;		/* leave at this block's end and look at everything again */
 	uint32_t intr_mask;	/* ~0 where an asserted INTR would be taken (IF=1), else 0 */
-	uint64_t rip_end;	/* a block at `rip` may run if rip + its bytes <= this: CS limit and IP width */
+	uint64_t rip_end;	/* a block at `rip` may run if rip + its bytes <= this: the CS limit, plus one */
 	struct vcpu *vcpu;
 	uint64_t icount;	/* instructions retired */
 	struct block *block;	/* executing */

@@ -34,7 +34,6 @@ void seg_update(struct cpu *cpu, unsigned seg)
 void cpu_update_mode(struct cpu *cpu)
 {
 	const struct seg *cs = &cpu->seg[X86_CS];
-	uint64_t width = cs->attr & X86_ATTR_DB ? 1ull << 32 : 1ull << 16;
 
 	cpu->pe = cpu->cr0 & X86_CR0_PE;
 	cpu->v86 = cpu->pe && (cpu->rflags & X86_RFLAGS_VM);
@@ -42,8 +41,9 @@ void cpu_update_mode(struct cpu *cpu)
 		cpu->cpl = 0;
 	else if (cpu->v86)
 		cpu->cpl = 3;
-	cpu->mode = (cs->attr & X86_ATTR_DB ? MODE_CODE32 : 0) | (cpu->seg[X86_SS].attr & X86_ATTR_DB ? MODE_STACK32 : 0);
-	cpu->rip_end = (uint64_t)cs->limit + 1 < width ? (uint64_t)cs->limit + 1 : width;
+	cpu->mode = (cs->attr & X86_ATTR_DB ? MODE_CODE32 : 0) | (cpu->seg[X86_SS].attr & X86_ATTR_DB ? MODE_STACK32 : 0)
+		| (cpu->cpl == 3 ? MODE_USER : 0);
+	cpu->rip_end = (uint64_t)cs->limit + 1;		/* 16-bit code in a larger segment may run past 64 KiB */
 	cpu->intr_mask = cpu->rflags & X86_RFLAGS_IF ? ~0u : 0;
 	mmu_select(cpu);
 }
