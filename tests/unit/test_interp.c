@@ -129,13 +129,14 @@ static void store_in_a_loop(void **state)
 	assert_int_equal(halts(START(patch_loop)).gpr[X86_RAX], 5050);
 }
 
-/* A function in the same page, called through linked branches, is rewritten from MOV 1 to MOV 2. */
+/* A function in the same page, called through linked branches, is rewritten from MOV EBX, 1 to INC EBX and NOPs. */
 GUEST(patch_callee,
-	"mov $2, %ecx\n"
+	"mov $4, %ecx\n"
 	"1: call f_callee\n"
 	"shl $4, %eax\n"
 	"or %ebx, %eax\n"
-	"movb $2, (f_callee - patch_callee_start + 0x100001)\n"
+	"movl $0x90909043, (f_callee - patch_callee_start + 0x100000)\n"
+	"movb $0x90, (f_callee - patch_callee_start + 0x100004)\n"
 	"loop 1b\n"
 	"hlt\n"
 	".balign 256\n"
@@ -145,7 +146,8 @@ GUEST(patch_callee,
 static void store_into_a_linked_block(void **state)
 {
 	(void)state;
-	assert_int_equal(halts(START(patch_callee)).gpr[X86_RAX], 0x12);
+	assert_int_equal(halts(START(patch_callee)).gpr[X86_RAX], 0x1234);
+	block_check(cpu);
 }
 
 /* REP STOSB over the instruction that follows it: NOP where there was INC. */
@@ -226,18 +228,20 @@ static void sixteen_and_thirty_two_bits_at_one_address(void **state)
 	assert_int_equal(halts(s).gpr[X86_RAX], 0xf41234);
 }
 
-/* A megabyte of NOPs is more than the cache holds. */
+/* Half a megabyte of NOPs is more than the cache holds. */
 static void more_code_than_fits(void **state)
 {
+	enum { LONG = 1 << 19 };
 	struct x86_state s = START(return_imm);
 	uint64_t flushed = cpu->blocks->flushed;
 
 	(void)state;
-	memset(ram + DATA, 0x90, 1 << 20);
-	ram[DATA + (1 << 20)] = 0xf4;
-	soft_engine.code_changed(&vm, DATA, (1 << 20) + 1);
+	memset(ram + DATA, 0x90, LONG);
+	ram[DATA + LONG] = 0xf4;
+	soft_engine.code_changed(&vm, DATA, LONG + 1);
 	s.rip = DATA;
-	assert_int_equal(halts(s).rip, DATA + (1 << 20) + 1);
+	assert_int_equal(halts(s).rip, DATA + LONG + 1);
+	block_check(cpu);
 	assert_true(cpu->blocks->flushed > flushed);
 }
 
@@ -440,26 +444,29 @@ static void rep_movs_stops_at_the_limit(void **state)
 	assert_int_equal(s.gpr[X86_RCX], 0x1000 - 0x201);
 }
 
-/* 16-bit addresses wrap inside the repetition, upper halves stay. */
+/* 16-bit addresses wrap inside the repetition, in the middle of a page, and upper halves stay. */
 static void rep_stos_wraps_sixteen_bits(void **state)
 {
 	struct x86_state s = START(return_imm);
 
 	(void)state;
 	memcpy(ram + BASE, "\x67\xf3\xaa\xf4", 4);
-	memset(ram, 0, 0x10000);
+	memset(ram, 0, 0x20000);
+	s.seg[X86_ES].base = 0x100;
 	s.gpr[X86_RAX] = 0x5a;
 	s.gpr[X86_RDI] = 0x1234fff8;
 	s.gpr[X86_RCX] = 0xabcd0010;
 	s = halts(s);
 	assert_int_equal(s.gpr[X86_RDI], 0x12340008);
 	assert_int_equal(s.gpr[X86_RCX], 0xabcd0000);
-	assert_int_equal(ram[0xfff7], 0);
-	assert_int_equal(ram[0xfff8], 0x5a);
-	assert_int_equal(ram[0xffff], 0x5a);
-	assert_int_equal(ram[0], 0x5a);
-	assert_int_equal(ram[7], 0x5a);
-	assert_int_equal(ram[8], 0);
+	assert_int_equal(ram[0x100f7], 0);
+	assert_int_equal(ram[0x100f8], 0x5a);
+	assert_int_equal(ram[0x100ff], 0x5a);
+	assert_int_equal(ram[0x10100], 0);
+	assert_int_equal(ram[0xff], 0);
+	assert_int_equal(ram[0x100], 0x5a);
+	assert_int_equal(ram[0x107], 0x5a);
+	assert_int_equal(ram[0x108], 0);
 }
 
 /* Stepping executes one element at a time, with rip on the instruction until the last. */

@@ -11,6 +11,7 @@
  */
 #include "vmm/soft/block.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -448,8 +449,44 @@ void block_reap(struct cpu *cpu)
 		struct block *b = c->dead;
 
 		c->dead = b->bucket_next;
+		*b = (struct block){ .dead = true, .gpa = ~0ull, .lin = JUMP_NONE };	/* for block_check() */
 		free(b);
 	}
+}
+
+/* ---- the invariant */
+
+static void check_block(struct block_cache *c, const struct code_page *page, struct block *b)
+{
+	assert(!b->dead && (b->gpa & PAGE_FRAME) == page->gpa);
+	assert(!(chunk_mask(b->gpa, b->bytes) & ~page->chunks));
+	assert(lookup(c, b->gpa, b->mode));
+	assert(b->lin == JUMP_NONE || jump_entry(c, b->lin)->block == b);
+	for (unsigned i = 0; i <= b->count; i++) {
+		const struct insn *in = &b->insn[i];
+
+		assert(in->fn != thread_stale || (i == b->count && (b->mode & MODE_STEP)));
+		assert(in->n == i && in->off <= b->bytes);
+		if (insn_has_link(in) && in->link)
+			assert(!in->link->dead && (in->link->gpa & PAGE_FRAME) == page->gpa &&
+			       b->gpa + (int64_t)in->disp == in->link->gpa);
+	}
+}
+
+void block_check(struct cpu *cpu)
+{
+	struct block_cache *c = cpu->blocks;
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < PAGE_BUCKETS; i++)
+		for (struct code_page *page = c->page[i]; page; page = page->next)
+			for (struct block *b = page->blocks; b; b = b->page_next) {
+				check_block(c, page, b);
+				bytes += block_size(b);
+			}
+	assert(bytes == c->bytes);
+	for (unsigned i = 0; i < JUMP_ENTRIES; i++)
+		assert(!c->jump[i].block || (!c->jump[i].block->dead && c->jump[i].block->lin == c->jump[i].lin));
 }
 
 int block_cache_new(struct cpu *cpu)

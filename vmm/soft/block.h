@@ -66,6 +66,8 @@ static inline struct jump_entry *jump_entry(struct block_cache *c, uint64_t lin)
 /* The block to run at cpu->rip; may raise the fetch's fault.  `step`: of one instruction. */
 struct block *block_find(struct cpu *, bool step);
 void block_reap(struct cpu *);
+/* The invariant at the top, asserted: tests. */
+void block_check(struct cpu *);
 
 /* interp.c: the branch's own checks (#GP beyond the limit), then back to the run loop. */
 void branch_slow(struct cpu *, const struct insn *, uint64_t rip, unsigned done);
