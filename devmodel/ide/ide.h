@@ -2,7 +2,8 @@
  * devmodel/ide/ide.h - what the parts of the IDE controller share: the state
  * and the transfer engine.
  *
- *	ide.c    channels and registers, the transfer engine, the operations table
+ *	ide.c    channels and registers, resets, the operations table
+ *	xfer.c   the transfer engine and the data port
  *	ata.c    the commands of disks
  *	atapi.c  the packet commands of CD-ROMs
  *	bmdma.c  the bus master
@@ -122,7 +123,35 @@ struct ide {
 	uint8_t *buf;
 };
 
-/* ---- transfer engine (ide.c) */
+static inline const struct ide_channel *ide_channel_of(const struct dev *dev, unsigned n)
+{
+	return &((const struct ide_state *)dev_state(dev))->channel[n];
+}
+
+/* A channel to be changed; the drive is the one in command, or when idle the selected one. */
+static inline struct ide ide_channel_write(struct dev *dev, unsigned n)
+{
+	struct ide_channel *ch = &((struct ide_state *)dev_write(dev))->channel[n];
+
+	return (struct ide){
+		.dev = dev,
+		.n = n,
+		.ch = ch,
+		.drive = &ch->drive[ch->phase == PH_IDLE ? ch->selected : ch->active],
+		.buf = dev_bulk(dev) + n * CHUNK,
+	};
+}
+
+/* The image uses the buffer: the channel is busy. */
+static inline bool ide_in_flight(const struct ide_channel *ch)
+{
+	return ch->phase == PH_READ || ch->phase == PH_WRITE || ch->phase == PH_FLUSH || ch->phase == PH_ABANDON;
+}
+
+/* Shows the guest what follows from the state: INTRQ and the alternate status (ide.c). */
+void ide_tell(struct dev *, unsigned channel);
+
+/* ---- transfer engine (xfer.c) */
 
 void ide_irq(struct ide *);
 /* The command ended: well, or with this error register. */
@@ -143,6 +172,17 @@ void ide_flush(struct ide *);
 void ide_reply(struct ide *, uint32_t n, uint32_t block, bool dma);
 /* The bus master has moved the buffer to or from memory up to `fill`. */
 void ide_buffer_moved(struct ide *);
+/* A reset: the command in hand, if any, has no end that the guest would see. */
+void ide_abandon(struct ide *);
+void ide_io_done(struct dev *, unsigned slot, int error);
+
+/* The data port; batches as in struct dev_ops. */
+uint64_t ide_data_in(struct dev *, unsigned channel, unsigned size);
+void ide_data_out(struct dev *, unsigned channel, unsigned size, uint64_t value);
+unsigned ide_data_batch_in(struct dev *, unsigned channel, unsigned size, void *data, unsigned n);
+unsigned ide_data_batch_out(struct dev *, unsigned channel, unsigned size, const void *data, unsigned n);
+
+/* ---- IDENTIFY data (ata.c) */
 void ide_identify_string(uint8_t *to, const char *s, unsigned n);
 void ide_put16(uint8_t *words, unsigned word, uint16_t value);
 

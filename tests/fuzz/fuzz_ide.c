@@ -4,7 +4,8 @@
  * regions in RAM that the guest scribbles on, operations that end late or fail,
  * resets.  The state check of crash recovery must accept what the device itself
  * has made, and a device that is undone and run again in every transaction must
- * look the same to the guest as one that is not.
+ * look the same to the guest as one that is not.  State that was written over, as
+ * by a predecessor gone wrong, is either refused by the check or harmless.
  *
  * Input: a program of one-byte operations with their operands.
  */
@@ -12,12 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "devmodel/ide/ide.h"
 #include "tests/unit/stutter.h"
 
-enum { SECTORS = 700, CD_BLOCKS = 40, BM = 0xc000, TABLE = 0x10000, MAX_STEPS = 400,
+enum { DISK_SECTORS = 700, CD_BLOCKS = 40, BM = 0xc000, TABLE = 0x10000, MAX_STEPS = 400,
        RAM = 512 << 10 };
 
-static uint8_t disk[SECTORS * 512], cd[CD_BLOCKS * 2048];
+static uint8_t disk[DISK_SECTORS * 512], cd[CD_BLOCKS * 2048];
 
 struct input { const uint8_t *p; size_t n; };
 
@@ -77,7 +79,7 @@ static uint16_t any_port(struct input *in)
 }
 
 /* Commands that do something are rare among 256 values. */
-static const uint8_t commands[] = {
+static const uint8_t command_codes[] = {
 	0x20, 0x24, 0x25, 0x29, 0x30, 0x34, 0x35, 0x39, 0x3d, 0x40, 0x42, 0x90, 0x91, 0xa0, 0xa0, 0xa0, 0xa1, 0xc4, 0xc5,
 	0xc6, 0xc8, 0xca, 0xce, 0xe5, 0xe7, 0xec, 0xef, 0xf8, 0x08,
 };
@@ -126,12 +128,41 @@ static void string_io(struct harness *h, struct input *in)
 	see_value(n);
 }
 
+/* Bytes of a hostile predecessor's state, if the check lets them pass; init makes drives anew. */
+static void scribble(struct harness *h, struct input *in)
+{
+	struct ide_state *s = harness_dev(h, "ide")->state, was = *s;
+	uint8_t value = u8(in), n = u8(in) % 4 + 1;
+
+	overlaps = true;
+	for (unsigned i = 0; i < n; i++)
+		((uint8_t *)s)[(u8(in) << 8 | u8(in)) % sizeof(*s)] = value;
+	for (unsigned i = 0; i < IDE_CHANNELS * IDE_DRIVES; i++) {
+		struct ide_drive *d = &s->channel[i / 2].drive[i % 2], *w = &was.channel[i / 2].drive[i % 2];
+
+		d->kind = w->kind;
+		d->blk = w->blk;
+		d->medium = w->medium;
+		d->readonly = w->readonly;
+		d->sectors = w->sectors;
+	}
+	for (unsigned i = 0; i < IDE_CHANNELS; i++) {
+		struct ide_channel *ch = &s->channel[i];
+
+		/* What lies beyond the image is the back end's to refuse: the harness has none. */
+		if (ch->next + ch->left > ch->drive[ch->active & 1].sectors * SECTOR)
+			*s = was;
+	}
+	if (harness_dev(h, "ide")->ops->check(harness_dev(h, "ide"), s))
+		*s = was;
+}
+
 static void step(struct harness *h, struct input *in)
 {
 	unsigned size;
 	uint16_t base;
 
-	switch (u8(in) % 12) {
+	switch (u8(in) % 13) {
 	case 0: case 1:
 		base = any_port(in);
 		h_out(h, base, 1, u8(in));
@@ -151,7 +182,7 @@ static void step(struct harness *h, struct input *in)
 		h_out(h, base + 2, 1, u8(in));
 		h_out(h, base + 3, 1, u8(in));
 		h_out(h, base + 4, 1, u8(in) & 3);
-		h_out(h, base + 7, 1, commands[u8(in) % sizeof(commands)]);
+		h_out(h, base + 7, 1, command_codes[u8(in) % sizeof(command_codes)]);
 		break;
 	case 6: case 7:
 		string_io(h, in);
@@ -164,6 +195,10 @@ static void step(struct harness *h, struct input *in)
 		break;
 	case 10:
 		h_disk_finish(h, u8(in) & 1 ? 0 : -5);
+		break;
+	case 12:
+		if (u8(in) % 4 == 0)
+			scribble(h, in);
 		break;
 	case 11:
 		if (u8(in) < 16)
