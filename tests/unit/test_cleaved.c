@@ -425,8 +425,8 @@ static void idle_costs_nothing(void **state)
 		assert_int_equal(sscanf(strrchr(stat, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &ut[i], &st[i]), 2);
 		usleep(i ? 0 : 500000);
 	}
-	/* ticks of 10 ms: of half a second not more than one */
-	assert_true(ut[1] + st[1] - ut[0] - st[0] <= 1);
+	/* ticks of 10 ms: a loop that polls takes most of the fifty */
+	assert_true(ut[1] + st[1] - ut[0] - st[0] < 10);
 	end(&d);
 }
 

@@ -35,6 +35,7 @@ static void debug_console(void **state)
 	/* nobody takes it: it is lost, the guest goes on */
 	h_output_full(h, 3, true);
 	h_out(h, 0x402, 1, 'x');
+	assert_int_equal(h_outs(h, 0x402, 1, "xxxxxx", 6), 6);
 	h_output_full(h, 3, false);
 	h_out(h, 0x402, 1, 'y');
 	assert_int_equal(h_output(h, 3, text, sizeof(text)), 1);
