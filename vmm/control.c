@@ -412,6 +412,12 @@ size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *me
 		return pack(&a.r, reply);
 	}
 	a.r.id = q->id;
+	if (!q->id) {		/* an answer without an id and without an error would be empty: no frame */
+		refuse(&a, EINVAL, "a request's id is not 0");
+		len = pack(&a.r, reply);
+		cleave__request__free_unpacked(q, NULL);
+		return len;
+	}
 	if (!c->greeted && q->what_case != CLEAVE__REQUEST__WHAT_HELLO) {
 		c->close = 1;
 		refuse(&a, EPROTO, "hello comes first");

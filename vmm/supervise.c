@@ -377,7 +377,7 @@ static void printable(char *to, size_t n, const char *text)
 	to[i] = 0;
 }
 
-static int judge_reply(const uint8_t *frame, size_t n, char *err, size_t errlen)
+int supervise_judge(const uint8_t *frame, size_t n, char *err, size_t errlen)
 {
 	Cleave__DaemonReply *r = cleave__daemon_reply__unpack(NULL, n, frame);
 	int ret = 0;
@@ -412,7 +412,7 @@ static int wait_ready(struct supervise *s, char *err, size_t errlen)
 		return -ENOMEM;
 	n = fdpass_recv(s->sock, frame, FRAME_MAX, none, 0, &nfds, READY_MS);
 	if (n > 0) {
-		ret = judge_reply(frame, n, err, errlen);
+		ret = supervise_judge(frame, n, err, errlen);
 	} else if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
 		reap(s, 2000, true, how, sizeof(how));
 		snprintf(err, errlen, "the device model did not start: it %s", how);

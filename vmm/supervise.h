@@ -24,6 +24,7 @@
 #define CLEAVE_VMM_SUPERVISE_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct vm;
@@ -43,5 +44,8 @@ int supervise_start(struct supervise *, char *err, size_t errlen);
 /* Lets the daemon finish its I/O, kills it if that takes longer than a few seconds. */
 void supervise_stop(struct supervise *);
 pid_t supervise_pid(const struct supervise *);	/* 0: none */
+
+/* A daemon's answer to its configuration: 0 when it is ready, else -errno and a printable `err`.  Any bytes will do. */
+int supervise_judge(const uint8_t *frame, size_t n, char *err, size_t errlen);
 
 #endif
