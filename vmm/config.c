@@ -43,32 +43,40 @@ static const char *const end_names[ENDS] = {
 	[END_WAIT] = "wait",
 };
 
+static const char *const spin_names[SPINS] = {
+	[SPIN_AUTO] = "auto",
+	[SPIN_OFF] = "off",
+};
+
 struct option_row {
 	const char *key;
 	enum value type;
 	size_t offset;
 	const char *initial;
-	unsigned choices;	/* of end_names */
 	const char *help;
+	const char *const *names;	/* CHOICE: the first so many of them */
+	unsigned choices;
 };
 
 #define AT(field) offsetof(struct config, field)
 
 static const struct option_row option_table[] = {
-	{ "name", VALUE_TEXT, AT(name), NULL, 0, "name of the virtual machine" },
-	{ "memory.size", VALUE_SIZE, AT(memory), "256M", 0, "guest memory: a number with K, M, G or T; whole megabytes" },
-	{ "cpus", VALUE_COUNT, AT(cpus), "1", 0, "virtual processors" },
-	{ "bootrom", VALUE_TEXT, AT(bootrom), NULL, 0, "firmware image" },
-	{ "uuid", VALUE_TEXT, AT(uuid_text), NULL, 0, "the machine's UUID; one is made from its name otherwise" },
-	{ "rtc.use_localtime", VALUE_BOOL, AT(rtc_localtime), "true", 0, "the real-time clock shows local time, else UTC" },
-	{ "triple_fault", VALUE_CHOICE, AT(triple_fault), "exit", 2, "exit (with status 3) or reset" },
-	{ "halt", VALUE_CHOICE, AT(halt), "exit", 3, "HLT with interrupts off: exit (with status 2), reset or wait (for an NMI)" },
-	{ "escape", VALUE_TEXT, AT(escape_text), "^]", 0, "escape key of the stdio terminal: ^X, a character, or none" },
-	{ "devmodel.path", VALUE_TEXT, AT(daemon_path), NULL, 0, "the device-model daemon to run" },
-	{ "link.spin", VALUE_TEXT, AT(spin), "auto", 0, "how a vCPU waits for the device model: auto, off, or at most so many ns of spinning" },
-	{ "stats", VALUE_BOOL, AT(stats), "false", 0, "print a summary of I/O on standard error at the end" },
-	{ "stats.file", VALUE_TEXT, AT(stats_file), NULL, 0, "write that summary to this file" },
-	{ "config.dump", VALUE_BOOL, AT(dump), "false", 0, "print the configuration and leave" },
+	{ "name", VALUE_TEXT, AT(name), NULL, "name of the virtual machine", NULL, 0 },
+	{ "memory.size", VALUE_SIZE, AT(memory), "256M", "guest memory: a number with K, M, G or T; whole megabytes", NULL, 0 },
+	{ "cpus", VALUE_COUNT, AT(cpus), "1", "virtual processors", NULL, 0 },
+	{ "bootrom", VALUE_TEXT, AT(bootrom), NULL, "firmware image", NULL, 0 },
+	{ "uuid", VALUE_TEXT, AT(uuid_text), NULL, "the machine's UUID; one is made from its name otherwise", NULL, 0 },
+	{ "rtc.use_localtime", VALUE_BOOL, AT(rtc_localtime), "true", "the real-time clock shows local time, else UTC", NULL, 0 },
+	{ "triple_fault", VALUE_CHOICE, AT(triple_fault), "exit", "exit (with status 3) or reset", end_names, 2 },
+	{ "halt", VALUE_CHOICE, AT(halt), "exit", "HLT with interrupts off: exit (with status 2), reset or wait (for an NMI)",
+	  end_names, 3 },
+	{ "escape", VALUE_TEXT, AT(escape_text), "^]", "escape key of the stdio terminal: ^X, a character, or none", NULL, 0 },
+	{ "devmodel.path", VALUE_TEXT, AT(daemon_path), NULL, "the device-model daemon to run", NULL, 0 },
+	{ "link.spin", VALUE_CHOICE, AT(spin), "auto", "a vCPU that waits for the device model: auto (spins for as long as has paid so far) or off (sleeps)",
+	  spin_names, SPINS },
+	{ "stats", VALUE_BOOL, AT(stats), "false", "print a summary of I/O on standard error at the end", NULL, 0 },
+	{ "stats.file", VALUE_TEXT, AT(stats_file), NULL, "write that summary to this file", NULL, 0 },
+	{ "config.dump", VALUE_BOOL, AT(dump), "false", "print the configuration and leave", NULL, 0 },
 };
 
 enum { OPTIONS = sizeof(option_table) / sizeof(option_table[0]) };
@@ -562,8 +570,8 @@ static int resolve_choice(struct config *c, const struct option_row *o, const ch
 
 	names_begin(&h, text);
 	for (unsigned i = 0; i < o->choices; i++) {
-		names_offer(&h, end_names[i]);
-		if (!strcmp(text, end_names[i])) {
+		names_offer(&h, o->names[i]);
+		if (!strcmp(text, o->names[i])) {
 			*to = i;
 			return 0;
 		}
@@ -634,7 +642,6 @@ static int resolve_escape(struct config *c)
 
 static int resolve_options(struct config *c)
 {
-	uint64_t ns;
 	int ret;
 
 	for (unsigned i = 0; i < OPTIONS; i++) {
@@ -650,8 +657,6 @@ static int resolve_options(struct config *c)
 		return fail(c, -EINVAL, "memory.size: want whole megabytes, at least one");
 	if (c->cpus != 1)
 		return fail(c, -ENOTSUP, "%u processors: this version runs one (-c 1)", c->cpus);
-	if (strcmp(c->spin, "auto") && strcmp(c->spin, "off") && config_size(c->spin, 1, &ns))
-		return fail(c, -EINVAL, "link.spin=%.40s: want auto, off, or a number of nanoseconds", c->spin);
 	if (!c->uuid_text)
 		make_uuid(c);
 	else if (uuid_parse(c->uuid_text, c->uuid))

@@ -31,6 +31,9 @@ enum { CONFIG_NO_ESCAPE = -1 };
 /* What happens at a triple fault or at HLT with interrupts off. */
 enum config_end { END_EXIT, END_RESET, END_WAIT, ENDS };
 
+/* How vCPUs wait for the device model. */
+enum config_spin { SPIN_AUTO, SPIN_OFF, SPINS };
+
 struct config_key {			/* one key of one device */
 	char *name, *value;
 	enum key_type type;
@@ -77,7 +80,7 @@ struct config {
 	int escape;			/* byte, or CONFIG_NO_ESCAPE */
 	char *daemon_path;		/* NULL: where it was installed */
 	char *stats_file;
-	char *spin;			/* how vCPUs wait: auto, off, or ns */
+	unsigned spin;			/* enum config_spin */
 
 	struct config_device *device;
 	unsigned ndevices;

@@ -471,6 +471,8 @@ int supervise_start(struct supervise *s, char *err, size_t errlen)
 		ret = link_client_open(s->vm->link, link_err);
 		if (ret)
 			snprintf(err, errlen, "%s", link_err);
+		else if (s->vm->config->spin == SPIN_OFF)
+			link_client_link(s->vm->link)->may_spin = false;
 	}
 	if (!ret)
 		ret = spawn(s);
