@@ -201,6 +201,11 @@ main:
 	dr	7, 0x00f00404
 	FAULT(13, 0, movl %fs:word, %ebx)
 	DR6(0xffff0ff0)
+	movl	$word, %esi
+	movl	%fs, %eax
+	movl	%eax, %es
+	FAULT(13, 0, movsl)		/* the load hits, the store faults */
+	DR6(0xffff0ff0)
 	dr	7, 0x400
 
 	TEST("I/O breakpoints")

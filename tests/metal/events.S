@@ -127,6 +127,14 @@ main:
 	CHECK(ex_count, $1)
 	CHECK(ex_eip, $9b)
 
+	movl	$DS32, MMIO + 0xff0
+	movl	$0, ex_count
+	movw	MMIO + 0xff0, %ss	/* the NMI comes while SS is loaded */
+	nop
+1:	nop
+	CHECK(ex_count, $1)
+	CHECK(ex_eip, $1b)
+
 	TEST("HLT ends by an interrupt")
 	movl	$int23, hook
 	movl	$0, ex_count

@@ -52,6 +52,8 @@ main:
 	lcalll	$S1, $0x1234				/* the offset is ignored, nothing is copied */
 	CHECK(%esp, %edi)
 	CHECK(%eax, $0x77)
+	FAULT(13, S1, lcalll $S1 + 3, $0)		/* RPL 3 > the gate's DPL */
+	FAULT(13, S1, ljmpl $S1 + 3, $0)
 	ACCESS(S1, 0x0c)
 	FAULT(11, S1, lcalll $S1, $0)
 	GATE(gdt + S1, 0, far_routine, 0x8c, 0)
@@ -119,6 +121,15 @@ main:
 	DESC(gdt + S2, 0, 0xff, 0xba, 4)
 	movl	$0x6a00, tss + 12
 	UFAULT(13, 0, lcalll $S1, $0)			/* beyond the new code segment */
+	DESC(gdt + S2, 0, 0xfffff, 0xba, 0xc)
+	DESC(gdt + S3, 0, 0xfffff, 0xb2, 0xc)
+	DESC(gdt + S0, TSS_AT, 0x10, 0x89, 0)		/* a TSS that ends inside SS1 */
+	movl	$S0, %eax
+	ltr	%ax
+	UFAULT(10, S0, lcalll $S1, $0)
+	ACCESS(TSS, 0x89)
+	movl	$TSS, %eax
+	ltr	%ax
 
 	TEST("privileged instructions at CPL 3")
 	UFAULT(13, 0, hlt)

@@ -32,11 +32,11 @@ enum metal_port {
 	METAL_DMA = 0xb8,	/* address: the device model stores DMA_DATA there, behind the processor's back */
 	METAL_PORT = 0xbc,	/* a device register: reads 11223344h, remembers writes */
 	METAL_COUNT = 0xc0,	/* reads: accesses to the device memory since the last read of this */
-	METAL_MAP = 0xc4,	/* what E0000h-EFFFFh is: enum link_map */
+	METAL_MAP = 0xc4,	/* what F0000h-FFFFFh is: enum link_map; at first the boot ROM, all 5Ah */
 	METAL_PORTS_END = 0xc8
 };
 
-/* A page of device memory: byte n reads as it was written, A0h + n % 16 before that. */
+/* A page of device memory: byte n reads as it was written, A0h + n % 16 before that.  A read of FF0h.. raises an NMI. */
 #define METAL_MMIO	0xd0000000u
 
 enum metal_end { METAL_PASSED, METAL_FAILED, METAL_EXITED, METAL_TIMEOUT };

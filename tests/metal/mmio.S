@@ -6,7 +6,7 @@
 #include "metal.inc"
 #define V	0x400000	/* a RAM page, then the device's */
 #define COUNT(n) pushl %eax; inl $P_COUNT, %eax; CHECK(%eax, n); popl %eax
-#define ROM	0xe0000
+#define ROM	0xf0000
 	.code32
 main:
 	TEST("loads and stores")
@@ -27,10 +27,11 @@ main:
 	COUNT($2)
 
 	TEST("the same instruction in a loop asks each time")
-	movl	$10, %ecx
+	movl	$1000, %ecx
 1:	movl	MMIO, %eax
+	addl	MMIO + 4, %eax
 	loop	1b
-	COUNT($10)
+	COUNT($2000)
 
 	TEST("read-modify-write: a read and a write")
 	incl	MMIO + 0x200
@@ -172,6 +173,28 @@ main:
 	COUNT($2)
 	movl	MMIO + 4, %eax
 	CHECK(%eax, $0x01010101)
+
+	TEST("ROM in front of RAM: writes go behind it")
+	CHECK(ROM, $0x5a5a5a5a)
+	movl	$0, ROM				/* the power-on map drops writes */
+	movl	$4, %eax
+	outl	%eax, $P_MAP
+	CHECK(ROM, $0x5a5a5a5a)
+	movl	$0x11111111, ROM
+	incl	ROM + 4
+	lock incl ROM + 8
+	movl	$ROM + 12, %edi
+	movl	$0x22222222, %eax
+	stosl
+	CHECK(ROM, $0x5a5a5a5a)
+	CHECK(ROM + 4, $0x5a5a5a5a)
+	CHECK(ROM + 12, $0x5a5a5a5a)
+	movl	$1, %eax
+	outl	%eax, $P_MAP
+	CHECK(ROM, $0x11111111)
+	CHECK(ROM + 4, $0x5a5a5a5b)
+	CHECK(ROM + 8, $0x5a5a5a5b)
+	CHECK(ROM + 12, $0x22222222)
 
 	TEST("the memory map changes: RAM, ROM, nothing")
 	movl	$1, %eax

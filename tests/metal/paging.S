@@ -187,8 +187,13 @@ main:
 	movl	$0x1234, 0xa00004
 	CHECK(DIR + 8, $0xe7)
 	CHECK(PAGE(0) + 4, $0x1234)
-	movl	$0x85, DIR + 8
+	movl	$0x400087, DIR + 8			/* elsewhere: 600000h */
+	movl	$0x99887766, PAGE(0)
 	invlpg	0xb00000				/* any address of the large page */
+	movl	0xa00000, %ebx
+	CHECK(%ebx, $0)
+	movl	$0x85, DIR + 8
+	invlpg	0xb00000
 	UFAULT(14, 7, movl %ebx, 0xa00004)
 	movl	$0x2085, DIR + 8			/* reserved bits */
 	INVALIDATE

@@ -162,6 +162,13 @@ main:
 	movl	0x401000, %eax
 	movl	0x102004, %eax
 	CHECK(%eax, $PROBE + 0x27)
+	movl	$0x0020c347, 0x102008		/* INC EDI; RET, and an entry with A clear */
+	movl	$0x102008, %edx
+	xorl	%edi, %edi
+	call	*%edx
+	movl	0x402000, %eax			/* sets A: the opcode becomes a prefix */
+	call	*%edx
+	CHECK(%edi, $1)
 	movl	%cr0, %eax
 	andl	$0x7fffffff, %eax
 	movl	%eax, %cr0
