@@ -292,6 +292,15 @@ static void on_link_event(evutil_socket_t fd, short what, void *arg)
 	link_client_on_event(arg);
 }
 
+/* An event and no bare loopbreak: that one is forgotten by a loop that has not begun yet. */
+static void on_events_end(evutil_socket_t fd, short what, void *arg)
+{
+	struct vm *vm = arg;
+
+	(void)fd, (void)what;
+	event_base_loopbreak(vm->events_base);
+}
+
 static void *events_main(void *arg)
 {
 	struct vm *vm = arg;
@@ -438,7 +447,7 @@ void vm_stop(struct vm *vm)
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		vcpu_join(&vm->vcpu[i]);
 	if (vm->events_running) {
-		event_base_loopbreak(vm->events_base);
+		event_base_once(vm->events_base, -1, EV_TIMEOUT, on_events_end, vm, &(struct timeval){ 0 });
 		pthread_join(vm->events_thread, NULL);
 		vm->events_running = false;
 	}
