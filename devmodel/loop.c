@@ -256,6 +256,17 @@ static int failed(struct machine *m, int err)
 	return err;
 }
 
+/*
+ * The engine has gone: what its guest has retired still happens, the last line
+ * on a log port above all.  At most what the rings hold: nobody posts any more.
+ */
+static void last_requests(struct machine *m)
+{
+	for (unsigned i = 0; i < LINK_REQ_SLOTS && !m->lost; i++)
+		if (dispatch_poll(m) <= 0)
+			return;
+}
+
 int loop_run(struct loop *l)
 {
 	struct machine *m = l->m;
@@ -271,5 +282,8 @@ int loop_run(struct loop *l)
 		if (m->lost && !err)
 			err = -EPROTO;
 	}
-	return l->engine_gone ? 0 : failed(m, err);
+	if (!l->engine_gone)
+		return failed(m, err);
+	last_requests(m);
+	return 0;
 }
