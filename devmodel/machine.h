@@ -138,8 +138,8 @@ struct machine {
 #define RAM_LOW_MAX	0xe0000000ull	/* RAM above it continues at 4 GiB */
 
 /*
- * Makes the machine: memory, link, clock and wake functions are set by the
- * caller before.  `arena` is arena_size() bytes, zeroed where conf->fresh.
+ * Makes the machine: memory, link, clock and wait_events() are set by the caller
+ * before.  `arena` is arena_size() bytes, zeroed where conf->fresh.
  * 0, or -errno with the cause in m->error.
  */
 int machine_plan(const struct conf_machine *, struct arena_plan *plan, char *err, size_t errlen);

@@ -13,7 +13,7 @@
  *	assert_int_equal(h_in(h, 0xcfc, 2), 0x8086);
  *	harness_free(h);
  *
- * After every request the journal's invariants are checked (arena IDLE, every
+ * After every request the invariants are checked (arena IDLE, every
  * event in sequence).  A failure in the harness itself fails the cmocka test.
  */
 #ifndef CLEAVE_TESTS_DEVHARNESS_H

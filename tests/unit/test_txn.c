@@ -122,7 +122,7 @@ static void publishing_again_changes_nothing(void **state)
 	word = a->word;
 	txn_publish(m);
 	seq = a->event_seq;
-	while (link_event_room(m->link, LINK_EVENT_SLOTS) < (int)LINK_EVENT_SLOTS && n < 64 && h_raw_event(h, &first[n]))
+	while (n < 64 && h_raw_event(h, &first[n]))
 		n++;
 	assert_true(n >= 2);
 	/* died just before IDLE: the successor publishes the same outbox */
