@@ -58,6 +58,7 @@ static struct {
 	struct blk_io *queue, **queue_tail;
 	struct blk_io *ended, **ended_tail;
 	unsigned nended;		/* read without the lock by blk_reap() */
+	bool reset_due;			/* the loop's own: the eventfd counts what has been reaped */
 	bool stop;
 	unsigned workers;
 	pthread_t thread[WORKERS];
@@ -267,20 +268,30 @@ bool blk_start(struct blk_io *io)
 	return false;
 }
 
-/* The eventfd is reset before the list is looked at: what ends after that sets it again. */
+/*
+ * The eventfd is reset before the list is found empty: what ends after that sets
+ * it again.  It is written under the lock, so it is set for certain once an
+ * operation has been taken from the list, and only then; asking while nothing
+ * has ended costs no system call.
+ */
 struct blk_io *blk_reap(void)
 {
 	struct blk_io *io;
 	uint64_t count;
 
 	if (!__atomic_load_n(&pool.nended, __ATOMIC_ACQUIRE)) {
-		if (pool.eventfd >= 0 && read(pool.eventfd, &count, sizeof(count)) < 0)
-			return NULL;	/* the usual case: nothing has ended, and nobody has said so */
+		if (!pool.reset_due)
+			return NULL;
+		pool.reset_due = false;
+		if (read(pool.eventfd, &count, sizeof(count)) < 0)
+			return NULL;
 	}
 	pthread_mutex_lock(&pool.lock);
 	io = pop(&pool.ended, &pool.ended_tail);
-	if (io)
+	if (io) {
 		__atomic_store_n(&pool.nended, pool.nended - 1, __ATOMIC_RELEASE);
+		pool.reset_due = true;
+	}
 	pthread_mutex_unlock(&pool.lock);
 	return io;
 }

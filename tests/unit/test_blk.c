@@ -289,6 +289,8 @@ static void many_at_once(void **state)
 	while (waiting--)
 		assert_non_null(wait_one());
 	assert_null(blk_reap());
+	/* nothing is left to wake the loop */
+	assert_int_equal(poll(&(struct pollfd){ .fd = blk_eventfd(), .events = POLLIN }, 1, 0), 0);
 	for (unsigned i = 0; i < N; i++) {
 		assert_int_equal(io[i].error, 0);
 		if (io[i].op == BLK_READ)
