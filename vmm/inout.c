@@ -113,6 +113,11 @@ static void drop_request(struct vcpu *vcpu)
 	stat_add(&io->stats, STAT_DISCARDED, 1);
 }
 
+void inout_rerun(struct vcpu *vcpu)
+{
+	vcpu->inout->next = 0;
+}
+
 void inout_retire(struct vcpu *vcpu)
 {
 	struct inout *io = vcpu->inout;

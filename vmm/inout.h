@@ -59,6 +59,8 @@ enum io_result inout_mmio_write(struct vcpu *, uint64_t gpa, unsigned size, uint
 
 /* True while this instruction has made or awaits a device access: the engine takes no interrupt, NMI or #DB. */
 bool inout_active(const struct vcpu *);
+/* The instruction is run again from its start (after IO_WAIT that is so already). */
+void inout_rerun(struct vcpu *);
 /* The instruction (or REP element) has retired or faulted: forget its accesses. */
 void inout_retire(struct vcpu *);
 /* Reset or destroy: forget the request too; a completion that still comes is stale and is dropped. Counted.  vCPU stopped. */

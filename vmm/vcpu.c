@@ -105,6 +105,11 @@ static void count_exit(struct vcpu *v, enum vcpu_exit exit)
 	atomic_store_explicit(&v->exits[exit], n + 1, memory_order_relaxed);
 }
 
+static bool gate_open(const struct vcpu *v)
+{
+	return atomic_load_explicit(&v->vm->gate, memory_order_acquire) == GATE_OPEN;
+}
+
 static void *vcpu_main(void *arg)
 {
 	struct vcpu *v = arg;
@@ -114,12 +119,15 @@ static void *vcpu_main(void *arg)
 	pthread_setname_np(pthread_self(), name);
 	for (;;) {
 		enum vcpu_exit exit;
-
 		/* Read before the gate is: whoever shuts it kicks afterwards. */
-		v->kick_seen = atomic_load_explicit(&v->kick, memory_order_acquire);
-		if ((atomic_load_explicit(&v->vm->gate, memory_order_acquire) != GATE_OPEN || v->stopped) && !at_gate(v))
+		uint32_t kick = atomic_load_explicit(&v->kick, memory_order_acquire);
+
+		if ((!gate_open(v) || v->stopped) && !at_gate(v))
 			return NULL;
+		/* Let through a shut gate to finish an access: leave at the boundary that follows. */
+		v->kick_seen = gate_open(v) ? kick : kick - 1;
 		exit = v->engine->run(v);
+		v->kick_seen = kick;
 		count_exit(v, exit);
 		exit_handle(v, exit);
 	}

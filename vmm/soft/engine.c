@@ -243,14 +243,17 @@ static enum vcpu_exit boundary(struct cpu *cpu)
 {
 	enum vcpu_exit e;
 
-	if (kicked(cpu->vcpu))
-		return EXIT_KICKED;
+	/* What has begun an access is finished before anything else, a pause included. */
+	if (inout_active(cpu->vcpu))
+		inout_rerun(cpu->vcpu);
 	if (cpu->event.kind != EVENT_NONE)
 		return deliver(cpu, cpu_deliver_again(cpu));
 	if (inout_active(cpu->vcpu)) {
 		cpu->alone = true;
 		return GO_ON;
 	}
+	if (kicked(cpu->vcpu))
+		return EXIT_KICKED;
 	if (!no_event(cpu)) {
 		e = take_event(cpu);
 		if (e != GO_ON)
