@@ -47,8 +47,21 @@ static uint64_t next_read(struct fake *f, unsigned addr, unsigned size)
 
 	for (unsigned i = 0; i < size; i++)
 		v |= (uint64_t)fake_byte(*seq * size + i) << 8 * i;
+	if (addr == FAKE_FWCFG)
+		v = (uint8_t)"QEMU"[*seq % 4];
 	add(seq, 1);
 	return v;
+}
+
+/* Has the element that was just done raised the line? */
+static bool raised(struct fake *f)
+{
+	uint64_t at = load_acquire(&f->raise_at);
+
+	if (!at || f->reads + f->plain_reads + f->writes != at)
+		return false;
+	fake_event(f, (struct link_event){ .kind = LINK_EV_IRQ, .a = 5, .b = 1 });
+	return true;
 }
 
 static void take_write(struct fake *f, const void *data, unsigned size)
@@ -67,14 +80,19 @@ static void serve_batch(struct fake *f, unsigned n, const struct link_req *r, st
 	c->done = most && most < r->count ? most : r->count;
 	if (r->kind == LINK_REQ_PIO_OUT) {
 		link_batch_get(&f->link, n, r->data, data, (size_t)r->count * r->size);
-		for (unsigned i = 0; i < c->done; i++)
+		for (unsigned i = 0; i < c->done; i++) {
 			take_write(f, data + i * r->size, r->size);
+			if (raised(f))
+				c->done = i + 1;
+		}
 		return;
 	}
 	for (unsigned i = 0; i < c->done; i++) {
 		uint64_t v = next_read(f, (unsigned)r->addr, r->size);
 
 		memcpy(data + i * r->size, &v, r->size);
+		if (raised(f))
+			c->done = i + 1;
 	}
 	link_batch_put(&f->link, n, r->data, data, (size_t)c->done * r->size);
 }
@@ -90,17 +108,21 @@ static void serve(struct fake *f, unsigned n, const struct link_req *r, struct l
 		break;
 	case LINK_REQ_PIO_IN:
 	case LINK_REQ_MMIO_READ:
-		if (r->flags & LINK_REQ_BATCH)
+		if (r->flags & LINK_REQ_BATCH) {
 			serve_batch(f, n, r, c);
-		else
-			c->value = next_read(f, (unsigned)r->addr, r->size);
+			break;
+		}
+		c->value = next_read(f, (unsigned)r->addr, r->size);
+		raised(f);
 		break;
 	case LINK_REQ_PIO_OUT:
 	case LINK_REQ_MMIO_WRITE:
-		if (r->flags & LINK_REQ_BATCH)
+		if (r->flags & LINK_REQ_BATCH) {
 			serve_batch(f, n, r, c);
-		else
-			take_write(f, &r->value, r->size);
+			break;
+		}
+		take_write(f, &r->value, r->size);
+		raised(f);
 		if (r->addr == FAKE_POSTED)
 			link_shadow_write(&f->link, 3, (uint32_t)r->value, true);
 		break;
@@ -134,12 +156,13 @@ static bool one_request(struct fake *f, unsigned n, uint64_t *last)
 
 static bool work(struct fake *f, uint64_t *last)
 {
-	bool any = false;
+	bool control = link_req_ready(&f->link, f->link.nvcpus), any = false;
 
-	for (unsigned n = 0; n <= f->link.nvcpus; n++)
+	/* What was posted before a control request is served before it. */
+	for (unsigned n = 0; n < f->link.nvcpus; n++)
 		while (one_request(f, n, last))
 			any = true;
-	return any;
+	return (control && one_request(f, f->link.nvcpus, last)) || any;
 }
 
 static void *loop(void *arg)
@@ -175,9 +198,21 @@ void fake_start(struct fake *f, struct vm *vm)
 	region(f, 2, FAKE_PLAIN, 8, 0, LINK_NO_SHADOW, 2);
 	region(f, 3, FAKE_POSTED, 4, LINK_RGN_POSTED, LINK_NO_SHADOW, 3);
 	region(f, 4, FAKE_SHADOW, 1, LINK_RGN_SHADOW, 3, 3);
+	region(f, 6, FAKE_FWCFG, 1, LINK_RGN_BATCH, LINK_NO_SHADOW, 5);
 	region(f, 5, FAKE_MMIO, 4096, LINK_RGN_MMIO, LINK_NO_SHADOW, 4);
 	CHECK(!link_client_accept(vm->link, err));
 	CHECK(!pthread_create(&f->thread, NULL, loop, f));
+}
+
+void fake_forget(struct fake *f)
+{
+	store_release(&f->reads, 0);
+	store_release(&f->plain_reads, 0);
+	store_release(&f->writes, 0);
+	store_release(&f->requests, 0);
+	store_release(&f->raise_at, 0);
+	store_release(&f->most, 0);
+	f->nlog = 0;
 }
 
 void fake_kill(struct fake *f)

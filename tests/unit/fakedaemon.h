@@ -8,6 +8,7 @@
  *   PLAIN   2f8h, 8 bytes, not batched, otherwise the same, with a sequence of its own.
  *   POSTED  3c0h, 4 bytes; writes are posted and logged
  *   SHADOW  3f6h, 1 byte, of the posted device; the word holds the last value written to POSTED
+ *   FWCFG   511h, 1 byte, batched: reads give Q E M U over and over
  *   MMIO    FEDC0000h, 4096 bytes: reads give fake_byte(), writes are logged
  *
  * Counters are read with fake_get(); so is `writes` before the log is looked at.
@@ -22,7 +23,7 @@
 #include "ipc/link_daemon.h"
 #include "vmm/vm.h"
 
-enum { FAKE_FIFO = 0x1f0, FAKE_PLAIN = 0x2f8, FAKE_POSTED = 0x3c0, FAKE_SHADOW = 0x3f6 };
+enum { FAKE_FIFO = 0x1f0, FAKE_PLAIN = 0x2f8, FAKE_POSTED = 0x3c0, FAKE_SHADOW = 0x3f6, FAKE_FWCFG = 0x511 };
 #define FAKE_MMIO	0xfedc0000ull
 enum { FAKE_LOG = 65536 };
 
@@ -40,6 +41,8 @@ struct fake {
 	uint32_t hold;			/* answer nothing while it is set */
 	uint32_t most;			/* elements of a batch that are done at once, 0: all */
 	uint32_t lie;			/* added to what it says it has committed */
+	/* The element (of all reads and writes) with this number, from 1, raises line 5 and ends its batch; 0: none. */
+	uint64_t raise_at;
 	fake_twist *twist;
 
 	/* what the devices saw */
@@ -59,5 +62,7 @@ void fake_kill(struct fake *);		/* the process is gone, whatever it was doing */
 void fake_stop(struct fake *);		/* fake_kill(), and frees */
 void fake_event(struct fake *, struct link_event);	/* from twist(); numbers it */
 uint64_t fake_get(const uint64_t *);
+/* As if nothing had been read or written, and no rule; no request is in flight. */
+void fake_forget(struct fake *);
 
 #endif

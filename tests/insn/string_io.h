@@ -1,0 +1,98 @@
+/*
+ * tests/insn/string_io.h - a machine to run one I/O instruction in, and a model
+ * of what it must do.
+ *
+ * The machine: 1 MiB of RAM, one vCPU of the soft engine, ports in the engine
+ * (SIO_ENGINE), in the scripted daemon (tests/unit/fakedaemon.h), and nowhere.
+ * Interrupts and faults lead to handlers that halt, so that the vector, the
+ * frame and every register can be looked at.
+ *
+ * The model does what the manual says, one element at a time, on a copy of
+ * memory and registers; it knows nothing of requests and batches.
+ */
+#ifndef CLEAVE_TESTS_STRING_IO_H
+#define CLEAVE_TESTS_STRING_IO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tests/unit/fakedaemon.h"
+#include "vmm/mem.h"
+#include "vmm/vm.h"
+
+enum { SIO_ENGINE = 0x1e0, SIO_NOBODY = 0x9000 };
+enum {
+	SIO_RAM = 1 << 20,
+	SIO_GDT = 0x1000, SIO_IDT = 0x1800, SIO_TSS = 0x2000, SIO_DIR = 0x5000, SIO_PT = 0x6000,
+	SIO_HANDLERS = 0x7000, SIO_STACK = 0xa000, SIO_STACK0 = 0x9000, SIO_CODE = 0xb000,
+	SIO_BASE = 0x20000,		/* base of ES, DS, FS */
+	SIO_WINDOW = 0x11000,		/* bytes from there that operands may lie in */
+	SIO_INTR = 0x40,		/* the controller's vector */
+};
+
+enum sio_mode { REAL, PROT16, PROT32, USER32, BITMAP32, V86, SIO_MODES };
+enum sio_event { EV_NONE, EV_INTR, EV_NMI, EV_TF, EV_KICK, SIO_EVENTS };
+
+struct sio_case {
+	enum sio_mode mode;
+	bool input, a32, down, rep;
+	uint8_t size;
+	uint16_t port;
+	uint32_t off, count;
+	uint32_t limit;			/* of ES and DS; 0: 64 KiB - 1, or 4 GiB - 1 in 32-bit modes */
+	uint32_t bad_page;		/* linear address of a page that is not there, 0: none */
+	bool read_only;			/* ... that is there, but not to be written */
+	enum sio_event event;
+	uint32_t event_at;		/* element, from 1 */
+	uint8_t seg;			/* enum x86_seg of a prefix, 0 (ES): none */
+	uint32_t most;			/* elements that the daemon does at once */
+	uint32_t cr4, dr0, dr7;
+};
+
+/* Where the instruction and its operands stand. */
+struct sio_state {
+	uint32_t gpr[8];
+	int vector;			/* -1: retired */
+	uint32_t eip, error, cr2;
+	uint32_t done;			/* elements, since the start */
+	uint8_t window[SIO_WINDOW];
+};
+
+struct sio {
+	struct vm vm;
+	struct vcpu vcpu;
+	struct fake fake;
+	uint8_t *ram, *pristine;
+
+	/* SIO_ENGINE */
+	uint64_t reads, writes;
+	uint32_t nlog;
+	uint8_t log[FAKE_LOG];
+
+	enum sio_event event;
+	uint64_t event_at;
+	uint32_t events;		/* taken so far */
+	uint32_t waits;			/* trips to the daemon */
+	uint8_t code[16];
+	unsigned code_len;
+	struct x86_state start;
+	struct sio_state model, got;
+	uint32_t eflags;		/* of the frame that an event or fault pushed */
+	uint32_t pushed_eip;
+};
+
+struct sio *sio_new(void);
+void sio_free(struct sio *);
+
+/* Runs a case and compares everything with the model.  False after printing the difference. */
+bool sio_check(struct sio *, const struct sio_case *);
+
+/* The pieces: prepare, run to the next stop, look. */
+void sio_prepare(struct sio *, const struct sio_case *);
+enum vcpu_exit sio_run(struct sio *);		/* until something other than a wait; fills `got` */
+void sio_resume(struct sio *);			/* undoes an event's or fault's delivery: as IRET would */
+uint64_t sio_reads(struct sio *, const struct sio_case *);	/* elements that the device saw */
+uint64_t sio_writes(struct sio *, const struct sio_case *);
+void sio_model(const struct sio *, const struct sio_case *, uint32_t most, struct sio_state *);
+
+#endif
