@@ -159,10 +159,10 @@ static void round_of(struct measure *m, struct ends *e, void (*send)(struct ends
 
 static void round_of_link(struct measure *m, unsigned samples)
 {
-	static uint64_t seq;
+	static uint64_t seq = 1;
 
-	for (unsigned i = 0; i < samples + WARM_UP; i++) {
-		struct link_req r = { .seq = ++seq, .addr = i, .value = seq, .count = 1, .kind = LINK_REQ_MMIO_READ, .size = 8 };
+	for (unsigned i = 0; i < samples + WARM_UP; i++, seq++) {
+		struct link_req r = { .seq = seq, .addr = i, .value = seq, .count = 1, .kind = LINK_REQ_MMIO_READ, .size = 8 };
 		struct link_comp c = { 0 };
 		uint64_t t = ticks();
 
