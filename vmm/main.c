@@ -212,8 +212,10 @@ static int run(struct program *p)
 	ret = rundir_take(&p->rundir, p->config->name, p->err, sizeof(p->err));
 	if (!ret)
 		ret = bring_up(p);
-	if (!ret && event_base_dispatch(p->base) < 0)
-		ret = -EIO;
+	/* Not one long loop: the machine may have ended before it begins. */
+	while (!ret && !p->vm->ended)
+		if (event_base_loop(p->base, EVLOOP_ONCE) != 0)
+			ret = -EIO;
 	bring_down(p);
 	status = ret ? STATUS_ERROR : p->vm->status;
 	if (!ret)

@@ -292,8 +292,8 @@ static void on_link_event(evutil_socket_t fd, short what, void *arg)
 	link_client_on_event(arg);
 }
 
-/* An event and no bare loopbreak: that one is forgotten by a loop that has not begun yet. */
-static void on_events_end(evutil_socket_t fd, short what, void *arg)
+/* In the thread itself: a break asked for before the loop begins would be forgotten, an active event is not. */
+static void on_events_stop(evutil_socket_t fd, short what, void *arg)
 {
 	struct vm *vm = arg;
 
@@ -319,7 +319,8 @@ static int start_events(struct vm *vm)
 
 	link_client_fds(vm->link, fd);
 	vm->link_event = event_new(vm->events_base, fd[LINK_FD_EVENT], EV_READ | EV_ET | EV_PERSIST, on_link_event, vm->link);
-	if (!vm->link_event || event_add(vm->link_event, NULL) < 0)
+	vm->events_stop = event_new(vm->events_base, -1, 0, on_events_stop, vm);
+	if (!vm->events_stop || !vm->link_event || event_add(vm->link_event, NULL) < 0)
 		return -ENOMEM;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -447,7 +448,7 @@ void vm_stop(struct vm *vm)
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		vcpu_join(&vm->vcpu[i]);
 	if (vm->events_running) {
-		event_base_once(vm->events_base, -1, EV_TIMEOUT, on_events_end, vm, &(struct timeval){ 0 });
+		event_active(vm->events_stop, EV_TIMEOUT, 0);
 		pthread_join(vm->events_thread, NULL);
 		vm->events_running = false;
 	}
@@ -459,6 +460,8 @@ void vm_free(struct vm *vm)
 		return;
 	if (vm->link_event)
 		event_free(vm->link_event);
+	if (vm->events_stop)
+		event_free(vm->events_stop);
 	devs_free(vm);
 	for (unsigned i = 0; vm->vcpu && i < vm->nvcpus; i++) {
 		if (vm->vcpu[i].engine)

@@ -97,6 +97,7 @@ struct vm {
 	struct event_base *base;	/* main's */
 	struct event_base *events_base;	/* the events thread's */
 	struct event *link_event;	/* in it: the link's event ring */
+	struct event *events_stop;
 	pthread_t events_thread;
 	bool events_running;
 	struct supervise *supervise;
@@ -147,6 +148,6 @@ void vm_unpark(struct vm *);
 
 int vm_pause(struct vm *);		/* the clock stands; idempotent; -ETIMEDOUT as vm_park() */
 void vm_resume(struct vm *);
-void vm_end(struct vm *, int status);	/* the loop ends */
+void vm_end(struct vm *, int status);	/* ->ended: the main loop is left */
 
 #endif

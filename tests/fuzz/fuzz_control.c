@@ -25,11 +25,12 @@ static struct vm *machine(void)
 {
 	static const char list[] = "uart\tlpc\tserial\nuart com1\tchr\tport\n";
 	char *argv[] = { (char *)"cleave", (char *)"-m", (char *)"1M", (char *)"fuzz", NULL }, err[300];
-	struct config *config = config_new();
-	struct devlist *l;
+	static struct config *config;
+	static struct devlist *l;	/* for as long as the process: the configuration points into it */
 	struct vm *vm;
 
 	evthread_use_pthreads();
+	config = config_new();
 	if (devlist_parse(&l, list, sizeof(list) - 1, err, sizeof(err)) || config_args(config, 4, argv) ||
 	    config_resolve(config, l) || vm_new(&vm, config, event_base_new(), err, sizeof(err)))
 		abort();

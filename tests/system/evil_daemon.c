@@ -24,12 +24,19 @@ static int is(const char *what)
 	return !strcmp(evil, what);
 }
 
+/* By the signal itself, also where a sanitizer would catch it. */
+static void die(void)
+{
+	signal(SIGSEGV, SIG_DFL);
+	raise(SIGSEGV);
+}
+
 static int list(void)
 {
 	if (is("list-junk"))
 		fputs("no \001 list\t\t\n", stdout);
 	else if (is("list-crash"))
-		raise(SIGSEGV);
+		die();
 	else
 		do
 			fputs("uart\tlpc\tserial port\nuart com1\tchr\tthe port\n", stdout);
@@ -80,7 +87,7 @@ static void after_ready(void)
 	if (is("chatty"))
 		fdpass_send(sock, "hello again", 11, NULL, 0);
 	if (is("die"))
-		raise(SIGSEGV);
+		die();
 	if (is("leave"))
 		_exit(0);
 	if (is("event"))
@@ -124,5 +131,5 @@ int main(int argc, char **argv)
 	after_ready();
 	while (read(sock, frame, 1) > 0)
 		;
-	return 0;
+	_exit(0);	/* no leak report: it is not the one on trial */
 }
