@@ -49,12 +49,23 @@ main:
 	movl	$0xabcd, %ebx
 	movl	%esp, save_esp
 	movl	$0x3333, %ebp
+	movl	$0x4ff, %eax			/* all breakpoints, local and global, at addresses that nobody touches */
+	movl	$0xfff00000, %edx
+	movl	%edx, %dr0
+	movl	%edx, %dr1
+	movl	%edx, %dr2
+	movl	%edx, %dr3
+	movl	%eax, %dr7
 	ljmpl	$T1, $0
 back1:	CHECK(%ebx, $0xabcd)
 	CHECK(%ebp, $0x3333)
 	CHECK(%esp, save_esp)
 	CHECK(seen, $0x1111)
 	CHECK(seen + 4, $0x7777)
+	movl	%dr7, %eax
+	CHECK(%eax, $0x4aa)			/* the local ones are gone */
+	movl	$0x400, %eax
+	movl	%eax, %dr7
 	BUSY(T1, 0x89)
 	BUSY(TSS, 0x8b)
 	movl	%cr0, %eax

@@ -8,18 +8,24 @@
 #include "vmm/x86/cpuid.h"
 
 #include <cpuid.h>
+#include <pthread.h>
 #include <string.h>
 
 static const char brand[48] = "Cleave soft engine";
 
+/* The host's is asked for once: on a virtual machine the instruction is an exit of microseconds. */
+static struct x86_cpuid host;
+static pthread_once_t host_once = PTHREAD_ONCE_INIT;
+
+static void ask_host(void)
+{
+	__cpuid(0, host.eax, host.ebx, host.ecx, host.edx);
+}
+
 static struct x86_cpuid vendor(uint32_t max_leaf)
 {
-	struct x86_cpuid r = { 0 };
-	uint32_t host_max;
-
-	__cpuid(0, host_max, r.ebx, r.ecx, r.edx);
-	r.eax = max_leaf;
-	return r;
+	pthread_once(&host_once, ask_host);
+	return (struct x86_cpuid) { .eax = max_leaf, .ebx = host.ebx, .ecx = host.ecx, .edx = host.edx };
 }
 
 static struct x86_cpuid brand_part(unsigned part)

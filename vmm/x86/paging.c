@@ -24,13 +24,15 @@ struct format {
 	struct level level[MAX_LEVELS];
 };
 
+#define LEVEL(at, n)	{ .shift = (at), .bits = (n) }
+#define LARGE(at, n)	{ .shift = (at), .bits = (n), .large = true }
+#define BARE(at, n)	{ .shift = (at), .bits = (n), .bare = true }
+
 static const struct format formats[X86_PAGING_FORMATS] = {
-	[X86_PAGING_32] = { 4, 2, 0xfffff000, { { 22, 10, .large = true }, { 12, 10 } } },
-	[X86_PAGING_PAE] = { 8, 3, 0xffffffe0, { { 30, 2, .bare = true }, { 21, 9, .large = true }, { 12, 9 } } },
-	[X86_PAGING_4L] = { 8, 4, 0xffffffffff000, {
-		{ 39, 9 }, { 30, 9, .large = true }, { 21, 9, .large = true }, { 12, 9 } } },
-	[X86_PAGING_5L] = { 8, 5, 0xffffffffff000, {
-		{ 48, 9 }, { 39, 9 }, { 30, 9, .large = true }, { 21, 9, .large = true }, { 12, 9 } } },
+	[X86_PAGING_32] = { 4, 2, 0xfffff000, { LARGE(22, 10), LEVEL(12, 10) } },
+	[X86_PAGING_PAE] = { 8, 3, 0xffffffe0, { BARE(30, 2), LARGE(21, 9), LEVEL(12, 9) } },
+	[X86_PAGING_4L] = { 8, 4, 0xffffffffff000, { LEVEL(39, 9), LARGE(30, 9), LARGE(21, 9), LEVEL(12, 9) } },
+	[X86_PAGING_5L] = { 8, 5, 0xffffffffff000, { LEVEL(48, 9), LEVEL(39, 9), LARGE(30, 9), LARGE(21, 9), LEVEL(12, 9) } },
 };
 
 static bool maps_page(const struct x86_paging *p, const struct level *l, uint64_t entry)

@@ -1,0 +1,137 @@
+/*
+ * tests/fuzz/fuzz_guest.c - a guest that is nothing but hostile bytes.
+ *
+ * The input fills the places where a processor looks for tables (GDT, IDT,
+ * page directory, TSS) and code, and says in which mode it starts.  Whatever
+ * the guest does, the engine must neither crash nor hang: it is kicked out
+ * after a moment, and its TLB's invariant is checked.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "tests/metal/metal.h"
+#include "vmm/inout.h"
+#include "vmm/mem.h"
+#include "vmm/soft/mmu.h"
+#include "vmm/x86/control.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { TABLES = 0x1000, CODE = 0x8000, TSS_AT = 0x3000, DIRECTORY = 0x4000, STACK = 0x7000, SLICE_US = 500, SLICES = 3 };
+
+static struct metal *m;
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	vcpu_kick(&m->vcpu);
+}
+
+static void slice(unsigned us)
+{
+	setitimer(ITIMER_REAL, &(struct itimerval) { .it_value.tv_usec = us }, NULL);
+}
+
+static void start(void)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+
+	m = metal_new();
+	sigaction(SIGALRM, &sa, NULL);
+}
+
+/* Repeats the input over a region, so that small inputs reach everything. */
+static void fill(uint64_t gpa, size_t len, const uint8_t *data, size_t size)
+{
+	for (size_t at = 0; at < len; at += size)
+		mem_copy_to(m->vm.mem, gpa + at, data, size < len - at ? size : len - at);
+}
+
+/* Flat segments that work and an identity map, so that the guest comes further than its first fetch. */
+static void good_tables(void)
+{
+	static const uint64_t gdt[] = {
+		0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff,
+		0x0000890030000067, 0x00009b000000ffff, 0x000093000000ffff,
+	};
+	static const uint32_t tss[] = { 0, STACK, 0x10 }, large = 0x87;
+
+	mem_copy_to(m->vm.mem, TABLES, gdt, sizeof(gdt));
+	mem_copy_to(m->vm.mem, TSS_AT, tss, sizeof(tss));
+	mem_copy_to(m->vm.mem, DIRECTORY, &large, sizeof(large));
+}
+
+static struct x86_segment segment(uint16_t sel, uint32_t attr, bool big)
+{
+	return (struct x86_segment) { .selector = sel, .limit = big ? 0xffffffff : 0xffff, .attr = attr | (big ? 0xc000 : 0) };
+}
+
+static void protected_mode(struct x86_state *s, bool paging, bool user, bool big)
+{
+	s->cr0 |= X86_CR0_PE | (paging ? X86_CR0_PG : 0);
+	s->cr4 = X86_CR4_PSE | X86_CR4_DE;
+	s->cr3 = DIRECTORY;
+	s->cpl = user ? 3 : 0;
+	s->gdtr = (struct x86_table) { .base = TABLES, .limit = 0x7ff };
+	s->idtr = (struct x86_table) { .base = TABLES + 0x800, .limit = 0x7ff };
+	for (unsigned i = 0; i < X86_LDTR; i++)
+		s->seg[i] = segment(user ? 0x23 : 0x10, user ? 0xf3 : 0x93, big);
+	s->seg[X86_CS] = segment(user ? 0x1b : 0x08, user ? 0xfb : 0x9b, big);
+	s->seg[X86_TR] = (struct x86_segment) { .selector = 0x28, .base = TSS_AT, .limit = 0x67, .attr = 0x8b };
+}
+
+static void enter(uint8_t mode)
+{
+	struct x86_state s;
+
+	m->vcpu.engine->reset(&m->vcpu);
+	m->vcpu.engine->get_state(&m->vcpu, &s);
+	s.seg[X86_CS].selector = 0;
+	s.seg[X86_CS].base = 0;
+	if (mode & 1)
+		protected_mode(&s, mode & 2, mode & 4, mode & 8);
+	s.rip = CODE;
+	s.gpr[X86_RSP] = STACK;
+	if (mode & 0x10)
+		s.rflags |= X86_RFLAGS_TF;
+	if (mode & 0x20)
+		s.rflags |= X86_RFLAGS_IF | X86_RFLAGS_IOPL;
+	if (mode & 0x40) {
+		s.dr[0] = CODE + 16;
+		s.dr[1] = STACK - 8;
+		s.dr[7] = 0x00f0040f;
+	}
+	if (m->vcpu.engine->set_state(&m->vcpu, &s))
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (!m)
+		start();
+	if (size < 2)
+		return 0;
+	memset(mem_ram(m->vm.mem), 0, 1 << 20);
+	m->vcpu.engine->code_changed(&m->vm, 0, METAL_RAM);
+	fill(TABLES, 0x6000, data + 1, size - 1);
+	fill(CODE, 0x4000, data + 1, size - 1);
+	if (data[0] & 0x80)
+		good_tables();
+	enter(data[0]);
+	for (unsigned i = 0; i < SLICES; i++) {
+		enum vcpu_exit e;
+
+		m->vcpu.kick_seen = m->vcpu.kick;
+		slice(SLICE_US);
+		e = m->vcpu.engine->run(&m->vcpu);
+		slice(0);
+		mmu_check(m->vcpu.engine_state);
+		if (e == EXIT_TRIPLE_FAULT || e == EXIT_HLT_FOREVER || e == EXIT_ERROR)
+			break;
+		m->vcpu.engine->inject_nmi(&m->vcpu);
+	}
+	inout_discard(&m->vcpu);
+	return 0;
+}
