@@ -1,0 +1,233 @@
+/*
+ * bench/inout_bench.c - one access, by each road that it may take.
+ *
+ *	inout_bench [rounds] [samples]
+ *
+ * A whole machine without a running guest: the engine's bus, devices and link,
+ * and the real cleaved with its real devices.  This thread plays vCPU 0 and
+ * asks as an engine's instruction does.  Measured in turns, round by round:
+ *
+ *	engine		IN from the 8259A's mask register: a device in the engine
+ *	shadow		IN from the keyboard controller's status: a shadow register
+ *	unclaimed	IN from a port that nobody has
+ *	posted		OUT to the debug console: retires without waiting
+ *	daemon_hot	IN from PCI's address register: from asking, which looks up and
+ *			posts, to the value in the vCPU's slot, both sides spinning
+ *	daemon_insn	the same until the second run of the instruction has the value
+ *	daemon_batch	512 bytes of REP INSB from fw_cfg as one request, slot included
+ *	daemon_asleep	as daemon_hot, after the daemon went to sleep
+ */
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/measure.h"
+#include "vmm/config.h"
+#include "vmm/devlist.h"
+#include "vmm/inout.h"
+#include "vmm/link.h"
+#include "vmm/stats.h"
+#include "vmm/supervise.h"
+#include "vmm/vm.h"
+
+enum { PORT_ENGINE = 0x21, PORT_SHADOW = 0x64, PORT_NOBODY = 0x9999, PORT_POSTED = 0x402, PORT_DAEMON = 0xcf8, PORT_FWCFG = 0x511 };
+enum { WARM_UP = 200, SLEEPERS = 20, IDLE_US = 3000, BATCH = 512 };
+
+static void fail(const char *what, const char *why)
+{
+	fprintf(stderr, "inout_bench: %s%s%s\n", what, *why ? ": " : "", why);
+	exit(1);
+}
+
+/* ---- the machine */
+
+static void find_daemon(void)
+{
+	char exe[PATH_MAX], path[PATH_MAX + 16];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+	if (n < 0 || getenv("CLEAVED"))
+		return;
+	exe[n] = 0;
+	snprintf(path, sizeof(path), "%s/../cleaved", dirname(exe));
+	setenv("CLEAVED", path, 0);
+}
+
+static struct vm *machine(void)
+{
+	static char name[] = "inout_bench", m[] = "-m1M", l[] = "-ldebugcon,file=/dev/null";
+	static char *args[] = { name, m, l, name, NULL };	/* config_args() cuts them up */
+	struct config *config = config_new();
+	struct devlist *list;
+	char err[600] = "";
+	struct vm *vm;
+	int fd;
+
+	find_daemon();
+	if (!config || config_args(config, 4, args))
+		fail("configuration", config ? config->error : "no memory");
+	fd = supervise_find(NULL, err, sizeof(err));
+	if (fd < 0 || devlist_ask(&list, fd, err, sizeof(err)))
+		fail("cleaved", err);
+	if (config_resolve(config, list))
+		fail("configuration", config->error);
+	if (vm_new(&vm, config, event_base_new(), err, sizeof(err)))
+		fail("machine", err);
+	if (supervise_new(&vm->supervise, vm, fd) || supervise_start(vm->supervise, err, sizeof(err)))
+		fail("cleaved", err);
+	return vm;
+}
+
+/* ---- accesses, as op_io.c makes them */
+
+static void wait_for_slot(struct vcpu *v)
+{
+	enum inout_wait w;
+
+	while ((w = inout_wait(v)) == INOUT_KICKED)
+		v->kick_seen = atomic_load(&v->kick);
+	if (w == INOUT_LOST)
+		fail("the device model is gone", "");
+}
+
+static uint64_t in(struct vcpu *v, uint16_t port, unsigned size)
+{
+	uint64_t value = 0;
+	unsigned done;
+
+	while (inout_in(v, port, size, 1, INOUT_NO_MEM, &value, &done) == IO_WAIT)
+		wait_for_slot(v);
+	inout_retire(v);
+	return value;
+}
+
+static void out(struct vcpu *v, uint16_t port, unsigned size, uint64_t value)
+{
+	unsigned done;
+
+	while (inout_out(v, port, size, 1, INOUT_NO_MEM, &value, &done) == IO_WAIT)
+		wait_for_slot(v);
+	inout_retire(v);
+}
+
+static void in_batch(struct vcpu *v)
+{
+	uint8_t data[BATCH];
+	unsigned done;
+
+	while (inout_in(v, PORT_FWCFG, 1, BATCH, 0x1000, data, &done) == IO_WAIT)
+		wait_for_slot(v);
+	inout_retire(v);
+}
+
+/* From asking to the value in the slot. */
+static uint64_t to_slot(struct vcpu *v)
+{
+	uint64_t value, t;
+	unsigned done;
+
+	t = ticks();
+	if (inout_in(v, PORT_DAEMON, 4, 1, INOUT_NO_MEM, &value, &done) != IO_WAIT)
+		fail("a port of the device model did not wait", "");
+	wait_for_slot(v);
+	t = ticks() - t;
+	if (inout_in(v, PORT_DAEMON, 4, 1, INOUT_NO_MEM, &value, &done) != IO_OK)
+		fail("a finished request was not found", "");
+	inout_retire(v);
+	return t;
+}
+
+static uint64_t timed_in(struct vcpu *v, uint16_t port, unsigned size)
+{
+	uint64_t t = ticks();
+
+	in(v, port, size);
+	return ticks() - t;
+}
+
+static uint64_t engine(struct vcpu *v) { return timed_in(v, PORT_ENGINE, 1); }
+static uint64_t shadow(struct vcpu *v) { return timed_in(v, PORT_SHADOW, 1); }
+static uint64_t unclaimed(struct vcpu *v) { return timed_in(v, PORT_NOBODY, 1); }
+static uint64_t instruction(struct vcpu *v) { return timed_in(v, PORT_DAEMON, 4); }
+
+static uint64_t posted(struct vcpu *v)
+{
+	uint64_t t = ticks();
+
+	out(v, PORT_POSTED, 1, '.');
+	return ticks() - t;
+}
+
+static uint64_t batch(struct vcpu *v)
+{
+	uint64_t t = ticks();
+
+	in_batch(v);
+	return ticks() - t;
+}
+
+static uint64_t asleep(struct vcpu *v)
+{
+	usleep(IDLE_US);
+	return to_slot(v);
+}
+
+/* ---- */
+
+static const struct {
+	const char *name;
+	uint64_t (*access)(struct vcpu *);
+	enum vcpu_stat way;		/* which counter must have moved */
+	bool slow;
+} table[] = {
+	{ "engine", engine, STAT_IO_ENGINE, false },
+	{ "shadow", shadow, STAT_IO_SHADOW, false },
+	{ "unclaimed", unclaimed, STAT_IO_UNCLAIMED, false },
+	{ "posted", posted, STAT_IO_POSTED, false },
+	{ "daemon_hot", to_slot, STAT_IO_DAEMON, false },
+	{ "daemon_insn", instruction, STAT_IO_DAEMON, false },
+	{ "daemon_batch", batch, STAT_IO_BATCH, false },
+	{ "daemon_asleep", asleep, STAT_IO_DAEMON, true },
+};
+enum { WAYS = sizeof(table) / sizeof(table[0]) };
+
+static void round_of(struct vcpu *v, unsigned i, struct measure *m, unsigned samples)
+{
+	unsigned warm = table[i].slow ? 2 : WARM_UP;
+	uint64_t before = stat_get(inout_stats(v), table[i].way);
+
+	for (unsigned n = 0; n < samples + warm; n++) {
+		uint64_t t = table[i].access(v);
+
+		if (n >= warm)
+			measure_add(m, t);
+	}
+	if (stat_get(inout_stats(v), table[i].way) - before < samples / 2)
+		fail(table[i].name, "its accesses went another way");
+}
+
+int main(int argc, char **argv)
+{
+	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 9, samples = argc > 2 ? (unsigned)atoi(argv[2]) : 10000;
+	struct measure m[WAYS];
+	struct vm *vm;
+
+	if (!rounds || !samples)
+		fail("rounds and samples are numbers from 1 on", "");
+	evthread_use_pthreads();
+	vm = machine();
+	measure_pin(0);
+	for (unsigned i = 0; i < WAYS; i++)
+		measure_begin(&m[i], table[i].name, rounds, table[i].slow ? SLEEPERS : samples);
+	for (unsigned r = 0; r < rounds; r++)
+		for (unsigned i = 0; i < WAYS; i++)
+			round_of(&vm->vcpu[0], i, &m[i], table[i].slow ? SLEEPERS : samples);
+	for (unsigned i = 0; i < WAYS; i++)
+		measure_end(&m[i], stdout);
+	supervise_stop(vm->supervise);
+	return 0;
+}
