@@ -122,8 +122,8 @@ static void *map_at(uint32_t at, size_t bytes, int prot)
 int host_init(void)
 {
 	static const int signals[] = { SIGUSR1, SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGBUS, SIGALRM };
-	const size_t stack_bytes = 256 * 1024;
-	stack_t stack = { .ss_sp = malloc(stack_bytes), .ss_size = stack_bytes };
+	static uint8_t stack_bytes[256 * 1024];
+	stack_t stack = { .ss_sp = stack_bytes, .ss_size = sizeof(stack_bytes) };
 	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 
 	if (!map_at(HOST_CODE, HOST_CODE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC)
@@ -131,7 +131,7 @@ int host_init(void)
 		fprintf(stderr, "host: cannot map the test areas: %s\n", strerror(errno));
 		return -1;
 	}
-	if (!stack.ss_sp || sigaltstack(&stack, NULL))
+	if (sigaltstack(&stack, NULL))
 		return -1;
 	sigemptyset(&action.sa_mask);
 	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
