@@ -364,19 +364,144 @@ static void instructions_are_counted(void **state)
 	assert_int_equal(soft_engine.instructions(&vcpu) - before, 1 + 1000 * 4 + 500 + 2 + 1);
 }
 
-/* ---- strings against a model that goes element by element */
-struct string_case {
-	unsigned size;
-	bool back;
-	uint32_t si, di, count;
-};
-
+/* ---- a block as a whole does what its instructions do one by one */
 static uint32_t rng = 1;
 static uint32_t rnd(uint32_t n)
 {
 	rng = rng * 1664525 + 1013904223;
 	return (rng >> 8) % n;
 }
+
+/* One instruction on registers or on the doubleword at DATA; returns its length. */
+static unsigned random_insn(uint8_t *b)
+{
+	uint8_t reg = 0xc0 | rnd(64), abs = 5 | rnd(8) << 3;
+	bool mem = rnd(4) == 0;
+	uint32_t at = DATA, imm = rnd(2) ? rnd(8) : rnd(1 << 24) * 257;
+	unsigned n = 0;
+
+	switch (rnd(9)) {
+	case 0: case 1:				/* ALU r/m, r and r, r/m */
+		b[n++] = rnd(8) << 3 | rnd(4);
+		break;
+	case 2:					/* ALU r/m, imm8 */
+		b[n++] = rnd(2) ? 0x80 : 0x83;
+		b[n] = mem ? abs : reg;
+		memcpy(b + n + 1, &at, 4);
+		n += mem ? 5 : 1;
+		b[n++] = imm;
+		return n;
+	case 3:					/* INC, DEC */
+		b[n++] = 0x40 | rnd(16);
+		return n;
+	case 4:					/* shifts by imm8 and 1 */
+		b[n++] = rnd(2) ? 0xc1 : 0xd1;
+		b[n++] = reg;
+		if (b[0] == 0xc1)
+			b[n++] = imm;
+		return n;
+	case 5:					/* TEST */
+		b[n++] = 0x84 | rnd(2);
+		break;
+	case 6:					/* MOV */
+		b[n++] = 0x88 | rnd(4);
+		break;
+	case 7:					/* SETcc, CMOVcc */
+		b[n++] = 0x0f;
+		b[n++] = (rnd(2) ? 0x90 : 0x40) | rnd(16);
+		break;
+	case 8:					/* TEST r/m8, imm8 */
+		b[n++] = 0xf6;
+		b[n++] = 0xc0 | rnd(8);
+		b[n++] = imm;
+		return n;
+	}
+	b[n++] = mem ? abs : reg;
+	if (mem) {
+		memcpy(b + n, &at, 4);
+		n += 4;
+	}
+	return n;
+}
+
+/* Instructions, some behind a conditional branch that may skip them, and HLT. */
+static void random_program(uint8_t *b)
+{
+	for (unsigned i = 0; i < 14; i++) {
+		uint8_t insn[16];
+		unsigned len = random_insn(insn);
+
+		if (rnd(3) == 0) {
+			*b++ = 0x70 | rnd(16);
+			*b++ = len;
+		}
+		memcpy(b, insn, len);
+		b += len;
+	}
+	*b = 0xf4;
+}
+
+static void step_to_halt(const struct x86_state *s)
+{
+	assert_int_equal(soft_engine.set_state(&vcpu, s), 0);
+	vcpu.kick_seen = atomic_load(&vcpu.kick);
+	if (_setjmp(cpu->jmp))
+		fail();
+	while (!cpu->halted)
+		interp_step(cpu);
+	cpu->halted = false;
+}
+
+static void blocks_do_what_their_instructions_do(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4000; i++) {
+		struct x86_state s = START(return_imm), whole, steps;
+		uint64_t data = (uint64_t)rnd(1 << 24) << 20, result;
+
+		random_program(ram + BASE);
+		for (unsigned r = 0; r < 8; r++)
+			s.gpr[r] = rnd(2) ? rnd(5) : rnd(1 << 24) * 251;
+		s.rflags = 2 | (rnd(0x1000) & X86_RFLAGS_ARITH);
+		memcpy(ram + DATA, &data, 8);
+		whole = halts(s);
+		memcpy(&result, ram + DATA, 8);
+		memcpy(ram + DATA, &data, 8);
+		step_to_halt(&s);
+		soft_engine.get_state(&vcpu, &steps);
+		assert_memory_equal(whole.gpr, steps.gpr, sizeof(steps.gpr));
+		assert_int_equal(whole.rflags, steps.rflags);
+		assert_int_equal(whole.rip, steps.rip);
+		assert_memory_equal(&result, ram + DATA, 8);
+	}
+}
+
+/* Flags that a later instruction overwrites are still seen by the fault in between. */
+GUEST(fault_between,
+	"sub %eax, %eax\n"
+	"sub $1, %eax\n"
+	"mov 0x700000, %ebx\n"
+	"xor %eax, %eax\n")
+
+static void flags_at_a_fault(void **state)
+{
+	struct x86_state s = START(fault_between);
+
+	(void)state;
+	s.seg[X86_DS].limit = 0x6fffff;
+	s.idtr.limit = 0;
+	s = run(s);
+	assert_false(s.halted);
+	assert_int_equal(s.rip, BASE + 5);
+	assert_int_equal(s.rflags & X86_RFLAGS_ARITH, X86_RFLAGS_CF | X86_RFLAGS_AF | X86_RFLAGS_SF | X86_RFLAGS_PF);
+}
+
+/* ---- strings against a model that goes element by element */
+struct string_case {
+	unsigned size;
+	bool back;
+	uint32_t si, di, count;
+};
 
 static void model_movs(uint8_t *m, const struct string_case *c)
 {
@@ -531,6 +656,8 @@ int main(void)
 		cmocka_unit_test(supervisors_code_is_not_the_users),
 		cmocka_unit_test(code_limit),
 		cmocka_unit_test(instructions_are_counted),
+		cmocka_unit_test(blocks_do_what_their_instructions_do),
+		cmocka_unit_test(flags_at_a_fault),
 		cmocka_unit_test(rep_movs_as_by_element),
 		cmocka_unit_test(rep_movs_stops_at_the_limit),
 		cmocka_unit_test(rep_stos_wraps_sixteen_bits),
