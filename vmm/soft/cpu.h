@@ -108,6 +108,7 @@ struct cpu {
 	struct vcpu *vcpu;
 	uint64_t icount;	/* instructions retired */
 	struct block *block;	/* executing */
+	uintptr_t stack_floor;	/* of the host's stack: vmm/soft/thread.h */
 	struct seg seg[X86_SEGS];
 	struct mmu mmu;
 
@@ -144,6 +145,7 @@ struct cpu {
 	bool entered;		/* it entered a handler or a task: no single-step trap follows */
 	bool alone;		/* it touches device memory and must be run on its own */
 
+	struct rmw rmw;		/* of the handler that runs; not a local of it, so that it can end in a tail call */
 	struct block_cache *blocks;
 	jmp_buf jmp;		/* _setjmp() in the run loop, before anything here is called */
 };

@@ -28,42 +28,42 @@ enum locked_form { F_LOCK_R, F_LOCK_I, LOCKED_FORMS };
 			v = p_->v;							\
 			p_->v = EXPR;							\
 		} else {								\
-			struct rmw h_;							\
+			struct rmw *h_ = &cpu->rmw;						\
 											\
-			v = rmw_ld##W(cpu, &h_, in->seg, at_);				\
+			v = rmw_ld##W(cpu, h_, in->seg, at_);				\
 			v = EXPR;							\
-			rmw_st##W(cpu, &h_, v);						\
+			rmw_st##W(cpu, h_, v);						\
 		}									\
 	} while (0)
 
 /* The same in a handler that is compiled once. */
 #define RMW_SLOW(W, addr, EXPR)								\
 	do {										\
-		struct rmw h_;								\
-		uint##W##_t v = rmw_ld##W(cpu, &h_, in->seg, addr);			\
+		struct rmw *h_ = &cpu->rmw;						\
+		uint##W##_t v = rmw_ld##W(cpu, h_, in->seg, addr);			\
 											\
 		v = EXPR;								\
-		rmw_st##W(cpu, &h_, v);							\
+		rmw_st##W(cpu, h_, v);							\
 	} while (0)
 
 /* The same as one host atomic; device memory and pages with decoded code go the slow way. */
 #define RMW_LOCKED(W, addr, EXPR)							\
 	do {										\
-		struct rmw h_;								\
-		uint##W##_t v = rmw_ld##W(cpu, &h_, in->seg, addr);			\
+		struct rmw *h_ = &cpu->rmw;						\
+		uint##W##_t v = rmw_ld##W(cpu, h_, in->seg, addr);			\
 		const uint16_t before_ = fl;						\
 											\
-		if (h_.host) {								\
+		if (h_->host) {								\
 			uint##W##_t old_ = v;						\
 			do {								\
 				fl = before_;						\
 				v = old_;						\
 				v = EXPR;						\
-			} while (!__atomic_compare_exchange_n((uint##W##_t *)h_.host, &old_, v, false, \
+			} while (!__atomic_compare_exchange_n((uint##W##_t *)h_->host, &old_, v, false, \
 							      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)); \
 		} else {								\
 			v = EXPR;							\
-			rmw_st##W(cpu, &h_, v);						\
+			rmw_st##W(cpu, h_, v);						\
 		}									\
 	} while (0)
 

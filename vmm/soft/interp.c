@@ -167,10 +167,13 @@ static void link_branch(struct cpu *cpu, struct block *from, struct block *b)
 	in->link = b;
 }
 
+enum { STACK_ROOM = 64 << 10 };
+
 void interp_run(struct cpu *cpu)
 {
 	struct block *from = NULL;
 
+	cpu->stack_floor = stack_pointer() - STACK_ROOM;
 	cpu->mid_string = false;
 	while (!cpu_event(cpu)) {
 		struct block *b = next_block(cpu, false);

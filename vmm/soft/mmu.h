@@ -137,19 +137,7 @@ MMU_ACCESSORS(32)
 MMU_ACCESSORS(64)
 #undef MMU_ACCESSORS
 
-/* ---- ranges whose translation is held: at most two pages */
-struct mmu_part {
-	uint64_t gpa;
-	uint8_t *host;		/* NULL: device memory, or ROM that drops writes (`drop`) */
-	uint16_t len;
-	bool drop;
-};
-
-struct mmu_held {
-	uint64_t lin;
-	unsigned parts;
-	struct mmu_part part[2];
-};
+/* ---- ranges whose translation is held: struct mmu_held */
 
 /*
  * Probe [lin, lin + len) for reading or writing at the running privilege: every
@@ -166,11 +154,6 @@ void mmu_held_load(struct cpu *, const struct mmu_held *, void *data);
 void mmu_held_store(struct cpu *, const struct mmu_held *, const void *data);
 
 /* ---- read-modify-write */
-struct rmw {
-	void *host;		/* plain RAM: LOCK is a host atomic on it.  NULL: as `held` says */
-	struct mmu_held held;
-};
-
 uint64_t mmu_rmw_slow(struct cpu *, struct rmw *, unsigned seg, uint64_t off, unsigned size);
 void mmu_rmw_store(struct cpu *, const struct rmw *, uint64_t val);
 

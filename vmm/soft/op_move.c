@@ -123,15 +123,15 @@ HANDLER(xchg##W##_r)								\
 }										\
 HANDLER(xchg##W##_m)								\
 {										\
-	struct rmw h;								\
+	struct rmw *h = &cpu->rmw;						\
 	uint##W##_t old;							\
 										\
 	cpu->insn = in;								\
-	old = rmw_ld##W(cpu, &h, in->seg, insn_ea(cpu, in));			\
-	if (h.host)								\
-		old = __atomic_exchange_n((uint##W##_t *)h.host, GET_##W(in->reg), __ATOMIC_SEQ_CST);	\
+	old = rmw_ld##W(cpu, h, in->seg, insn_ea(cpu, in));			\
+	if (h->host)								\
+		old = __atomic_exchange_n((uint##W##_t *)h->host, GET_##W(in->reg), __ATOMIC_SEQ_CST);	\
 	else									\
-		rmw_st##W(cpu, &h, GET_##W(in->reg));				\
+		rmw_st##W(cpu, h, GET_##W(in->reg));				\
 	PUT_##W(in->reg, old);							\
 	NEXT(1);								\
 }

@@ -5,9 +5,9 @@
  * for, and how it goes on: to the next instruction, to a block that follows,
  * or back to the run loop.
  *
- * A handler goes on by a call in tail position.  Where the compiler does not
- * turn these into jumps (no optimisation, sanitizers), blocks do not chain, so
- * that the stack is bounded by a block's length.
+ * A handler goes on by a call in tail position, which compilers make a jump
+ * where they optimise.  Where they do not, the stack grows, and a block that
+ * finds it below cpu->stack_floor goes back to the run loop instead of on.
  */
 #ifndef CLEAVE_VMM_SOFT_THREAD_H
 #define CLEAVE_VMM_SOFT_THREAD_H
@@ -15,20 +15,6 @@
 #include "vmm/soft/block.h"
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/ops.h"
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
-#define CLEAVE_SANITIZED 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CLEAVE_SANITIZED 1
-#endif
-
-#if defined(__OPTIMIZE__) && !defined(CLEAVE_SANITIZED) && !defined(CLEAVE_NO_CHAIN)
-#define CHAIN_BLOCKS 1
-#else
-#define CHAIN_BLOCKS 0
-#endif
 
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)
@@ -138,9 +124,17 @@ static inline void enter_block(struct cpu *cpu, struct block *b)
 	return b->insn[0].fn(cpu, b->insn);
 }
 
+static inline uintptr_t stack_pointer(void)
+{
+	uintptr_t sp;
+
+	__asm__("movq %%rsp, %0" : "=r"(sp));
+	return sp;
+}
+
 static inline bool block_may_run(const struct cpu *cpu, const struct block *b, uint64_t rip)
 {
-	return CHAIN_BLOCKS && likely(rip + b->bytes <= cpu->rip_end) && likely(!cpu_event(cpu));
+	return likely(rip + b->bytes <= cpu->rip_end) && likely(!cpu_event(cpu)) && likely(stack_pointer() >= cpu->stack_floor);
 }
 
 /*

@@ -51,6 +51,26 @@ struct tlb_set {
 	uint64_t used[TLB_ENTRIES / 64];	/* entries to clear on a flush */
 };
 
+/* A range whose translation is held: at most two pages. */
+struct mmu_part {
+	uint64_t gpa;
+	uint8_t *host;		/* NULL: device memory, or ROM that drops writes (`drop`) */
+	uint16_t len;
+	bool drop;
+};
+
+struct mmu_held {
+	uint64_t lin;
+	unsigned parts;
+	struct mmu_part part[2];
+};
+
+/* A read-modify-write under way: between rmw_ld and rmw_st. */
+struct rmw {
+	void *host;		/* plain RAM: LOCK is a host atomic on it.  NULL: as `held` says */
+	struct mmu_held held;
+};
+
 enum { MMU_SUPERVISOR, MMU_USER, MMU_SETS };
 
 struct mmu {
