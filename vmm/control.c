@@ -233,6 +233,9 @@ static size_t get_stats(struct vm *vm, const Cleave__GetStats *q, struct answer 
 
 	if (q->one_cpu && !find_cpu(vm, q->cpu, a))
 		return pack(&a->r, reply);
+	/* vCPUs count instructions when they leave the engine: make them.  One that does not come out has older numbers. */
+	if (!vm_park(vm, GATE_PAUSE))
+		vm_unpark(vm);
 	c = calloc(1, sizeof(*c));
 	if (!c) {
 		refuse(a, ENOMEM, "out of memory");

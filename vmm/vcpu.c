@@ -98,11 +98,13 @@ static bool at_gate(struct vcpu *v)
 	return gate != GATE_END;
 }
 
+/* This thread is the only writer. */
 static void count_exit(struct vcpu *v, enum vcpu_exit exit)
 {
 	uint64_t n = atomic_load_explicit(&v->exits[exit], memory_order_relaxed);
 
 	atomic_store_explicit(&v->exits[exit], n + 1, memory_order_relaxed);
+	atomic_store_explicit(&v->instructions, v->engine->instructions(v), memory_order_relaxed);
 }
 
 static bool gate_open(const struct vcpu *v)
@@ -119,9 +121,10 @@ static void *vcpu_main(void *arg)
 	pthread_setname_np(pthread_self(), name);
 	for (;;) {
 		enum vcpu_exit exit;
-		/* Read before the gate is: whoever shuts it kicks afterwards. */
-		uint32_t kick = atomic_load_explicit(&v->kick, memory_order_acquire);
+		uint32_t kick;
 
+		/* Read before the gate is: whoever shuts it kicks afterwards. */
+		kick = atomic_load_explicit(&v->kick, memory_order_acquire);
 		if ((!gate_open(v) || v->stopped) && !at_gate(v))
 			return NULL;
 		/* Let through a shut gate to finish an access: leave at the boundary that follows. */

@@ -51,6 +51,7 @@ struct vcpu {
 
 	/* counters: written by the vCPU's thread, read by any */
 	_Atomic uint64_t exits[EXIT_COUNT];
+	_Atomic uint64_t instructions;	/* retired until the last exit */
 };
 
 /* Any thread.  Makes run() return EXIT_KICKED soon, and wakes a sleeper. */

@@ -76,6 +76,7 @@ ends() {
 # start NAME ARGS...: in the background; returns when its control socket answers.
 start() {
 	local name=$1 i; shift
+	vm_name=$name
 	"$cleave" "$@" "$name" </dev/null >"$name.out" 2>"$name.err" &
 	vm_pid=$!
 	for i in $(seq 200); do
@@ -95,7 +96,7 @@ stopped() {
 	wait $vm_pid 2>/dev/null
 	status=$?
 	vm_pid=
-	if [ $status -eq "$want" ]; then ok; else bad "status $status, not $want"; fi
+	if [ $status -eq "$want" ]; then ok; else bad "status $status, not $want: $(head -40 "$vm_name.err")"; fi
 }
 
 # until_true COMMAND...: within ten seconds.
