@@ -2,7 +2,16 @@
 # boot.sh: Debian's unmodified SeaBIOS boots GRUB, from the disk and from a CD,
 # with fw_cfg's DMA on and off.  Judged by SeaBIOS's own log from port 402h, by
 # what the guest printed, by the exit status, and by the counters.
-. "$(dirname "$0")/lib.sh"
+srcdir=$(cd "$(dirname "$0")/../.." && pwd)
+. "$(dirname "$0")/common.sh"
+rom=/usr/share/seabios/bios-256k.bin
+
+# A missing package is a skip, anything else that is wrong a failure; both end the test.
+skip() { echo "SKIP: $*"; exit 77; }
+die() { echo "FAIL: $*"; exit 1; }
+say() { echo "ok: $*"; }
+need_file() { [ -r "$1" ] || skip "$1 is missing: install the Debian package $2"; }
+
 need_file "$rom" seabios
 need_file /usr/lib/grub/i386-pc/boot.img grub-pc-bin
 command -v mformat >/dev/null || skip "mformat is missing: install the Debian package mtools"
@@ -10,45 +19,46 @@ command -v sfdisk >/dev/null || [ -x /sbin/sfdisk ] || skip "sfdisk is missing: 
 command -v xorriso >/dev/null || skip "xorriso is missing: install the Debian package xorriso"
 
 export MKGRUB_TIMEOUT=0
-"$top_srcdir/scripts/mkgrub" disk "$scratch/disk.img" || die "no disk image"
-"$top_srcdir/scripts/mkgrub" cd "$scratch/cd.iso" || die "no CD image"
+"$srcdir/scripts/mkgrub" disk "$work/disk.img" || die "no disk image"
+"$srcdir/scripts/mkgrub" cd "$work/cd.iso" || die "no CD image"
 
 # boot NAME ARGS...: runs a machine to its end; console, log and counters in files named NAME.
 boot() {
 	local name=$1 status; shift
-	timeout "$(limit 60)" "$cleave" -m 64M -l bootrom,"$rom" -l com1,stdio -l debugcon,file="$scratch/$name.log" \
-		-o stats=true "$@" "boot-$name" </dev/null >"$scratch/$name.console" 2>"$scratch/$name.err"
+	limit 120 "$cleave" -m 64M -l bootrom,"$rom" -l com1,stdio -l debugcon,file="$work/$name.log" \
+		-o stats=true "$@" "boot-$name" </dev/null >"$work/$name.console" 2>"$work/$name.err"
 	status=$?
 	if [ $status -ne 0 ]; then
-		tail -n 5 "$scratch/$name.err"; tail -n 5 "$scratch/$name.log"; tail -c 400 "$scratch/$name.console"
+		tail -n 5 "$work/$name.err"; tail -n 5 "$work/$name.log"; tail -c 400 "$work/$name.console"
 		die "$name: cleave ended with status $status"
 	fi
-	grep -q 'Hello from a file' "$scratch/$name.console" || die "$name: GRUB did not show its file"
-	ok "$name: GRUB showed its file; powered off, status 0"
+	grep -q 'Sanitizer\|runtime error' "$work/$name.err" && { cat "$work/$name.err"; die "$name: a sanitizer's report"; }
+	grep -q 'Hello from a file' "$work/$name.console" || die "$name: GRUB did not show its file"
+	say "$name: GRUB showed its file; powered off, status 0"
 }
 # logged NAME PATTERN: in SeaBIOS's log.
-logged() { grep -qE "$2" "$scratch/$1.log" || { cat "$scratch/$1.log"; die "$1: the firmware's log lacks '$2'"; }; ok "$1: firmware: $(grep -m1 -E "$2" "$scratch/$1.log")"; }
+logged() { grep -qE "$2" "$work/$1.log" || { cat "$work/$1.log"; die "$1: the firmware's log lacks '$2'"; }; say "$1: firmware: $(grep -m1 -E "$2" "$work/$1.log")"; }
 
 for dma in on off; do
 	disk=disk-dma-$dma cd=cd-dma-$dma
-	boot $disk -l fwcfg,dma=$dma -s 1:1,ide,hd0="$scratch/disk.img",cd2="$scratch/cd.iso"
+	boot $disk -l fwcfg,dma=$dma -s 1:1,ide,hd0="$work/disk.img",cd2="$work/cd.iso"
 	logged $disk 'Found QEMU fw_cfg'
 	if [ $dma = on ]; then logged $disk 'fw_cfg DMA interface supported'
-	else ! grep -q 'DMA interface supported' "$scratch/$disk.log" || die "fw_cfg DMA is offered with dma=off"; fi
+	else ! grep -q 'DMA interface supported' "$work/$disk.log" || die "fw_cfg DMA is offered with dma=off"; fi
 	logged $disk 'ata0-0:.*(Hard-Disk|ATA-)'
 	logged $disk 'DVD/CD'
 	logged $disk 'Booting from Hard Disk'
 
-	boot $cd -l fwcfg,dma=$dma -s 1:1,ide,cd2="$scratch/cd.iso"
+	boot $cd -l fwcfg,dma=$dma -s 1:1,ide,cd2="$work/cd.iso"
 	logged $cd 'DVD/CD'
 	logged $cd 'Booting from DVD/CD'
 done
 
 # elements NAME: of string I/O that crossed to the daemon.
-elements() { sed -n 's/^ *string requests *[0-9]*, *\([0-9]*\) elements.*/\1/p' "$scratch/$1.err"; }
+elements() { sed -n 's/^ *string requests *[0-9]*, *\([0-9]*\) elements.*/\1/p' "$work/$1.err"; }
 
 # The same boot with DMA off reads fw_cfg by `rep insb` on top of the disk's `rep insw`.
 with=$(elements disk-dma-on) without=$(elements disk-dma-off)
 [ "${with:-0}" -gt 20000 ] || die "the disk's sectors did not travel as string requests: ${with:-0} elements"
 [ "${without:-0}" -gt "$with" ] || die "with fw_cfg DMA off no more string elements crossed: $without, not more than $with"
-ok "string elements: $with with fw_cfg DMA, $without without"
+say "string elements: $with with fw_cfg DMA, $without without"
