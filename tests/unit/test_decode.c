@@ -136,6 +136,8 @@ static const struct vector vectors[] = {
 	{ 32, "ebfe", "jmp    0x1000" },
 	{ 16, "e8fdff", "call   0x1000" },
 	{ 32, "66ebfd", "jmp    0x1000" },
+	{ 32, "66e9fcff", "jmpw   0x1000" },
+	{ 32, "660fa0", "pushw  fs" },
 	{ 32, "0f84fa0f0000", "je     0x2000" },
 	{ 32, "e3fe", "jecxz  0x1000" },
 	{ 32, "67e3fd", "jcxz   0x1000" },

@@ -549,6 +549,34 @@ static void rep_movs_as_by_element(void **state)
 	}
 }
 
+static void rep_stos_as_by_element(void **state)
+{
+	static const uint8_t op[][4] = { [1] = "\xf3\xaa\xf4", [2] = "\x66\xf3\xab\xf4", [4] = "\xf3\xab\xf4" };
+	static uint8_t model[0x8000];
+	struct x86_state s = START(return_imm);
+	uint32_t v = 0x44332211;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++) {
+		struct string_case c = { .size = 1u << rnd(3), .back = rnd(2), .count = rnd(rnd(2) ? 40 : 1500) };
+		int32_t step = c.back ? -(int32_t)c.size : (int32_t)c.size;
+
+		c.di = 0x3000 + rnd(0x1000);
+		fill_data(model);
+		memcpy(ram + DATA, model, sizeof(model));
+		for (uint32_t n = 0, d = c.di; n < c.count; n++, d += step)
+			memcpy(model + d, &v, c.size);
+		memcpy(ram + BASE, op[c.size], 4);
+		soft_engine.code_changed(&vm, BASE, 4);
+		s.gpr[X86_RAX] = v;
+		s.gpr[X86_RDI] = DATA + c.di;
+		s.gpr[X86_RCX] = c.count;
+		s.rflags = c.back ? 0x402 : 2;
+		assert_int_equal(halts(s).gpr[X86_RDI], DATA + c.di + (int32_t)c.count * step);
+		assert_memory_equal(ram + DATA, model, sizeof(model));
+	}
+}
+
 /* The count, SI and DI after a fault are those of the elements that were done. */
 static void rep_movs_stops_at_the_limit(void **state)
 {
@@ -659,6 +687,7 @@ int main(void)
 		cmocka_unit_test(blocks_do_what_their_instructions_do),
 		cmocka_unit_test(flags_at_a_fault),
 		cmocka_unit_test(rep_movs_as_by_element),
+		cmocka_unit_test(rep_stos_as_by_element),
 		cmocka_unit_test(rep_movs_stops_at_the_limit),
 		cmocka_unit_test(rep_stos_wraps_sixteen_bits),
 		cmocka_unit_test(step_through_a_string),

@@ -64,6 +64,20 @@ static const struct { const char *name, *by_size[2]; bool address; } sized[] = {
 /* Those that take a suffix where the operand size is not the code's own. */
 static const char *const suffixed[] = { "pusha", "popa", "pushf", "popf", "iret", "ret", "retf", "leave", "enter" };
 
+static bool takes_suffix(const struct x86_opcode *row)
+{
+	enum x86_operand o = row->operand[0];
+
+	if (o == OP_Jz)
+		return !strcmp(row->mnemonic, "call") || !strcmp(row->mnemonic, "jmp");
+	if (o == OP_Iz || o == OP_sIb || (o >= OP_ES && o <= OP_GS))
+		return true;
+	for (size_t i = 0; i < sizeof(suffixed) / sizeof(suffixed[0]); i++)
+		if (!strcmp(row->mnemonic, suffixed[i]))
+			return true;
+	return false;
+}
+
 static void put_mnemonic(struct text *t, const struct x86_insn *in, const struct x86_opcode *row, unsigned bits)
 {
 	const char *name = row->mnemonic, *suffix = "";
@@ -73,9 +87,8 @@ static void put_mnemonic(struct text *t, const struct x86_insn *in, const struct
 			name = sized[i].by_size[(sized[i].address ? in->adsize : in->opsize) == 4];
 			break;
 		}
-	for (size_t i = 0; i < sizeof(suffixed) / sizeof(suffixed[0]); i++)
-		if (!strcmp(name, suffixed[i]) && in->opsize * 8 != bits)
-			suffix = in->opsize == 2 ? "w" : "d";
+	if (in->opsize * 8 != bits && takes_suffix(row))
+		suffix = in->opsize == 2 ? "w" : "d";
 	if (in->lock)
 		put(t, "lock ");
 	if (in->rep && row->properties & (P_REP | P_REPZ))
