@@ -19,9 +19,43 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { TABLES = 0x1000, CODE = 0x8000, TSS_AT = 0x3000, DIRECTORY = 0x4000, STACK = 0x7000, SLICE_US = 500, SLICES = 3 };
+size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap);
+
+enum { TABLES = 0x1000, CODE = 0x8000, TSS_AT = 0x3000, DIRECTORY = 0x4000, STACK = 0x7000, SLICE_US = 200, SLICES = 3 };
 
 static struct metal *m;
+
+/* Beginnings of what reaches the system side; random operand bytes follow. */
+static const struct { uint8_t len, bytes[4]; } dictionary[] = {
+	{ 2, { 0x0f, 0x01 } }, { 2, { 0x0f, 0x00 } }, { 3, { 0x0f, 0x22, 0xc0 } }, { 3, { 0x0f, 0x22, 0xd8 } },
+	{ 3, { 0x0f, 0x22, 0xe0 } }, { 3, { 0x0f, 0x23, 0xf8 } }, { 3, { 0x0f, 0x23, 0xc0 } }, { 2, { 0x8e, 0xd8 } },
+	{ 2, { 0x8e, 0xd0 } }, { 1, { 0xcf } }, { 1, { 0xcb } }, { 1, { 0xea } }, { 1, { 0x9a } }, { 2, { 0xff, 0x2d } },
+	{ 1, { 0xcd } }, { 1, { 0xcc } }, { 1, { 0xf1 } }, { 1, { 0x9d } }, { 1, { 0xfb } }, { 1, { 0xfa } }, { 1, { 0xf4 } },
+	{ 1, { 0x17 } }, { 1, { 0x1f } }, { 2, { 0x0f, 0xb2 } }, { 2, { 0x0f, 0x02 } }, { 2, { 0x0f, 0x03 } }, { 2, { 0xf3, 0x6d } },
+	{ 2, { 0xf3, 0x6f } }, { 2, { 0xf3, 0xa5 } }, { 2, { 0xf3, 0xab } }, { 1, { 0x68 } }, { 1, { 0x60 } }, { 1, { 0x61 } },
+	{ 1, { 0xb8 } }, { 1, { 0xbc } }, { 1, { 0xa3 } }, { 1, { 0xa1 } }, { 2, { 0xf0, 0xff } }, { 2, { 0x0f, 0xc7 } },
+	{ 1, { 0x66 } }, { 1, { 0x67 } }, { 2, { 0xe7, 0x9c } }, { 2, { 0xe7, 0xb0 } }, { 2, { 0xe7, 0xc4 } }, { 2, { 0x0f, 0x30 } },
+};
+
+size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
+{
+	uint32_t r = n * 2654435761u + 1;
+	size_t at = 0;
+
+	if (n >= 32 || cap < 1024)
+		return 0;
+	buf[at++] = 0x80 | n;
+	while (at < 1000) {
+		unsigned pick = (r = r * 1664525 + 1013904223) >> 16, operands = r >> 29;
+
+		pick %= sizeof(dictionary) / sizeof(dictionary[0]);
+		memcpy(buf + at, dictionary[pick].bytes, dictionary[pick].len);
+		at += dictionary[pick].len;
+		while (operands-- && at < 1000)
+			buf[at++] = (r = r * 1664525 + 1013904223) >> 24;
+	}
+	return at;
+}
 
 static void on_alarm(int sig)
 {
