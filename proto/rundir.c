@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,8 +34,8 @@ static int base(char *path, size_t n, char *err, size_t errlen)
 	return -ENAMETOOLONG;
 }
 
-/* Ours alone: a directory that another user could write to, or swap, is no place for a control socket. */
-static int make_private(const char *path, char *err, size_t errlen)
+/* Ours alone: a directory that another user could write to, or swap, is no place for a control socket.  `shut`: bits that must be 0. */
+static int make_private(const char *path, mode_t shut, char *err, size_t errlen)
 {
 	struct stat st;
 	int ret;
@@ -49,14 +50,9 @@ static int make_private(const char *path, char *err, size_t errlen)
 		snprintf(err, errlen, "cannot use %s: %s", path, strerror(errno));
 		return ret;
 	}
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid()) {
-		snprintf(err, errlen, "cannot use %s: not a directory of this user", path);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & shut)) {
+		snprintf(err, errlen, "cannot use %s: not a directory of this user's own, closed to others (mode %o)", path, 0777 & ~shut);
 		return -EPERM;
-	}
-	if ((st.st_mode & 07777) != 0700 && chmod(path, 0700) < 0) {
-		ret = -errno;
-		snprintf(err, errlen, "cannot make %s private: %s", path, strerror(errno));
-		return ret;
 	}
 	return 0;
 }
@@ -118,16 +114,54 @@ static int take_lock(const char *path, pid_t *holder)
 	}
 }
 
+/* What a machine makes in its directory: the lock, sockets, links to ptys. */
+static bool ours(int dir, const char *name)
+{
+	char target[16] = "";
+	struct stat st;
+
+	if (!strcmp(name, "lock"))
+		return true;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	return S_ISSOCK(st.st_mode) ||
+	       (S_ISLNK(st.st_mode) && readlinkat(dir, name, target, sizeof(target) - 1) > 0 && !strncmp(target, "/dev/pts/", 9));
+}
+
+/*
+ * Removes them, and nothing else, whatever the directory turns out to be: its
+ * name came from the user.
+ */
 static void remove_files(const char *path, const char *but)
 {
-	DIR *d = opendir(path);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
 	while (d && (e = readdir(d)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && (!but || strcmp(e->d_name, but)))
-			unlinkat(dirfd(d), e->d_name, 0);
+		if ((!but || strcmp(e->d_name, but)) && ours(fd, e->d_name))
+			unlinkat(fd, e->d_name, 0);
 	if (d)
 		closedir(d);
+	else if (fd >= 0)
+		close(fd);
+}
+
+/* A directory with anything else in it is not one of ours to take. */
+static bool foreign(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	bool found = !d;
+
+	while (d && !found && (e = readdir(d)))
+		found = strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && !ours(fd, e->d_name);
+	if (d)
+		closedir(d);
+	else if (fd >= 0)
+		close(fd);
+	return found;
 }
 
 int rundir_take(struct rundir *r, const char *name, char *err, size_t errlen)
@@ -141,10 +175,14 @@ int rundir_take(struct rundir *r, const char *name, char *err, size_t errlen)
 	if (!ret)
 		ret = rundir_path(name, r->path, sizeof(r->path), err, errlen);
 	if (!ret)
-		ret = make_private(top, err, errlen);
+		ret = make_private(top, 0022, err, errlen);
 	do {	/* again when the last owner removes the directory under us */
 		if (!ret)
-			ret = make_private(r->path, err, errlen);
+			ret = make_private(r->path, 0077, err, errlen);
+		if (!ret && foreign(r->path)) {
+			snprintf(err, errlen, "cannot use %s: it holds files that are no machine's", r->path);
+			ret = -EPERM;
+		}
 		if (ret)
 			return ret;
 		snprintf(lock, sizeof(lock), "%s/lock", r->path);

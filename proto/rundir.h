@@ -8,7 +8,8 @@
  *
  * BASE is $CLEAVE_RUNTIME_DIR, or /run/cleave for root, or
  * $XDG_RUNTIME_DIR/cleave, or /tmp/cleave-UID.  A directory whose lock nobody
- * holds was left behind by a killed machine and is taken over.
+ * holds was left behind by a killed machine and is taken over; one that holds
+ * anything else than a machine's files is refused, and never touched.
  *
  * Errors: -errno, the cause and the cure in `err`.
  */

@@ -392,6 +392,7 @@ static void test_device_lists(void **state)
 		"", "\n\n", "ide\n", "ide\tpci\n", "ide\tisa\tx\n", "ide\t\tx\n", "\tpci\tx\n", "i\033de\tpci\tx\n",
 		"ide\tpci\tx\nide\tpci\tx\n", "ide hd0\tpath\tx\n", "ide\tpci\tx\nide hd0\tfile\tx\n",
 		"ide\tpci\tx\nide hd0\tpath\tx\nide hd0\tpath\tx\n", "ide\tpci\tx\033[2J\n", "ide\tpci,implied=99:0\tx\n",
+		"ide\tpci\tx\nide hd0\tpath\t\033[2J\n",
 		"ide\tpci,implied\tx\n",
 	};
 	struct devlist *l;

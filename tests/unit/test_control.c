@@ -234,6 +234,7 @@ static void test_registers(void **state)
 	assert_int_equal(get("dr3"), 0x5678);
 	/* all or nothing */
 	done(set("rax", 1, "rux", 2), ENOENT);
+	done(set("rux", 2, "rax", 1), ENOENT);
 	done(set("rax", 1, "cs", 0x10000), ERANGE);
 	done(set("rax", 1, "cr0", 0x80000000), EINVAL);	/* paging without protection */
 	assert_int_equal(get("rax"), 0x1234);

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,6 +143,16 @@ static void test_take(void **state)
 	assert_int_equal(rundir_each(see, &seen, err, sizeof(err)), 0);
 }
 
+static void make_socket(const char *path)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%.100s", path);
+	if (bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
+		_exit(2);
+}
+
 /* A process killed with the lock leaves its files; the next one takes the directory over. */
 static void test_stale(void **state)
 {
@@ -158,7 +168,7 @@ static void test_stale(void **state)
 		if (rundir_take(&r, "dead", err, sizeof(err)))
 			_exit(1);
 		snprintf(path, sizeof(path), "%s/control", r.path);
-		close(open(path, O_CREAT | O_WRONLY, 0600));
+		make_socket(path);
 		raise(SIGKILL);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -183,22 +193,55 @@ static void test_refusals(void **state)
 	assert_int_equal(rundir_path("x", path, 5, err, sizeof(err)), -ENAMETOOLONG);
 	assert_int_equal(rundir_file(top, "control", path, 10, err, sizeof(err)), -ENAMETOOLONG);
 	assert_int_equal(rundir_file(top, "control", path, sizeof(path), err, sizeof(err)), 0);
-	/* a link in the directory's place is nobody's to follow */
+	/* a link in the directory's place is nobody's to follow, not even to an empty directory of ours */
+	snprintf(path, sizeof(path), "%s/target", top);
+	assert_int_equal(mkdir(path, 0700), 0);
 	snprintf(path, sizeof(path), "%s/link", top);
-	assert_int_equal(symlink("/tmp", path), 0);
+	assert_int_equal(symlink("target", path), 0);
 	assert_int_equal(rundir_take(&r, "link", err, sizeof(err)), -EPERM);
-	/* wide open, but ours: made private */
-	snprintf(path, sizeof(path), "%s/open", top);
-	assert_int_equal(mkdir(path, 0777), 0);
-	assert_int_equal(chmod(path, 0777), 0);
-	assert_int_equal(rundir_take(&r, "open", err, sizeof(err)), 0);
-	{
-		struct stat st;
-
-		assert_int_equal(stat(r.path, &st), 0);
-		assert_int_equal(st.st_mode & 0777, 0700);
+	/* another user's */
+	if (!geteuid()) {
+		snprintf(path, sizeof(path), "%s/other", top);
+		assert_int_equal(mkdir(path, 0700), 0);
+		assert_int_equal(chown(path, 1, 1), 0);
+		assert_int_equal(rundir_take(&r, "other", err, sizeof(err)), -EPERM);
 	}
+	/* open to others */
+	snprintf(path, sizeof(path), "%s/open", top);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(chmod(path, 0770), 0);
+	assert_int_equal(rundir_take(&r, "open", err, sizeof(err)), -EPERM);
+}
+
+/* A user's own directory that happens to have the name: refused, every file in it stays. */
+static void test_foreign(void **state)
+{
+	static const char *const files[] = { "letter.txt", "control", "com1" };
+	char err[300], path[300];
+	struct rundir r;
+	struct stat st;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/documents", top);
+	assert_int_equal(mkdir(path, 0700), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/documents/%s", top, files[i]);
+		close(open(path, O_CREAT | O_WRONLY, 0600));
+		assert_int_equal(rundir_take(&r, "documents", err, sizeof(err)), -EPERM);
+		assert_non_null(strstr(err, "no machine's"));
+		assert_int_equal(stat(path, &st), 0);
+		unlink(path);
+	}
+	assert_int_equal(symlink("/dev/null", path), 0);	/* a link, but to no pty */
+	assert_int_equal(rundir_take(&r, "documents", err, sizeof(err)), -EPERM);
+	unlink(path);
+	assert_int_equal(symlink("/dev/pts/9999", path), 0);
+	assert_int_equal(rundir_take(&r, "documents", err, sizeof(err)), 0);
+	/* what came in meanwhile stays, and the directory with it */
+	snprintf(path, sizeof(path), "%s/documents/letter.txt", top);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
 	rundir_release(&r);
+	assert_int_equal(stat(path, &st), 0);
 }
 
 int main(void)
@@ -210,6 +253,7 @@ int main(void)
 		cmocka_unit_test(test_take),
 		cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_foreign),
 	};
 
 	return cmocka_run_group_tests(tests, make_top, remove_top);

@@ -395,6 +395,16 @@ static void test_broken(void **state)
 	assert_int_equal(brokens, 1);
 }
 
+static int bound(const char *path, int type)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, type, 0);
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+	return fd;
+}
+
 static void test_refusals(void **state)
 {
 	char err[300] = "", path[80], spec[100];
@@ -411,14 +421,12 @@ static void test_refusals(void **state)
 	assert_int_equal(relay_open(relay, 0, "com1", spec, err, sizeof(err)), -EADDRINUSE);
 	assert_int_equal(access(path, F_OK), 0);
 	unlink(path);
-	{
-		struct sockaddr_un un = { .sun_family = AF_UNIX };
-
-		snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
-		fd = socket(AF_UNIX, SOCK_STREAM, 0);
-		assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
-		close(fd);
-	}
+	fd = bound(path, SOCK_DGRAM);		/* alive, though not to be talked to in streams */
+	assert_int_equal(relay_open(relay, 0, "com1", spec, err, sizeof(err)), -EADDRINUSE);
+	assert_int_equal(access(path, F_OK), 0);
+	close(fd);
+	unlink(path);
+	close(bound(path, SOCK_STREAM));
 	assert_int_equal(relay_open(relay, 0, "com1", spec, err, sizeof(err)), 0);
 	assert_int_equal(relay_open(relay, 0, "com1", "none", err, sizeof(err)), -EINVAL);	/* taken */
 	/* a live one is not */
