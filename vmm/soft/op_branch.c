@@ -23,7 +23,7 @@ static __attribute__((noinline, cold)) void beyond_limit(struct cpu *cpu, const 
 
 static void relative_to_block(struct insn *in)
 {
-	in->disp += in->off + in->len;
+	in->disp = (uint32_t)in->disp + in->off + in->len;		/* may wrap */
 	in->link = NULL;
 }
 
