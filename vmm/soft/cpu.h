@@ -91,7 +91,6 @@ enum unwind {
 	UNWIND_FAULT = 1,	/* cpu->fault_*: deliver it */
 	UNWIND_PENDING,		/* an access waits for the device model: EXIT_PENDING, rip at the instruction */
 	UNWIND_BLOCK,		/* look at events, then look the block up again at rip */
-	UNWIND_HLT,
 	UNWIND_TRIPLE,
 	UNWIND_ERROR,		/* vcpu->error */
 };
@@ -133,7 +132,6 @@ struct cpu {
 
 	/* with UNWIND_FAULT */
 	uint8_t fault_vector;
-	bool fault_has_error;
 	uint32_t fault_error;
 
 	uint64_t pending_db;	/* DR6 bits of a trap that is due at this instruction's end */

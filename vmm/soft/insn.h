@@ -73,12 +73,7 @@ static inline uint64_t insn_ea(const struct cpu *cpu, const struct insn *in)
 	return in->adsize == 4 ? (uint32_t)ea : in->adsize == 2 ? (uint16_t)ea : ea;
 }
 
-/* Register access by number and width for plain handlers. 32-bit writes clear the upper half. */
-static inline uint8_t *gpr8(struct cpu *cpu, unsigned off)
-{
-	return (uint8_t *)cpu->gpr + off;
-}
-
+/* Registers by number and width (2, 4, 8), for plain handlers. 32-bit writes clear the upper half. */
 static inline uint64_t gpr_read(const struct cpu *cpu, unsigned r, unsigned size)
 {
 	return size == 2 ? cpu->gpr[r].w : size == 4 ? cpu->gpr[r].d : cpu->gpr[r].q;
@@ -97,9 +92,6 @@ static inline uint64_t ip_mask(unsigned opsize, uint64_t ip)
 {
 	return opsize == 2 ? (uint16_t)ip : opsize == 4 ? (uint32_t)ip : ip;
 }
-
-/* cpu->next_rip = target, or #GP(0) beyond the CS limit. */
-void cpu_near_jump(struct cpu *, unsigned opsize, uint64_t target);
 
 /*
  * block.c: the cache of decoded blocks, one for each vCPU, keyed by

@@ -40,7 +40,6 @@ _Noreturn void cpu_unwind(struct cpu *cpu, enum unwind why)
 _Noreturn void cpu_fault(struct cpu *cpu, unsigned vector, uint32_t error_code)
 {
 	cpu->fault_vector = vector;
-	cpu->fault_has_error = x86_pushes_error(vector);
 	cpu->fault_error = error_code;
 	cpu_unwind(cpu, UNWIND_FAULT);
 }
@@ -51,13 +50,6 @@ static void check_target(struct cpu *cpu, uint64_t target)
 {
 	if (target > cpu->seg[X86_CS].limit)
 		cpu_fault(cpu, X86_GP, 0);
-}
-
-void cpu_near_jump(struct cpu *cpu, unsigned opsize, uint64_t target)
-{
-	target = ip_mask(opsize, target);
-	check_target(cpu, target);
-	cpu->next_rip = target;
 }
 
 void branch_slow(struct cpu *cpu, const struct insn *in, uint64_t rip, unsigned done)
