@@ -22,7 +22,7 @@
 
 enum {
 	BLOCK_BYTES = 240,			/* of code, so that insn.off fits */
-	CACHE_LIMIT = 6 << 20,			/* of host memory in blocks, then all are dropped */
+	CACHE_LIMIT = 4 << 20,			/* of host memory in blocks, then all are dropped */
 	CHUNK_SHIFT = 6,
 	NO_ROW = 0xffff,
 };
