@@ -365,6 +365,7 @@ static void test_actions(void **state)
 	assert_in_range(vm_now(vm) - before, 0, 1900000);	/* the pause is not in it */
 	do_act(CLEAVE__ACTION__ACTION_FORCE_RESET, 0);
 	do_act(CLEAVE__ACTION__ACTION_FORCE_POWEROFF, 0);
+	assert_int_equal(get("cs"), 0xf000);		/* looked at meanwhile: the gate stays shut */
 	take_request(VM_REQUEST_RESET);			/* the first holds */
 	do_act(CLEAVE__ACTION__ACTION_FORCE_POWEROFF, 0);
 	do_act(CLEAVE__ACTION__ACTION_DESTROY, 0);
