@@ -56,16 +56,6 @@ static bool is_string(const struct x86_opcode *row)
 	return row->properties & (P_REP | P_REPZ);
 }
 
-static bool has_modrm(const struct x86_opcode *row)
-{
-	if (row->ext >= 0)
-		return true;
-	for (int i = 0; i < 3; i++)
-		if (row->operand[i] >= OP_E && row->operand[i] <= OP_Dd)
-			return true;
-	return false;
-}
-
 static bool has_operand(const struct x86_opcode *row, enum x86_operand op)
 {
 	return row->operand[0] == op || row->operand[1] == op || row->operand[2] == op;
@@ -74,9 +64,14 @@ static bool has_operand(const struct x86_opcode *row, enum x86_operand op)
 static bool memory_only(const struct x86_opcode *row)
 {
 	for (int i = 0; i < 3; i++)
-		if (row->operand[i] >= OP_M && row->operand[i] <= OP_Ms)
+		if (x86_operand_is_memory(row->operand[i]))
 			return true;
 	return false;
+}
+
+static bool register_only(const struct x86_opcode *row)
+{
+	return x86_operand_is_register(row->operand[0]) || x86_operand_is_register(row->operand[1]);
 }
 
 struct bytes {
@@ -106,7 +101,8 @@ static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66,
 {
 	static const uint8_t segments[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
 	struct bytes b = { c->bytes, 0 };
-	unsigned opsize, adsize;
+	uint8_t opcode[3];
+	unsigned opsize, adsize, escapes = x86_opcode_bytes(row, opcode);
 	/* Where F2 and F3 are not ignored: TZCNT and the like; LOOPE and LOOPNE, which take it for their own on AMD's. */
 	bool no_rep = (row->map == 2 && row->opcode >= 0xb8 && row->opcode <= 0xbd)
 		|| (row->map == 1 && (row->opcode == 0x90 || row->opcode == 0xe0 || row->opcode == 0xe1));
@@ -121,20 +117,22 @@ static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66,
 		put(&b, segments[chance(90) ? below(4) : 4 + below(2)], 1);
 	if (chance(row->properties & P_LOCK ? 20 : 1) && !(row->map == 2 && row->opcode >= 0x20 && row->opcode <= 0x23))	/* AMD's LOCK MOV CR0 is CR8 */
 		put(&b, 0xf0, 1);
-	if (row->prefix)
+	if (row->prefix == X86_NO_PREFIX || row->prefix == X86_NO_REPEAT)
+		;
+	else if (row->prefix)
 		put(&b, row->prefix, 1);
 	else if (is_string(row) ? chance(60) : !no_rep && row->map == 1 && chance(3))
 		put(&b, chance(50) ? 0xf3 : 0xf2, 1);
 	opsize = (c->mode == HOST_16) == *op66 ? 4 : 2;
 	adsize = (c->mode == HOST_16) == *ad67 ? 4 : 2;
 
-	if (row->map == 2)
-		put(&b, 0x0f, 1);
+	for (unsigned i = 0; i + 1 < escapes; i++)
+		put(&b, opcode[i], 1);
 	put(&b, row->opcode + (row->properties & P_SPAN8 ? below(8) : row->properties & P_SPAN7 ? below(7) : 0), 1);
-	if (has_modrm(row)) {
+	if (x86_opcode_has_modrm(row)) {
 		/* With a register, 0F 01 is another set of instructions, and 62 a longer prefix. */
 		bool never = row->opcode == (row->map == 2 ? 0x01 : 0x62);
-		unsigned mod = memory_only(row) ? (!never && chance(3) ? 3 : below(3)) : below(4);
+		unsigned mod = register_only(row) ? 3 : memory_only(row) ? (!never && chance(3) ? 3 : below(3)) : below(4);
 		unsigned rm = below(8), reg = row->ext >= 0 ? (unsigned)row->ext : below(8);
 
 		put(&b, mod << 6 | reg << 3 | rm, 1);

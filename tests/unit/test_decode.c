@@ -22,7 +22,17 @@ static unsigned span(const struct x86_opcode *row)
 
 static bool same_encoding(const struct x86_opcode *a, const struct x86_opcode *b)
 {
+	bool a_mem = false, b_mem = false, a_reg = false, b_reg = false;
+
 	if (a->map != b->map || a->prefix != b->prefix)
+		return false;
+	for (unsigned i = 0; i < 2; i++) {
+		a_mem |= x86_operand_is_memory(a->operand[i]);
+		b_mem |= x86_operand_is_memory(b->operand[i]);
+		a_reg |= x86_operand_is_register(a->operand[i]);
+		b_reg |= x86_operand_is_register(b->operand[i]);
+	}
+	if ((a_mem && b_reg) || (a_reg && b_mem))
 		return false;
 	if (a->opcode + span(a) <= b->opcode || b->opcode + span(b) <= a->opcode)
 		return false;
@@ -43,11 +53,9 @@ static unsigned encode(const struct x86_opcode *row, bool mem, uint8_t *b)
 {
 	unsigned n = 0;
 
-	if (row->prefix)
+	if (row->prefix && row->prefix != X86_NO_PREFIX && row->prefix != X86_NO_REPEAT)
 		b[n++] = row->prefix;
-	if (row->map == 2)
-		b[n++] = 0x0f;
-	b[n++] = row->opcode;
+	n += x86_opcode_bytes(row, b + n);
 	b[n] = (mem ? 0x03 : 0xc3) | (row->ext > 0 ? row->ext : 0) << 3;
 	memset(b + n + 1, 0, 15 - n);
 	return 16;

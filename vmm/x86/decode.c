@@ -40,8 +40,8 @@ enum {
 
 #define _0	0		/* no property */
 enum { EXT__ = -1, EXT_0, EXT_1, EXT_2, EXT_3, EXT_4, EXT_5, EXT_6, EXT_7 };
-enum { PFX__ = 0, PFX_66 = 0x66, PFX_F2 = 0xf2, PFX_F3 = 0xf3 };
-enum { KIND_F = 0, KIND_P = 1 };
+enum { PFX__ = 0, PFX_66 = 0x66, PFX_F2 = 0xf2, PFX_F3 = 0xf3, PFX_NP = X86_NO_PREFIX, PFX_NR = X86_NO_REPEAT };
+enum { KIND_F = 0, KIND_P = 1, KIND_V = 0 };
 
 const struct x86_opcode x86_opcodes[] = {
 #define X(map_, op_, ext_, pfx_, kind_, mn_, h_, a_, b_, c_, r_, w_, u_, p_, t_) \
@@ -55,11 +55,11 @@ const struct x86_opcode x86_opcodes[] = {
 
 const unsigned x86_opcode_rows = sizeof(x86_opcodes) / sizeof(x86_opcodes[0]);
 
-enum { MAPS = 2, NO_ROW = 0xffff };
+enum { NO_ROW = 0xffff };
 
-static uint16_t first_row[MAPS][256];			/* rows by opcode */
+static uint16_t first_row[X86_MAPS][256];		/* rows by opcode */
 static uint16_t next_row[sizeof(x86_opcodes) / sizeof(x86_opcodes[0])];
-static bool has_modrm[MAPS][256];
+static bool has_modrm[X86_MAPS][256];
 static pthread_once_t index_once = PTHREAD_ONCE_INIT;
 
 static bool operand_in_modrm(enum x86_operand o)
@@ -67,9 +67,39 @@ static bool operand_in_modrm(enum x86_operand o)
 	return o >= OP_E && o <= OP_Dd;
 }
 
-static bool row_has_modrm(const struct x86_opcode *row)
+bool x86_opcode_has_modrm(const struct x86_opcode *row)
 {
 	return row->ext >= 0 || operand_in_modrm(row->operand[0]) || operand_in_modrm(row->operand[1]);
+}
+
+bool x86_operand_is_memory(enum x86_operand o)
+{
+	return o >= OP_M && o <= OP_Ms;
+}
+
+bool x86_operand_is_register(enum x86_operand o)
+{
+	return o >= OP_Ux && o <= OP_R;
+}
+
+unsigned x86_opcode_bytes(const struct x86_opcode *row, uint8_t bytes[3])
+{
+	switch (row->map) {
+	case X86_MAP_1:
+		bytes[0] = row->opcode;
+		return 1;
+	case X86_MAP_0F:
+		bytes[0] = 0x0f, bytes[1] = row->opcode;
+		return 2;
+	case X86_MAP_0F38: case X86_MAP_0F3A: case X86_MAP_0F01:
+		bytes[0] = 0x0f;
+		bytes[1] = row->map == X86_MAP_0F38 ? 0x38 : row->map == X86_MAP_0F3A ? 0x3a : 0x01;
+		bytes[2] = row->opcode;
+		return 3;
+	default:
+		bytes[0] = 0xd8 + row->map - X86_MAP_D8, bytes[1] = row->opcode;
+		return 2;
+	}
 }
 
 static void index_row(unsigned i)
@@ -81,9 +111,8 @@ static void index_row(unsigned i)
 	for (unsigned op = row->opcode; op < row->opcode + span; op++) {
 		uint16_t *at = &first_row[row->map - 1][op];
 
-		has_modrm[row->map - 1][op] |= row_has_modrm(row);
-		if (row->prefix) {			/* looked at before those without */
-			assert(span == 1);
+		has_modrm[row->map - 1][op] |= x86_opcode_has_modrm(row);
+		if (row->prefix && span == 1) {		/* looked at before those without */
 			next_row[i] = *at;
 			*at = i;
 			continue;
@@ -148,7 +177,7 @@ static bool get_prefixes(struct reader *r, unsigned bits, struct x86_insn *in)
 		case 0x3e: in->override = X86_DS; continue;
 		case 0x64: in->override = X86_FS; continue;
 		case 0x65: in->override = X86_GS; continue;
-		case 0x66: other_op = true; continue;
+		case 0x66: in->osize = other_op = true; continue;
 		case 0x67: other_ad = true; continue;
 		case 0xf0: in->lock = true; continue;
 		case 0xf2: case 0xf3: in->rep = in->opcode; continue;
@@ -213,6 +242,22 @@ static void get_modrm(struct reader *r, struct x86_insn *in)
 	in->mem = in->mod != 3;
 }
 
+static bool prefix_fits(unsigned wanted, const struct x86_insn *in)
+{
+	switch (wanted) {
+	case 0: return true;
+	case X86_NO_REPEAT: return !in->rep;
+	case X86_NO_PREFIX: return !in->rep && !in->osize;
+	case 0x66: return !in->rep && in->osize;	/* F3 and F2 are looked at first */
+	default: return in->rep == wanted;
+	}
+}
+
+static bool operand_fits(enum x86_operand o, const struct x86_insn *in)
+{
+	return !(x86_operand_is_memory(o) && !in->mem) && !(x86_operand_is_register(o) && in->mem);
+}
+
 static const struct x86_opcode *find_row(const struct x86_insn *in)
 {
 	unsigned i = first_row[in->map - 1][in->opcode];
@@ -220,19 +265,11 @@ static const struct x86_opcode *find_row(const struct x86_insn *in)
 	for (; i != NO_ROW; i = next_row[i]) {
 		const struct x86_opcode *row = &x86_opcodes[i];
 
-		if (row->ext >= 0 && row->ext != in->reg)
-			continue;
-		if (row->prefix && row->prefix != in->rep && !(row->prefix == 0x66 && in->opsize == 2))
-			continue;
-		return row;
+		if ((row->ext < 0 || row->ext == in->reg) && prefix_fits(row->prefix, in)
+		    && operand_fits(row->operand[0], in) && operand_fits(row->operand[1], in))
+			return row;
 	}
 	return NULL;
-}
-
-/* Which register forms an operand kind refuses. */
-static bool operand_fits(enum x86_operand o, const struct x86_insn *in)
-{
-	return !(o >= OP_M && o <= OP_Ms) || in->mem;
 }
 
 static void get_far_pointer(struct reader *r, struct x86_insn *in)
@@ -299,35 +336,64 @@ static bool lock_allowed(const struct x86_opcode *row, const struct x86_insn *in
 	return row->properties & P_LOCK && in->mem;
 }
 
+/* 0F, 0F 38 and 0F 3A. */
+static void get_escapes(struct reader *r, struct x86_insn *in)
+{
+	if (in->opcode != 0x0f)
+		return;
+	in->map = X86_MAP_0F;
+	in->opcode = get(r, 1);
+	if (r->error || (in->opcode != 0x38 && in->opcode != 0x3a))
+		return;
+	in->map = in->opcode == 0x38 ? X86_MAP_0F38 : X86_MAP_0F3A;
+	in->opcode = get(r, 1);
+}
+
+/* The map of `in`'s register forms, or 0. */
+static unsigned register_map(const struct x86_insn *in)
+{
+	if (in->map == X86_MAP_1 && in->opcode >= 0xd8 && in->opcode <= 0xdf)
+		return X86_MAP_D8 + in->opcode - 0xd8;
+	return in->map == X86_MAP_0F && in->opcode == 0x01 ? X86_MAP_0F01 : 0;
+}
+
+static bool needs_modrm(const struct x86_insn *in)
+{
+	return has_modrm[in->map - 1][in->opcode] || register_map(in);
+}
+
+static void modrm_as_opcode(struct x86_insn *in, uint8_t modrm)
+{
+	unsigned map = register_map(in);
+
+	if (!map || in->mem || first_row[map - 1][modrm] == NO_ROW)
+		return;
+	in->map = map;
+	in->opcode = modrm;
+}
+
 enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned bits, struct x86_insn *in)
 {
 	struct reader r = { .bytes = bytes, .avail = avail < X86_INSN_MAX ? avail : X86_INSN_MAX };
 	const struct x86_opcode *row;
 
 	pthread_once(&index_once, build_index);
-	*in = (struct x86_insn){ .map = 1, .base = X86_NO_REG, .index = X86_NO_REG };
+	*in = (struct x86_insn){ .map = X86_MAP_1, .base = X86_NO_REG, .index = X86_NO_REG };
 	if (!get_prefixes(&r, bits, in))
 		return r.error;
-	if (in->opcode == 0x0f) {
-		in->map = 2;
-		in->opcode = get(&r, 1);
-		if (r.error)
-			return r.error;
-	}
-	if (first_row[in->map - 1][in->opcode] == NO_ROW)
-		return X86_DECODE_UD;
-	if (has_modrm[in->map - 1][in->opcode]) {
+	get_escapes(&r, in);
+	if (r.error)
+		return r.error;
+	if (needs_modrm(in)) {
 		get_modrm(&r, in);
 		if (r.error)
 			return r.error;
+		modrm_as_opcode(in, bytes[r.at - 1]);
 	}
 	row = find_row(in);
 	if (!row)
 		return X86_DECODE_UD;
 	in->row = row - x86_opcodes;
-	for (unsigned i = 0; i < 3; i++)
-		if (!operand_fits(row->operand[i], in))
-			return X86_DECODE_UD;
 	if (row->operand[0] == OP_Rd || row->operand[1] == OP_Rd)
 		in->mem = false;
 	if (in->has_modrm && in->mem) {
@@ -351,21 +417,28 @@ unsigned x86_operand_bytes(enum x86_operand o, unsigned opsize)
 {
 	switch (o) {
 	case OP_Eb: case OP_Gb: case OP_Zb: case OP_Ib: case OP_Ob: case OP_Xb: case OP_Yb: case OP_AL: case OP_CL:
+	case OP_Mb: case OP_EdMb:
 		return 1;
-	case OP_Ew: case OP_Gw: case OP_Iw: case OP_Sw: case OP_DX:
+	case OP_Ew: case OP_Gw: case OP_Iw: case OP_Sw: case OP_DX: case OP_Mw: case OP_EdMw: case OP_Ww:
 		return 2;
 	case OP_Ev: case OP_Gv: case OP_Zv: case OP_sIb: case OP_Iz: case OP_Iv: case OP_Ov: case OP_Xv: case OP_Yv:
 	case OP_rAX: case OP_EvMw:
 		return opsize;
 	case OP_Xz: case OP_Yz: case OP_zAX:
 		return opsize > 4 ? 4 : opsize;
-	case OP_Rd: case OP_Cd: case OP_Dd:
+	case OP_Rd: case OP_Cd: case OP_Dd: case OP_Md: case OP_Wd: case OP_Qd:
 		return 4;
+	case OP_Ey: case OP_Gy:
+		return opsize == 8 ? 8 : 4;
+	case OP_Wx: case OP_Wu: case OP_Mx: case OP_Mu: case OP_Vx: case OP_Ux: case OP_X0:
+		return 16;
+	case OP_Mt: case OP_ST0: case OP_STi:
+		return 10;
 	case OP_Ma:
 		return 2 * opsize;
 	case OP_Mp:
 		return opsize + 2;
-	case OP_Mq:
+	case OP_Mq: case OP_Wq: case OP_Qq: case OP_Pq: case OP_Nq:
 		return 8;
 	case OP_Ms:
 		return 6;

@@ -19,11 +19,16 @@ enum x86_operand {
 	OP__,
 	/* ModRM.rm: register or memory */
 	OP_E, OP_Eb, OP_Ew, OP_Ev, OP_EvMw,
+	OP_Ey, OP_EdMb, OP_EdMw,	/* 32 or, with REX.W, 64 bits; a 32-bit register or 8 or 16 bits of memory */
+	/* ModRM.rm: XMM register or memory, of 16 bytes (x aligned, u not), 8, 4 or 2; MMX register or 8 or 4 bytes */
+	OP_Wx, OP_Wu, OP_Wq, OP_Wd, OP_Ww, OP_Qq, OP_Qd,
 	/* ModRM.rm: memory only; M is an address, Ma a pair, Mp a far pointer, Mq 8 bytes, Ms a table register's image */
-	OP_M, OP_Ma, OP_Mp, OP_Mq, OP_Ms,
+	OP_M, OP_Ma, OP_Mp, OP_Mb, OP_Mw, OP_Md, OP_Mq, OP_Mt, OP_Mx, OP_Mu, OP_Ms,
+	/* ModRM.rm: register only; XMM, MMX, or none that is looked at */
+	OP_Ux, OP_Nq, OP_R,
 	OP_Rd,				/* ModRM.rm: 32-bit register, mod ignored */
 	/* ModRM.reg */
-	OP_Gb, OP_Gw, OP_Gv, OP_Sw, OP_Cd, OP_Dd,
+	OP_Gb, OP_Gw, OP_Gv, OP_Gy, OP_Vx, OP_Pq, OP_Sw, OP_Cd, OP_Dd,
 	OP_Zb, OP_Zv,			/* the opcode's low three bits */
 	/* immediates, relative targets, absolute addresses, far pointer */
 	OP_Ib, OP_sIb, OP_Iw, OP_Iz, OP_Iv, OP_Jb, OP_Jz, OP_Ob, OP_Ov, OP_Ap,
@@ -31,6 +36,8 @@ enum x86_operand {
 	OP_Xb, OP_Xv, OP_Xz, OP_Yb, OP_Yv, OP_Yz,
 	/* fixed */
 	OP_AL, OP_rAX, OP_zAX, OP_CL, OP_DX, OP_1, OP_ES, OP_CS, OP_SS, OP_DS, OP_FS, OP_GS,
+	/* the x87 stack's top and, by the low three bits of ModRM, any of it; XMM0 */
+	OP_ST0, OP_STi, OP_X0,
 	OP_COUNT
 };
 
@@ -39,25 +46,54 @@ enum x86_property {
 	P_REP = 1 << 6, P_REPZ = 1 << 7, P_SPAN8 = 1 << 8, P_SPAN7 = 1 << 9, P_I64 = 1 << 10, P_DF64 = 1 << 11,
 };
 
+/*
+ * Opcode maps.  A ModRM byte that names a register is part of the opcode behind
+ * D8-DF and 0F 01: there it is the opcode, in a map of its own.
+ */
+enum x86_map {
+	X86_MAP_1 = 1, X86_MAP_0F, X86_MAP_0F38, X86_MAP_0F3A,
+	X86_MAP_D8, X86_MAP_D9, X86_MAP_DA, X86_MAP_DB, X86_MAP_DC, X86_MAP_DD, X86_MAP_DE, X86_MAP_DF,
+	X86_MAP_0F01,
+	X86_MAPS = X86_MAP_0F01
+};
+
+/* Extensions of the architecture that a row may belong to: bits 24 and up of its properties. */
+enum x86_isa {
+	X86_ISA_BASE, X86_ISA_FPU, X86_ISA_MMX, X86_ISA_FXSR, X86_ISA_SSE, X86_ISA_SSE2, X86_ISA_SSE3, X86_ISA_SSSE3,
+	X86_ISA_SSE41, X86_ISA_SSE42, X86_ISA_POPCNT, X86_ISA_AES, X86_ISA_PCLMUL, X86_ISA_SHA, X86_ISA_MOVBE,
+	X86_ISA_ADX, X86_ISA_RDRAND, X86_ISA_RDSEED, X86_ISA_XSAVE, X86_ISA_XSAVEOPT, X86_ISA_XSAVEC, X86_ISA_CLFLUSH,
+	X86_ISA_CLFLUSHOPT, X86_ISA_CLWB,
+	X86_ISAS
+};
+#define P_ISA(isa)	((uint32_t)X86_ISA_##isa << 24)
+
 enum x86_treatment { T_COPY, T_MEM, T_CALL, T_COND, T_END };
 
 /* Every mnemonic and every handler name of the table, once for each row. */
 struct x86_opcode {
 	const char *mnemonic, *handler;
-	uint8_t map;			/* 1; 2: 0F */
+	uint8_t map;			/* enum x86_map */
 	uint8_t opcode;
 	int8_t ext;			/* -1: any ModRM.reg, or no ModRM */
-	uint8_t prefix;			/* mandatory, or 0 */
+	uint8_t prefix;			/* mandatory; X86_NO_PREFIX, X86_NO_REPEAT; or 0: any */
 	bool plain;			/* kind P */
 	uint8_t operand[3];		/* enum x86_operand */
 	uint32_t read, written, undefined;	/* X86_RFLAGS_* */
-	uint16_t properties;		/* P_* */
+	uint32_t properties;		/* P_*, enum x86_isa << 24 */
 	uint8_t treatment;		/* T_* */
 };
 
 /* The table, for whoever walks it; a row's number is its index. */
 extern const struct x86_opcode x86_opcodes[];
 extern const unsigned x86_opcode_rows;
+
+/* Mandatory prefixes that are the absence of some: of 66, F3 and F2; of F3 and F2. */
+enum { X86_NO_PREFIX = 1, X86_NO_REPEAT = 2 };
+
+static inline enum x86_isa x86_row_isa(const struct x86_opcode *row)
+{
+	return row->properties >> 24;
+}
 
 enum { X86_NO_SEG = 0xff, X86_NO_REG = 0xff };
 
@@ -67,6 +103,7 @@ struct x86_insn {
 	uint8_t opcode, map;
 	uint8_t opsize, adsize;		/* bytes */
 	uint8_t rep;			/* the last of F2, F3; 0 */
+	bool osize;			/* there is a 66 */
 	bool lock;
 	uint8_t override;		/* enum x86_seg of the last override, or X86_NO_SEG */
 	bool has_modrm, mem;		/* mem: there is a memory operand in ModRM, or a moffs */
@@ -88,6 +125,16 @@ enum x86_decode_result {
 
 /* `bits` is the code size, 16 or 32.  Reads at most `avail` bytes.  out->len is valid with X86_DECODE_OK only. */
 enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned bits, struct x86_insn *out);
+
+/*
+ * The bytes of a row's opcode without prefixes, behind which a ModRM byte
+ * follows where the row has one that is not itself the opcode.  Returns how many.
+ */
+unsigned x86_opcode_bytes(const struct x86_opcode *, uint8_t bytes[3]);
+bool x86_opcode_has_modrm(const struct x86_opcode *);
+/* Whether operands of this kind refuse a register, or memory. */
+bool x86_operand_is_memory(enum x86_operand);
+bool x86_operand_is_register(enum x86_operand);
 
 /* Bytes of an operand of this kind, 0 where it has no size of its own. */
 unsigned x86_operand_bytes(enum x86_operand, unsigned opsize);

@@ -50,6 +50,8 @@ static const char *size_name(unsigned bytes)
 	case 4: return "DWORD PTR ";
 	case 6: return "FWORD PTR ";
 	case 8: return "QWORD PTR ";
+	case 10: return "TBYTE PTR ";
+	case 16: return "XMMWORD PTR ";
 	default: return "";
 	}
 }
@@ -131,6 +133,17 @@ static void put_rm(struct text *t, const struct x86_insn *in, unsigned reg_bytes
 	put_sum(t, in);
 }
 
+/* A vector operand: a register of the set, or memory of the operand's size. */
+static void put_vector(struct text *t, const struct x86_insn *in, const char *set, unsigned reg, unsigned mem_bytes)
+{
+	if (mem_bytes && in->mem) {
+		put(t, "%s", size_name(mem_bytes));
+		put_sum(t, in);
+	} else {
+		put(t, "%s%u", set, reg);
+	}
+}
+
 static void put_string_operand(struct text *t, const struct x86_insn *in, enum x86_operand o)
 {
 	bool dest = o == OP_Yb || o == OP_Yv || o == OP_Yz;
@@ -175,7 +188,19 @@ static void put_operand(struct text *t, const struct x86_insn *in, const struct 
 	case OP_EvMw: put_rm(t, in, bytes, 2); break;
 	case OP_E: put_rm(t, in, 4, 0); break;
 	case OP_M: case OP_Ms: put_rm(t, in, 4, o == OP_M && !strcmp(row->mnemonic, "invlpg") ? 1 : 0); break;
-	case OP_Ma: case OP_Mp: case OP_Mq: put_rm(t, in, 4, bytes); break;
+	case OP_Ma: case OP_Mp: case OP_Mq: case OP_Mb: case OP_Mw: case OP_Md: case OP_Mt: case OP_Mx: case OP_Mu:
+		put_rm(t, in, 4, bytes);
+		break;
+	case OP_Ey: put_rm(t, in, bytes, bytes); break;
+	case OP_EdMb: case OP_EdMw: put_rm(t, in, 4, bytes); break;
+	case OP_Gy: put(t, "%s", reg_name(in->reg, bytes)); break;
+	case OP_Vx: put_vector(t, in, "xmm", in->reg, 0); break;
+	case OP_Pq: put_vector(t, in, "mm", in->reg, 0); break;
+	case OP_Wx: case OP_Wu: case OP_Wq: case OP_Wd: case OP_Ww: case OP_Ux: put_vector(t, in, "xmm", in->rm, bytes); break;
+	case OP_Qq: case OP_Qd: case OP_Nq: put_vector(t, in, "mm", in->rm, bytes); break;
+	case OP_ST0: put(t, "st"); break;
+	case OP_STi: put(t, "st(%u)", in->rm); break;
+	case OP_X0: put(t, "xmm0"); break;
 	case OP_Rd: put(t, "%s", names32[in->rm]); break;
 	case OP_Gb: case OP_Gw: case OP_Gv: case OP_Zb: case OP_Zv: put(t, "%s", reg_name(in->reg, bytes)); break;
 	case OP_Sw: put(t, "%s", seg_names[in->reg]); break;
@@ -196,7 +221,7 @@ static void put_operand(struct text *t, const struct x86_insn *in, const struct 
 	case OP_ES: case OP_CS: case OP_SS: case OP_DS: case OP_FS: case OP_GS:
 		put(t, "%s", seg_names[o - OP_ES]);
 		break;
-	case OP__: case OP_COUNT: break;
+	case OP_R: case OP__: case OP_COUNT: break;
 	}
 }
 
