@@ -344,6 +344,27 @@ static void test_segment_types(void **state)
 	}
 }
 
+/* #AC where CR0.AM and EFLAGS.AC ask for it, before the port is touched; an aligned run is not disturbed. */
+static void test_alignment(void **state)
+{
+	(void)state;
+	EACH(p, COUNT(ports)) EACH(input, 2) EACH(s, 3) EACH(odd, 2) {
+		struct sio_case c = { .mode = USER32, .a32 = true, .input = input, .size = sizes[s], .rep = true, .count = 3, .port = ports[p],
+				      .off = 0x2000 + odd };
+		bool refused = odd && c.size > 1;
+
+		sio_prepare(m, &c);
+		m->start.cr0 |= X86_CR0_AM;
+		m->start.rflags |= X86_RFLAGS_AC;
+		assert_int_equal(soft_engine.set_state(&m->vcpu, &m->start), 0);
+		sio_run(m);
+		assert_int_equal(m->got.vector, refused ? X86_AC : -1);
+		assert_int_equal(m->got.gpr[X86_RCX], refused ? 3 : 0);
+		if (c.port != SIO_NOBODY)
+			assert_int_equal(input ? sio_reads(m, &c) : sio_writes(m, &c), refused ? 0 : 3);
+	}
+}
+
 /* ---- registers */
 
 static void run_bytes(const struct sio_case *c, const void *code, unsigned len)
@@ -714,7 +735,7 @@ int main(void)
 		cmocka_unit_test(test_device_does_a_part),
 		cmocka_unit_test(test_address_wraps), cmocka_unit_test(test_word_at_the_end_faults),
 		cmocka_unit_test(test_override_moves_outs_alone), cmocka_unit_test(test_stack_segment_has_its_own_fault),
-		cmocka_unit_test(test_segment_types),
+		cmocka_unit_test(test_segment_types), cmocka_unit_test(test_alignment),
 		cmocka_unit_test(test_in_and_out), cmocka_unit_test(test_in_immediate_and_unclaimed),
 		cmocka_unit_test(test_sector_travels_as_one_request), cmocka_unit_test(test_where_batches_end),
 		cmocka_unit_test(test_reset_while_pending), cmocka_unit_test(test_no_event_between_posting_and_retirement),
