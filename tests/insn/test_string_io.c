@@ -229,9 +229,11 @@ static void short_completion(struct sio_case *c)
 		return;
 	c->rep = true;
 	c->count = 17;
-	c->off = near_edge(c, 9, false);
 	EACH(most, 6) {
 		c->most = most + 1;
+		c->off = near_edge(c, 9, false);
+		assert_true(sio_check(m, c));
+		c->off = near_edge(c, 1, c->size > 1);		/* the first element lies across the edge */
 		assert_true(sio_check(m, c));
 	}
 }
@@ -523,12 +525,12 @@ static void test_no_event_between_posting_and_retirement(void **state)
 		assert_int_equal(m->got.window[0x2000 + b], fake_byte(b));
 }
 
-/* The page goes away while the request is in flight: the store that was probed is made all the same, and no datum is lost. */
+/* Page and permission go away while the request is in flight: the store that was probed is made all the same, and no datum is lost. */
 static void test_translation_is_held(void **state)
 {
 	(void)state;
 	EACH(k, 2) {
-		struct sio_case c = { .mode = USER32, .a32 = true, .input = true, .size = 4, .rep = k, .count = 1, .port = FAKE_FIFO,
+		struct sio_case c = { .mode = BITMAP32, .a32 = true, .input = true, .size = 4, .rep = k, .count = 1, .port = FAKE_FIFO,
 				      .off = 0x2000 };
 		uint32_t gone = 0;
 
@@ -538,6 +540,8 @@ static void test_translation_is_held(void **state)
 			m->vcpu.kick_seen = atomic_load(&m->vcpu.kick);
 		memcpy(m->ram + SIO_PT + 4 * ((SIO_BASE + 0x2000) >> 12), &gone, 4);
 		memset(m->ram + SIO_TSS + 104, 0xff, 8192);
+		/* a change of the map somewhere else, so that no translation is cached any more */
+		assert_int_equal(mem_set_map(m->vm.mem, 31, LINK_MAP_ROM, 0xd0000, k ? 0 : 4096, 0xd0000), 0);
 		soft_engine.map_changed(&m->vm);
 		store_release(&m->fake.hold, 0);
 		sio_run(m);

@@ -179,15 +179,6 @@ static uint32_t batch_size(struct cpu *cpu, const struct form *f, uint64_t off, 
 	return n ? (uint32_t)n : 1;
 }
 
-/* Device memory is touched by one instruction at a time (mmu.c); it would unwind for that after the port was read. */
-static void run_alone(struct cpu *cpu)
-{
-	if (cpu->stepping)
-		return;
-	cpu->alone = true;
-	cpu_unwind(cpu, UNWIND_BLOCK);
-}
-
 static void probe(struct cpu *cpu, const struct form *f, struct run *r, uint32_t n)
 {
 	uint64_t low = r->linear - (f->down ? (uint64_t)(n - 1) * f->size : 0);
@@ -227,11 +218,8 @@ static struct run *find_run(struct cpu *cpu, const struct form *f)
 	if (n > 1 && f->down)
 		probe(cpu, f, r, 1);		/* CR2 is the first element's */
 	probe(cpu, f, r, n);
-	if (mmu_held_is_mmio(&r->held)) {
-		run_alone(cpu);
-		if (n > 1)
-			probe(cpu, f, r, n = 1);
-	}
+	if (n > 1 && mmu_held_is_mmio(&r->held))
+		probe(cpu, f, r, n = 1);
 	r->n = n;
 	return r;
 }
