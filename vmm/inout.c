@@ -36,6 +36,7 @@ struct access {
 struct inout {
 	enum io_state state;
 	bool sent;			/* PENDING: the request is in the ring */
+	bool behind;			/* ... is not, for a discarded one must be answered first */
 	uint32_t n;			/* finished accesses of this instruction */
 	uint32_t next;			/* the access that this run of it makes next */
 	uint64_t posted_at;		/* ticks */
@@ -229,10 +230,13 @@ static bool post_write(struct vcpu *vcpu, const struct bus_region *g, const stru
 static bool send(struct vcpu *vcpu)
 {
 	struct inout *io = vcpu->inout;
+	int err;
 
 	io->posted_at = stats_ticks();
-	io->sent = !link_client_send(vcpu->vm->link, vcpu->id, 0, &io->req, io->batch);
-	if (!io->sent)
+	err = link_client_send(vcpu->vm->link, vcpu->id, 0, &io->req, io->batch);
+	io->sent = !err;
+	io->behind = err == -EBUSY;
+	if (err)
 		stat_add(&io->stats, STAT_FULL, 1);
 	return io->sent;
 }
@@ -428,26 +432,30 @@ static const uint32_t *kick_word(struct vcpu *vcpu)
 	return (const uint32_t *)(const void *)&vcpu->kick;
 }
 
+/* INOUT_WAITS: there is something to do. */
+static enum inout_wait wait_more(struct vcpu *vcpu, bool for_comp)
+{
+	struct link_client *lc = vcpu->vm->link;
+	enum wait_result w;
+
+	w = for_comp ? link_client_wait_comp(lc, vcpu->id, kick_word(vcpu), vcpu->kick_seen)
+		     : link_client_wait_room(lc, vcpu->id, kick_word(vcpu), vcpu->kick_seen);
+	return w == WAIT_KICKED ? INOUT_KICKED : w == WAIT_BROKEN ? INOUT_LOST : INOUT_WAITS;
+}
+
 enum inout_wait inout_wait(struct vcpu *vcpu)
 {
 	struct inout *io = vcpu->inout;
-	struct link_client *lc = vcpu->vm->link;
+	enum inout_wait r = INOUT_WAITS;
 
-	while (io->state == IO_PENDING) {
-		enum wait_result w;
-		enum inout_wait r;
-
-		if (io->sent || send(vcpu)) {
-			if ((r = receive(vcpu)) != INOUT_WAITS)
-				return r;
-			w = link_client_wait_comp(lc, vcpu->id, kick_word(vcpu), vcpu->kick_seen);
-		} else {
-			w = link_client_wait_room(lc, vcpu->id, kick_word(vcpu), vcpu->kick_seen);
+	while (io->state == IO_PENDING && r == INOUT_WAITS) {
+		if (!io->sent && !send(vcpu)) {
+			r = wait_more(vcpu, io->behind);
+			continue;
 		}
-		if (w == WAIT_KICKED)
-			return INOUT_KICKED;
-		if (w == WAIT_BROKEN)
-			return INOUT_LOST;
+		r = receive(vcpu);
+		if (r == INOUT_WAITS)
+			r = wait_more(vcpu, true);
 	}
-	return INOUT_READY;
+	return io->state == IO_PENDING ? r : INOUT_READY;
 }

@@ -229,7 +229,11 @@ static int drop_stale(struct link_client *lc, unsigned n)
 	return 0;
 }
 
-/* The copy of the request after `last` must not overwrite one that is not acknowledged. */
+/*
+ * The copy of the request after `last` must not overwrite one that is not
+ * acknowledged.  A slot is given back after the commit: with room in the ring
+ * and no copy free, it is answers to discarded requests that are still to come.
+ */
 static int need_copy(struct link_client *lc, unsigned n)
 {
 	struct channel *c = &lc->chan[n];
@@ -237,12 +241,16 @@ static int need_copy(struct link_client *lc, unsigned n)
 
 	if (c->last - c->committed < LINK_REQ_SLOTS)
 		return 0;
-	if ((r = note_committed(lc, n)))
+	r = ring_room(&lc->link.chan[n].req, 1);
+	if (r <= 0)
+		return r ? condemn(lc, "request ring", "impossible indices") : -EAGAIN;
+	r = note_committed(lc, n);
+	if (r)
 		return r;
-	return c->last - c->committed < LINK_REQ_SLOTS ? 0 : -EAGAIN;
+	return c->last - c->committed < LINK_REQ_SLOTS ? 0 : -EBUSY;
 }
 
-/* A data page that no unacknowledged request uses, or -1. */
+/* A data page that no unacknowledged request uses, or -1: then the others are of discarded requests. */
 static int free_page(const struct channel *c)
 {
 	for (unsigned i = 0; i < LINK_DATA_PAGES; i++)
@@ -257,7 +265,7 @@ static int put_batch(struct link_client *lc, unsigned n, struct link_req *r, con
 	int page = free_page(c);
 
 	if (page < 0)
-		return -EAGAIN;
+		return -EBUSY;
 	r->data = (uint8_t)page;
 	c->page_seq[page] = c->last + 1;
 	if (batch) {
@@ -378,7 +386,7 @@ static int control_send(struct link_client *lc, struct link_req *r, uint64_t dea
 	unsigned n = lc->vm->nvcpus;
 	int err;
 
-	while ((err = link_client_send(lc, n, 0, r, NULL)) == -EAGAIN) {
+	while ((err = link_client_send(lc, n, 0, r, NULL)) == -EAGAIN || err == -EBUSY) {
 		uint64_t now = wait_now();
 
 		if (now >= deadline)
@@ -416,8 +424,6 @@ int link_client_control(struct link_client *lc, unsigned kind, uint64_t addr, ui
 	if ((err = control_send(lc, &r, deadline)))
 		return err;
 	err = control_receive(lc, &r, &comp, deadline);
-	for (unsigned n = 0; !err && kind == LINK_REQ_RESET && n < lc->vm->nvcpus; n++)
-		err = drop_stale(lc, n);	/* the vCPUs are stopped, their requests discarded */
 	return err ? err : comp.status == LINK_UNCLAIMED ? -ENXIO : 0;
 }
 

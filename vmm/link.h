@@ -97,8 +97,9 @@ int link_client_control(struct link_client *, unsigned kind, uint64_t addr, uint
 
 /*
  * While no request of this channel is awaited.  Fills in seq, vcpu and, for a
- * batch, the data page; `dev` is whose account a posted write goes to.  0,
- * -EAGAIN: no room, -EPIPE: no daemon.
+ * batch, the data page; `dev` is whose account a posted write goes to.  0;
+ * -EAGAIN: no room in the ring; -EBUSY: an answer to a discarded request must
+ * come first; -EPIPE: no daemon.
  */
 int link_client_send(struct link_client *, unsigned n, unsigned dev, struct link_req *, const void *batch);
 /*

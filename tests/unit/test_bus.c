@@ -124,6 +124,12 @@ static void test_handler_wins(void **state)
 	assert_int_equal(port_id(*state, 0x60, 1), 1);
 	assert_int_equal(port_id(*state, 0x61, 1), -2);
 	assert_int_equal(port_id(*state, 0x64, 1), 1);
+	set(*state, 2, 0x61, 1, 0);		/* a region no wider than the handler changes nothing */
+	add(*state, "pit", 0x40, 4, false);
+	set(*state, 3, 0x41, 1, 0);
+	assert_int_equal(port_id(*state, 0x61, 1), -2);
+	assert_int_equal(port_id(*state, 0x41, 1), -2);
+	set(*state, 2, 0, 0, 0);
 	bus_remove_handler(*state, "port61");
 	assert_int_equal(port_id(*state, 0x61, 1), 1);
 }

@@ -351,6 +351,13 @@ static void test_full_ring_waits(void **state)
 	assert_int_equal(e->fake.log[LINK_REQ_SLOTS], 0xee);
 }
 
+static void *kick_soon(void *arg)
+{
+	usleep(20000);
+	vcpu_kick(arg);
+	return NULL;
+}
+
 /* ---- batches */
 
 static unsigned in_batch(struct vcpu *v, unsigned size, unsigned count, uint64_t linear, void *data)
@@ -422,24 +429,54 @@ static void test_batch_out(void **state)
 	assert_int_equal(fake_get(&e->fake.requests), 1);
 }
 
-/* The second batch must not use the page that a discarded one's answer may still write. */
+/* A batch must not overwrite the page that a discarded one, not yet served, is still in. */
 static void test_discarded_batch_keeps_its_page(void **state)
 {
 	struct env *e = *state;
-	uint8_t data[4096];
+	uint8_t first[64], second[64];
 	unsigned done;
 
-	for (unsigned i = 0; i < 8; i++) {
-		store_release(&e->fake.hold, 1);
-		assert_int_equal(inout_in(e->vcpu, FAKE_FIFO, 1, 4096, i, data, &done), IO_WAIT);
+	memset(first, 0x11, sizeof(first));
+	memset(second, 0x22, sizeof(second));
+	store_release(&e->fake.hold, 1);
+	assert_int_equal(inout_out(e->vcpu, FAKE_FIFO, 1, 64, 0x1000, first, &done), IO_WAIT);
+	inout_discard(e->vcpu);
+	assert_int_equal(inout_out(e->vcpu, FAKE_FIFO, 1, 64, 0x1000, second, &done), IO_WAIT);
+	store_release(&e->fake.hold, 0);
+	assert_int_equal(inout_wait(e->vcpu), INOUT_READY);
+	assert_int_equal(inout_out(e->vcpu, FAKE_FIFO, 1, 64, 0x1000, second, &done), IO_OK);
+	inout_retire(e->vcpu);
+	assert_int_equal(logged(e), 128);
+	assert_memory_equal(e->fake.log, first, 64);
+	assert_memory_equal(e->fake.log + 64, second, 64);
+	assert_int_equal(stat(e->vcpu, STAT_DISCARDED), 1);
+	assert_int_equal(link_client_stat(e->vm.link, LINK_STAT_STALE), 1);
+}
+
+/* With both pages taken a batch waits for one, and a kick still ends the wait. */
+static void test_third_batch_waits_for_a_page(void **state)
+{
+	struct env *e = *state;
+	uint8_t data[64] = { 0 };
+	unsigned done;
+	pthread_t thread;
+
+	store_release(&e->fake.hold, 1);
+	for (unsigned i = 0; i < LINK_DATA_PAGES; i++) {
+		assert_int_equal(inout_out(e->vcpu, FAKE_FIFO, 1, 64, 0x1000, data, &done), IO_WAIT);
 		inout_discard(e->vcpu);
-		store_release(&e->fake.hold, 0);
-		assert_int_equal(in_batch(e->vcpu, 1, 100, 0, data), 100);
-		for (unsigned j = 0; j < 100; j++)
-			assert_int_equal(data[j], fake_byte(i * (4096 + 100) + 4096 + j));
 	}
-	assert_int_equal(stat(e->vcpu, STAT_DISCARDED), 8);
-	assert_int_equal(link_client_stat(e->vm.link, LINK_STAT_STALE), 8);
+	assert_int_equal(inout_out(e->vcpu, FAKE_FIFO, 1, 64, 0x1000, data, &done), IO_WAIT);
+	assert_int_equal(stat(e->vcpu, STAT_FULL), 1);
+	pthread_create(&thread, NULL, kick_soon, e->vcpu);
+	assert_int_equal(inout_wait(e->vcpu), INOUT_KICKED);
+	pthread_join(thread, NULL);
+	e->vcpu->kick_seen = atomic_load(&e->vcpu->kick);
+	store_release(&e->fake.hold, 0);
+	assert_int_equal(inout_wait(e->vcpu), INOUT_READY);
+	assert_int_equal(inout_out(e->vcpu, FAKE_FIFO, 1, 64, 0x1000, data, &done), IO_OK);
+	inout_retire(e->vcpu);
+	assert_int_equal(logged(e), 64 * (LINK_DATA_PAGES + 1));
 }
 
 /* ---- the log */
@@ -564,11 +601,22 @@ static void test_many_discards(void **state)
 	assert_int_equal(fake_get(&e->fake.plain_reads), 3 * LINK_REQ_SLOTS + 1);
 }
 
-static void *kick_soon(void *arg)
+/* Requests that nobody waits for, and no reset between them: their answers must not fill the completion ring. */
+static void test_many_discards_without_a_reset(void **state)
 {
-	usleep(20000);
-	vcpu_kick(arg);
-	return NULL;
+	struct env *e = *state;
+	uint64_t value = 0, served = 0;
+	unsigned done;
+
+	for (unsigned i = 0; i < 4 * LINK_COMP_SLOTS; i++) {
+		assert_int_equal(inout_in(e->vcpu, FAKE_PLAIN, 1, 1, INOUT_NO_MEM, &value, &done), IO_WAIT);
+		inout_discard(e->vcpu);
+		while (fake_get(&e->fake.plain_reads) == served)
+			;
+		served = fake_get(&e->fake.plain_reads);
+	}
+	in(e->vcpu, FAKE_PLAIN, 1, NULL);
+	assert_int_equal(e->lost, 0);
 }
 
 static void test_kick_ends_the_wait(void **state)
@@ -802,6 +850,17 @@ static void test_hostile_events(void **state)
 	one_hostile(twist_device_id);
 }
 
+/* Without a completion that names it, the events thread is who finds it. */
+static void test_hostile_event_alone(void **state)
+{
+	struct env *e = *state;
+
+	fake_event(&e->fake, (struct link_event){ .kind = LINK_EV_IRQ, .a = 200, .b = 1 });
+	assert_int_equal(link_client_drain(e->vm.link), -EPIPE);
+	assert_int_equal(e->lost, 1);
+	assert_int_equal(told.irqs, 0);
+}
+
 static void test_hostile_indices(void **state)
 {
 	(void)state;
@@ -978,14 +1037,14 @@ int main(void)
 		T(test_shadow_reads_without_a_request), T(test_no_shadow_read_past_a_posted_write),
 		T(test_posted_writes_keep_their_order), T(test_full_ring_waits),
 		T(test_batch_limit), T(test_sector_is_one_request), T(test_short_completion), T(test_batch_out),
-		T(test_discarded_batch_keeps_its_page),
+		T(test_discarded_batch_keeps_its_page), T(test_third_batch_waits_for_a_page),
 		T(test_no_access_is_made_twice), T(test_engine_access_before_a_wait_is_made_once),
 		T(test_changed_instruction_asks_anew), T(test_log_is_bounded),
-		T(test_reset_while_pending), T(test_many_discards), T(test_kick_ends_the_wait),
+		T(test_reset_while_pending), T(test_many_discards), T(test_many_discards_without_a_reset), T(test_kick_ends_the_wait),
 		T(test_events_come_before_the_completion), T(test_event_seen_before_is_dropped),
 		T(test_events_reach_their_parts), T(test_doorbells),
 		cmocka_unit_test(test_hostile_completions), cmocka_unit_test(test_hostile_events),
-		cmocka_unit_test(test_hostile_indices), T(test_hostile_commit), cmocka_unit_test(test_noise),
+		T(test_hostile_event_alone), cmocka_unit_test(test_hostile_indices), T(test_hostile_commit), cmocka_unit_test(test_noise),
 		T(test_successor_gets_what_was_unacknowledged), T(test_request_made_during_the_outage),
 		T(test_control_times_out),
 		cmocka_unit_test(test_histogram), T(test_round_trips_are_counted),
