@@ -11,9 +11,10 @@
  *	shadow		IN from the keyboard controller's status: a shadow register
  *	unclaimed	IN from a port that nobody has
  *	posted		OUT to the debug console: retires without waiting
- *	daemon_hot	IN from PCI's address register: from asking, which looks up and
- *			posts, to the value in the vCPU's slot, both sides spinning
- *	daemon_insn	the same until the second run of the instruction has the value
+ *	daemon_hot	IN from PCI's address register: from the vCPU's posting to the
+ *			value in its slot, both sides spinning
+ *	daemon_insn	the same access whole: look-up, post, and the second run of the
+ *			instruction that takes the value
  *	daemon_batch	512 bytes of REP INSB from fw_cfg as one request, slot included
  *	daemon_asleep	as daemon_hot, after the daemon went to sleep
  */
@@ -124,21 +125,19 @@ static void in_batch(struct vcpu *v)
 	inout_retire(v);
 }
 
-/* From asking to the value in the slot. */
+/* From posting to the value in the slot, as the engine's own statistics take it. */
 static uint64_t to_slot(struct vcpu *v)
 {
-	uint64_t value, t;
+	uint64_t value;
 	unsigned done;
 
-	t = ticks();
 	if (inout_in(v, PORT_DAEMON, 4, 1, INOUT_NO_MEM, &value, &done) != IO_WAIT)
 		fail("a port of the device model did not wait", "");
 	wait_for_slot(v);
-	t = ticks() - t;
 	if (inout_in(v, PORT_DAEMON, 4, 1, INOUT_NO_MEM, &value, &done) != IO_OK)
 		fail("a finished request was not found", "");
 	inout_retire(v);
-	return t;
+	return inout_stats(v)->last;
 }
 
 static uint64_t timed_in(struct vcpu *v, uint16_t port, unsigned size)

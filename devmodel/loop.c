@@ -229,6 +229,9 @@ static int idle(struct loop *l)
 	uint64_t limit;
 	int err;
 
+	/* A guest that is at it asks again at once: look for that before anything that takes time. */
+	if (link_daemon_spin(m->link, 0))
+		return 0;
 	if (l->bell != m->link->bell_seen || m->streams_due) {
 		err = streams(l);
 		if (err)

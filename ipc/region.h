@@ -40,10 +40,12 @@ struct link_layout {
  * How long to spin before sleeping: wait.c learns it from past waits.  Waits
  * that ended are counted by the logarithm of their length; see wait.h.
  */
-enum { LEARN_BUCKETS = 12 };
+enum { LEARN_BUCKETS = 3 };
 struct learn {
 	uint32_t weight[LEARN_BUCKETS];
+	uint64_t ns[LEARN_BUCKETS];	/* their lengths, weighted alike */
 	uint32_t waits;		/* since the last reckoning */
+	uint32_t hot;		/* waits that ended before the clock was read, not yet among the weights */
 	uint32_t budget_ns;	/* spin at most this long */
 };
 

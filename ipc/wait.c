@@ -27,7 +27,8 @@ enum {
 	FALLBACK_NS = 1000000,	/* without futex_waitv: how late a kick may be seen */
 	LEARN_EVERY = 32,	/* waits between two reckonings */
 	LEARN_UNIT = 64,	/* weight of one wait */
-	LEARN_FIRST_NS = 128,	/* edge of the first bucket; doubles with each */
+	LEARN_HOT_MAX = 4 * LEARN_EVERY,	/* hot ones count at most so many: what was long ago fades */
+	LEARN_FIRST_NS = 65536,	/* edge of the first bucket; doubles with each */
 	LEARN_START_NS = 65536,	/* budget before anything is known */
 };
 
@@ -73,7 +74,7 @@ static uint32_t cheapest(const struct learn *b)
 	for (int k = 0; k < LEARN_BUCKETS - 1; k++, edge *= 2) {
 		uint64_t cost;
 
-		within += b->weight[k] * edge;
+		within += b->ns[k];
 		beyond -= b->weight[k];
 		cost = within + beyond * (edge + WAIT_SLEEP_NS);
 		if (cost < best) {
@@ -89,14 +90,29 @@ void learn_note(struct learn *b, uint64_t ns)
 	uint64_t edges = ns / LEARN_FIRST_NS;
 	int bucket = edges ? 64 - __builtin_clzll(edges) : 0;
 
-	b->weight[bucket < LEARN_BUCKETS ? bucket : LEARN_BUCKETS - 1] += LEARN_UNIT;
+	b->weight[0] += (b->hot < LEARN_HOT_MAX ? b->hot : LEARN_HOT_MAX) * LEARN_UNIT;
+	b->hot = 0;
+	if (bucket >= LEARN_BUCKETS - 1)
+		bucket = LEARN_BUCKETS - 1;	/* nobody spins for it, however long it is */
+	else
+		b->ns[bucket] += ns * LEARN_UNIT;
+	b->weight[bucket] += LEARN_UNIT;
 	if (++b->waits < LEARN_EVERY)
 		return;
 	b->waits = 0;
 	b->budget_ns = cheapest(b);
-	for (int i = 0; i < LEARN_BUCKETS; i++)
+	for (int i = 0; i < LEARN_BUCKETS; i++) {
 		b->weight[i] -= b->weight[i] / 4;
+		b->ns[i] -= b->ns[i] / 4;
+	}
 }
+
+/*
+ * The first edge is no finer than this because a wait that slept says little of
+ * how long it would have taken: with a budget of a few hundred ns, an answer
+ * that once took a few us would be slept for, woken for, and so be slow again
+ * for ever.  Answers in time cost the same under any budget.
+ */
 
 /* What the wait would have been had nobody slept: the rest is no reason to sleep again. */
 static void note_wait(struct learn *b, uint64_t ns, unsigned sleeps)
@@ -292,7 +308,9 @@ enum wait_result link_wait_comp(struct link *l, unsigned n, const uint32_t *kick
 		res = sleep_for(&g, kick, seen, timeout_ns);
 		sleeps++;
 	}
-	if (res == WAIT_READY) {
+	if (__builtin_expect(res == WAIT_READY && !start && !sleeps, 1)) {
+		learn_hot(&c->learn);
+	} else if (res == WAIT_READY) {
 		note_wait(&c->learn, start ? wait_now() - start : 0, sleeps);
 		c->woke_peer = 0;
 	} else if (res == WAIT_KICKED || (res == WAIT_TIMEOUT && timeout_ns)) {
@@ -525,6 +543,10 @@ static void work_came(struct link *l, unsigned sleeps)
 {
 	uint64_t since = l->idle_since;
 
+	if (__builtin_expect(!since && !sleeps && !l->woke_peer, 1)) {
+		learn_hot(&l->idle);
+		return;
+	}
 	note_wait(&l->idle, since ? wait_now() - since : 0, sleeps + l->woke_peer);
 	l->idle_since = 0;
 	l->woke_peer = 0;

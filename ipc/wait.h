@@ -30,11 +30,13 @@
  *      engine's relay, for room    input.prod_sleeps    eventfd RELAY       daemon, link_input_give_back()
  *      daemon, for output room     output.prod_sleeps   header.bell, WAKE   engine, link_output_take()
  *
- * The budget (struct learn): waits are counted by length in powers of two, old
- * ones fade; the budget is the bucket edge at which spinning that long and then
+ * The budget (struct learn): waits are counted by length, old ones fade; the
+ * budget is the edge (none, 64 us, 128 us) at which spinning that long and then
  * paying for a sleep would have cost least in total, at most WAIT_SPIN_MAX_NS.
- * A guest that polls spins; one that waits for a disk sleeps at once.  Where
- * this process may use only one CPU nobody spins.
+ * A guest that polls spins; one that waits for a disk sleeps at once.  No edge
+ * is finer than a sleep's cost, or two sides that have begun to sleep could
+ * never find back into step.  Where this process may use only one CPU nobody
+ * spins.
  */
 #ifndef CLEAVE_IPC_WAIT_H
 #define CLEAVE_IPC_WAIT_H
@@ -56,6 +58,12 @@ unsigned wait_cpus(void);
 
 void learn_init(struct learn *);
 void learn_note(struct learn *, uint64_t ns);	/* a wait of this length has ended */
+
+/* A wait that ended before the clock was read.  The hot path: reckoned with the next wait that was longer. */
+static inline void learn_hot(struct learn *b)
+{
+	b->hot++;
+}
 
 /*
  * Sleeps until *word != value or *kick != kick_value (kick may be NULL), or

@@ -396,7 +396,6 @@ unsigned inout_batch_limit(struct vcpu *vcpu, uint16_t port, unsigned size, bool
 static void accept_completion(struct inout *io, const struct link_comp *c)
 {
 	struct access *a = &io->log[io->n];
-	uint64_t ticks = stats_ticks() - io->posted_at;
 
 	a->done = c->done;
 	a->value = c->status == LINK_OK ? c->value & ones(a->size) : ones(a->size);
@@ -407,7 +406,8 @@ static void accept_completion(struct inout *io, const struct link_comp *c)
 	io->n++;
 	io->sent = false;
 	io->state = IO_DONE;
-	hist_add(a->count > 1 ? &io->stats.batch : &io->stats.single, ticks);
+	io->stats.last = stats_ticks() - io->posted_at;
+	hist_add(a->count > 1 ? &io->stats.batch : &io->stats.single, io->stats.last);
 	stat_add(&io->stats, c->status != LINK_OK ? STAT_IO_UNCLAIMED : a->count > 1 ? STAT_IO_BATCH : STAT_IO_DAEMON, 1);
 	count_string(&io->stats, a, true);
 }

@@ -277,7 +277,10 @@ static int put_batch(struct link_client *lc, unsigned n, struct link_req *r, con
 	return 0;
 }
 
-/* The copy first, then the account of posted writes, then the post: once a write has retired no vCPU may miss it. */
+/*
+ * The account of posted writes before the post: once a write has retired no
+ * vCPU may miss it.  The private copy after it, while the daemon is at work.
+ */
 int link_client_send(struct link_client *lc, unsigned n, unsigned dev, struct link_req *r, const void *batch)
 {
 	struct channel *c = &lc->chan[n];
@@ -291,13 +294,14 @@ int link_client_send(struct link_client *lc, unsigned n, unsigned dev, struct li
 		return err;
 	r->seq = c->last + 1;
 	r->vcpu = (uint16_t)n;
-	*copy_of(c, r->seq) = *r;
 	c->last++;
 	if (r->flags & LINK_REQ_POSTED)
 		store_release(&c->posted[dev], r->seq);		/* pairs with link_client_posted() */
 	err = link_post_req(&lc->link, n, r);
-	if (__builtin_expect(!err, 1))
+	if (__builtin_expect(!err, 1)) {
+		*copy_of(c, r->seq) = *r;
 		return 0;
+	}
 	c->last--;
 	return err == -EAGAIN ? err : condemn(lc, "request ring", "impossible indices");
 }

@@ -47,6 +47,7 @@ struct histogram {
 
 struct vcpu_stats {
 	uint64_t n[STATS];
+	uint64_t last;			/* the latest round trip, in ticks */
 	struct histogram single;	/* round trips of single accesses: from posting to the value in the slot */
 	struct histogram batch;		/* ... and of requests with more than one element */
 };
