@@ -2,21 +2,12 @@
 # boot.sh: Debian's unmodified SeaBIOS boots GRUB, from the disk and from a CD,
 # with fw_cfg's DMA on and off.  Judged by SeaBIOS's own log from port 402h, by
 # what the guest printed, by the exit status, and by the counters.
-srcdir=$(cd "$(dirname "$0")/../.." && pwd)
 . "$(dirname "$0")/common.sh"
-rom=/usr/share/seabios/bios-256k.bin
-
-# A missing package is a skip, anything else that is wrong a failure; both end the test.
-skip() { echo "SKIP: $*"; exit 77; }
-die() { echo "FAIL: $*"; exit 1; }
-say() { echo "ok: $*"; }
-need_file() { [ -r "$1" ] || skip "$1 is missing: install the Debian package $2"; }
-
-need_file "$rom" seabios
-need_file /usr/lib/grub/i386-pc/boot.img grub-pc-bin
-command -v mformat >/dev/null || skip "mformat is missing: install the Debian package mtools"
-command -v sfdisk >/dev/null || [ -x /sbin/sfdisk ] || skip "sfdisk is missing: install the Debian package fdisk"
-command -v xorriso >/dev/null || skip "xorriso is missing: install the Debian package xorriso"
+need seabios "$seabios"
+need grub-pc-bin /usr/lib/grub/i386-pc/boot.img
+need mtools mformat
+need fdisk sfdisk
+need xorriso xorriso
 
 export MKGRUB_TIMEOUT=0
 "$srcdir/scripts/mkgrub" disk "$work/disk.img" || die "no disk image"
@@ -25,7 +16,7 @@ export MKGRUB_TIMEOUT=0
 # boot NAME ARGS...: runs a machine to its end; console, log and counters in files named NAME.
 boot() {
 	local name=$1 status; shift
-	limit 120 "$cleave" -m 64M -l bootrom,"$rom" -l com1,stdio -l debugcon,file="$work/$name.log" \
+	limit 120 "$cleave" -m 64M -l bootrom,"$seabios" -l com1,stdio -l debugcon,file="$work/$name.log" \
 		-o stats=true "$@" "boot-$name" </dev/null >"$work/$name.console" 2>"$work/$name.err"
 	status=$?
 	if [ $status -ne 0 ]; then

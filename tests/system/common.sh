@@ -3,7 +3,11 @@
 # A test runs in a directory of its own, with run-time directories of its own;
 # whatever it started is killed at its end.  It needs no terminal, no KVM and
 # no firmware package: the ROMs are a few instructions.
+#
+# Tests on Debian's firmware say what passed with `say`, end with `die` at the
+# first failure, and with `skip` where a package is missing.
 set -u
+srcdir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 builddir=${builddir:-$PWD}
 cleave=$builddir/cleave ctl=$builddir/cleavectl
 unset CLEAVED
@@ -23,6 +27,31 @@ trap cleanup EXIT
 
 ok() { checks=$((checks + 1)); }
 bad() { checks=$((checks + 1)); failures=$((failures + 1)); echo "FAIL: $*"; }
+
+say() { echo "ok: $*"; }
+die() { echo "FAIL: $*"; exit 1; }
+skip() { echo "SKIP: $*"; exit 77; }
+
+# need PACKAGE FILE...: files, or programs (also those in /sbin), of a Debian package.
+need() {
+	local package=$1 file; shift
+	for file in "$@"; do
+		case $file in
+		/*) [ -r "$file" ] ;;
+		*) command -v "$file" >/dev/null || [ -x "/sbin/$file" ] ;;
+		esac || skip "$file is missing: install the Debian package $package"
+	done
+}
+seabios=/usr/share/seabios/bios-256k.bin
+
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+	local end=$((SECONDS + $1)); shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.05
+	done
+}
 
 finish() {
 	echo "$((checks - failures)) of $checks checks passed"
