@@ -190,11 +190,7 @@ static bool read_shadow(struct vm *vm, const struct bus_region *g, struct access
 
 	if (!(g->flags & LINK_RGN_SHADOW) || a->size != 1 || !is_read(a->kind))
 		return false;
-	if (!(link_client_features(vm->link) & LINK_F_SHADOW) || link_client_is_lost(vm->link))
-		return false;
-	if (link_client_posted(vm->link, g->dev))
-		return false;
-	if (!link_shadow_read(link_client_link(vm->link), g->shadow + (uint32_t)(a->addr - g->base), &value))
+	if (!link_client_shadow(vm->link, g->dev, g->shadow + (uint32_t)(a->addr - g->base), &value))
 		return false;
 	a->value = value;
 	return true;

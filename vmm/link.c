@@ -288,7 +288,7 @@ int link_client_send(struct link_client *lc, unsigned n, unsigned dev, struct li
 
 	if (link_client_is_lost(lc))
 		return -EPIPE;
-	if ((err = drop_stale(lc, n)) || (err = need_copy(lc, n)))
+	if ((ring_ready(&lc->link.chan[n].comp) && (err = drop_stale(lc, n))) || (err = need_copy(lc, n)))
 		return err;
 	if ((r->flags & LINK_REQ_BATCH) && (err = put_batch(lc, n, r, batch)))
 		return err;
@@ -296,7 +296,7 @@ int link_client_send(struct link_client *lc, unsigned n, unsigned dev, struct li
 	r->vcpu = (uint16_t)n;
 	c->last++;
 	if (r->flags & LINK_REQ_POSTED)
-		store_release(&c->posted[dev], r->seq);		/* pairs with link_client_posted() */
+		store_release(&c->posted[dev], r->seq);		/* pairs with uncommitted() */
 	err = link_post_req(&lc->link, n, r);
 	if (__builtin_expect(!err, 1)) {
 		*copy_of(c, r->seq) = *r;
@@ -306,15 +306,22 @@ int link_client_send(struct link_client *lc, unsigned n, unsigned dev, struct li
 	return err == -EAGAIN ? err : condemn(lc, "request ring", "impossible indices");
 }
 
-bool link_client_posted(struct link_client *lc, unsigned dev)
+/* Has any vCPU posted writes to this device that it has not committed? */
+static bool uncommitted(const struct link_client *lc, unsigned dev)
 {
-	for (unsigned n = 0; n < lc->vm->nvcpus; n++) {
+	for (unsigned n = 0; n < lc->link.nvcpus; n++) {
 		uint64_t seq = load_acquire(&lc->chan[n].posted[dev]);
 
 		if (seq && seq > link_committed(&lc->link, n))
 			return true;
 	}
 	return false;
+}
+
+bool link_client_shadow(const struct link_client *lc, unsigned dev, unsigned word, uint32_t *value)
+{
+	return (lc->link.features & LINK_F_SHADOW) && !link_client_is_lost(lc) && !uncommitted(lc, dev) &&
+	       link_shadow_read(&lc->link, word, value);
 }
 
 /* What the answer promises: its events have been applied, its bytes are here. */

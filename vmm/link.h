@@ -110,8 +110,12 @@ int link_client_receive(struct link_client *, unsigned n, const struct link_req 
 enum wait_result link_client_wait_comp(struct link_client *, unsigned n, const uint32_t *kick, uint32_t seen);
 enum wait_result link_client_wait_room(struct link_client *, unsigned n, const uint32_t *kick, uint32_t seen);
 
-/* Has any vCPU posted writes to this device that it has not committed?  Then no shadow read.  Any vCPU thread. */
-bool link_client_posted(struct link_client *, unsigned dev);
+/*
+ * A shadow register of device `dev`; false: it must be asked for, as it must
+ * while any vCPU has posted writes to this device that are not committed.  Any
+ * vCPU thread; word < LINK_SHADOWS.
+ */
+bool link_client_shadow(const struct link_client *, unsigned dev, unsigned word, uint32_t *value);
 uint32_t link_client_features(const struct link_client *);
 /* Rings the doorbell that this write is for, if there is one. */
 bool link_client_doorbell(struct link_client *, bool mmio, uint64_t addr, unsigned size, uint64_t value);
