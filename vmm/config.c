@@ -19,6 +19,9 @@
 #include "vmm/config.h"
 #include "vmm/relay.h"
 
+/* Long options without a short one. */
+enum { OPT_KERNEL = 256, OPT_INITRD, OPT_APPEND };
+
 enum { PAIRS_MAX = 1024, LINE_MAX_BYTES = 4096, EXPAND_DEPTH = 8 };
 
 static int fail(struct config *c, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -65,6 +68,9 @@ static const struct option_row option_table[] = {
 	{ "memory.size", VALUE_SIZE, AT(memory), "256M", "guest memory: a number with K, M, G or T; whole megabytes", NULL, 0 },
 	{ "cpus", VALUE_COUNT, AT(cpus), "1", "virtual processors", NULL, 0 },
 	{ "bootrom", VALUE_TEXT, AT(bootrom), NULL, "firmware image", NULL, 0 },
+	{ "kernel", VALUE_TEXT, AT(kernel), NULL, "kernel to start without firmware: Linux bzImage, ELF with a PVH entry, or multiboot 1", NULL, 0 },
+	{ "initrd", VALUE_TEXT, AT(initrd), NULL, "its initramfs; for multiboot modules: FILE[ ARGUMENTS][,FILE...]", NULL, 0 },
+	{ "append", VALUE_TEXT, AT(append), NULL, "its command line", NULL, 0 },
 	{ "uuid", VALUE_TEXT, AT(uuid_text), NULL, "the machine's UUID; one is made from its name otherwise", NULL, 0 },
 	{ "rtc.use_localtime", VALUE_BOOL, AT(rtc_localtime), "true", "the real-time clock shows local time, else UTC", NULL, 0 },
 	{ "triple_fault", VALUE_CHOICE, AT(triple_fault), "exit", "exit (with status 3) or reset", end_names, 2 },
@@ -461,6 +467,9 @@ static int short_option(struct config *c, int opt, char *arg)
 	case 'u': return config_set(c, "rtc.use_localtime", "false");
 	case 'h': c->action = CONFIG_USAGE; return 0;
 	case 'V': c->action = CONFIG_VERSION; return 0;
+	case OPT_KERNEL: return config_set(c, "kernel", arg);
+	case OPT_INITRD: return config_set(c, "initrd", arg);
+	case OPT_APPEND: return config_set(c, "append", arg);
 	case ':': return fail(c, -EINVAL, "-%c wants an argument (cleave -h)", optopt);
 	default:
 		if (optopt)
@@ -474,6 +483,9 @@ int config_args(struct config *c, int argc, char **argv)
 	static const struct option long_options[] = {
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
+		{ "kernel", required_argument, NULL, OPT_KERNEL },
+		{ "initrd", required_argument, NULL, OPT_INITRD },
+		{ "append", required_argument, NULL, OPT_APPEND },
 		{ 0 },
 	};
 	int opt, ret = 0;
@@ -640,6 +652,15 @@ static int resolve_escape(struct config *c)
 	return 0;
 }
 
+static int check_direct_boot(struct config *c)
+{
+	if (c->kernel && c->bootrom)
+		return fail(c, -EINVAL, "--kernel and -l bootrom: a machine starts with one of them, a kernel or firmware");
+	if (!c->kernel && (c->initrd || c->append))
+		return fail(c, -EINVAL, "--%s belongs to a kernel: --kernel PATH", c->initrd ? "initrd" : "append");
+	return 0;
+}
+
 static int resolve_options(struct config *c)
 {
 	int ret;
@@ -661,7 +682,8 @@ static int resolve_options(struct config *c)
 		make_uuid(c);
 	else if (uuid_parse(c->uuid_text, c->uuid))
 		return fail(c, -EINVAL, "%.60s is no UUID: want 8-4-4-4-12 hexadecimal digits", c->uuid_text);
-	return resolve_escape(c);
+	ret = check_direct_boot(c);
+	return ret ? ret : resolve_escape(c);
 }
 
 /* ---- devices */

@@ -72,6 +72,7 @@ struct config {
 	uint64_t memory;		/* bytes, whole MiB */
 	unsigned cpus;
 	char *bootrom;
+	char *kernel, *initrd, *append;	/* direct boot: instead of a boot ROM */
 	char *uuid_text;
 	uint8_t uuid[16];
 	bool rtc_localtime, stats, dump;

@@ -45,6 +45,7 @@ struct program {
 static void usage(FILE *f)
 {
 	fprintf(f, "usage: cleave [-hu] [-c N] [-m SIZE] [-U UUID] [-k FILE] [-o KEY=VALUE] ... [-f NAME,string=TEXT] ...\n"
+		   "              [--kernel PATH [--initrd PATH] [--append TEXT]]\n"
 		   "              [-s SLOT[:FUNC],DEVICE[,KEY=VALUE...]] ... [-l DEVICE[,VALUE...]] ... NAME\n"
 		   "  -c N        virtual processors\n"
 		   "  -f NAME,... an item in fw_cfg's directory: -f NAME,string=TEXT or -f NAME,file=PATH\n"
@@ -56,6 +57,9 @@ static void usage(FILE *f)
 		   "  -s SLOT     a PCI device; -s help lists them, -s DEVICE,help its keys\n"
 		   "  -u          the real-time clock shows UTC\n"
 		   "  -U UUID     the machine's UUID\n"
+		   "  --kernel    start this kernel without firmware: Linux bzImage, ELF with a PVH entry, multiboot 1\n"
+		   "  --initrd    its initramfs, or FILE[ ARGUMENTS],... for multiboot modules\n"
+		   "  --append    its command line\n"
 		   "exit status: 0 powered off, 1 error, 2 halted with interrupts off, 3 triple fault\n");
 }
 
@@ -207,8 +211,8 @@ static int run(struct program *p)
 {
 	int ret, status;
 
-	if (!p->config->bootrom)
-		return complain("no firmware: -l bootrom,PATH (Debian's package seabios has /usr/share/seabios/bios-256k.bin)");
+	if (!p->config->bootrom && !p->config->kernel)
+		return complain("nothing to start: --kernel PATH, or firmware with -l bootrom,PATH (Debian's package seabios has /usr/share/seabios/bios-256k.bin)");
 	ret = rundir_take(&p->rundir, p->config->name, p->err, sizeof(p->err));
 	if (!ret)
 		ret = bring_up(p);

@@ -164,6 +164,7 @@ static void fill_head(struct supervise *s, struct message *m)
 	m->config.generation = link_client_link(s->vm->link)->generation;
 	m->config.paused = s->vm->paused;
 	m->config.clock_offset = s->vm->clock_offset;
+	m->config.direct = c->kernel != NULL;
 	link_client_fds(s->vm->link, link);
 	m->config.link_fd = pass(m, link[LINK_FD_MEMORY]);
 	m->config.wake_fd = pass(m, link[LINK_FD_WAKE]);

@@ -17,9 +17,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "proto/direct.h"
+#include "vmm/boot/boot.h"
 #include "vmm/bus.h"
 #include "vmm/config.h"
 #include "vmm/dev/devs.h"
+#include "vmm/dev/pic.h"
 #include "vmm/inout.h"
 #include "vmm/link.h"
 #include "vmm/mem.h"
@@ -196,21 +199,44 @@ void vm_end(struct vm *vm, int status)
 	event_base_loopbreak(vm->base);
 }
 
-static void reset_engine_side(struct vm *vm)
+/* The kernel, where firmware would begin; the boot processor's state is as after a reset. */
+static int load_kernel(struct vm *vm, char *err, size_t errlen)
+{
+	struct vcpu *v = &vm->vcpu[0];
+	struct x86_state state;
+	int ret;
+
+	v->engine->get_state(v, &state);
+	ret = boot_load(vm->boot, vm->mem, &state, err, errlen);
+	if (ret)
+		return ret;
+	ret = v->engine->set_state(v, &state);
+	if (ret)
+		snprintf(err, errlen, "the engine %s cannot hold the state in which this kernel starts: %s", v->engine->name,
+			 state.efer ? "64-bit mode" : strerror(-ret));
+	return ret;
+}
+
+static int reset_engine_side(struct vm *vm, char *err, size_t errlen)
 {
 	pthread_mutex_lock(&vm->dev_lock);
 	devs_reset(vm);
 	mem_reset(vm->mem);
+	if (vm->boot) {
+		pic_write(vm->pic, 0x4d0, DIRECT_ELCR & 0xff);
+		pic_write(vm->pic, 0x4d1, DIRECT_ELCR >> 8);
+	}
 	pthread_mutex_unlock(&vm->dev_lock);
 	vm->vcpu[0].engine->a20(vm, true);
 	vm->vcpu[0].engine->map_changed(vm);
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		vm->vcpu[i].engine->reset(&vm->vcpu[i]);
+	return vm->boot ? load_kernel(vm, err, errlen) : 0;
 }
 
 static void reset(struct vm *vm)
 {
-	char why[80];
+	char why[sizeof(vm->request_why)] = "";
 	int ret = vm_park(vm, GATE_STOP);
 
 	if (ret) {
@@ -219,7 +245,11 @@ static void reset(struct vm *vm)
 	}
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		inout_discard(&vm->vcpu[i]);
-	reset_engine_side(vm);
+	ret = reset_engine_side(vm, why, sizeof(why));
+	if (ret) {
+		vm_request(vm, VM_REQUEST_ERROR, 0, why);
+		return;
+	}
 	ret = link_client_control(vm->link, LINK_REQ_RESET, 0, 0, DAEMON_MS * 1000000ll);
 	if (ret) {
 		snprintf(why, sizeof(why), "the device model does not answer a reset: %s", strerror(-ret));
@@ -377,6 +407,8 @@ static int new_parts(struct vm *vm, char *err, size_t errlen)
 	ret = mem_new(&vm->mem, vm->config->memory, err, errlen);
 	if (!ret && vm->config->bootrom)
 		ret = mem_load_rom(vm->mem, vm->config->bootrom, err, errlen);
+	if (!ret && vm->config->kernel)
+		ret = boot_new(&vm->boot, vm->config->kernel, vm->config->initrd, vm->config->append, err, errlen);
 	if (ret)
 		return ret;
 	vm->bus = bus_new();
@@ -388,9 +420,7 @@ static int new_parts(struct vm *vm, char *err, size_t errlen)
 		ret = link_client_new(&vm->link, vm, mem_ram_bytes(vm->mem) / LINK_PAGE, &hooks);
 	if (!ret)
 		ret = devs_new(vm, err, errlen);
-	if (!ret)
-		reset_engine_side(vm);
-	return ret;
+	return ret ? ret : reset_engine_side(vm, err, errlen);
 }
 
 int vm_new(struct vm **out, const struct config *config, struct event_base *base, char *err, size_t errlen)
@@ -475,6 +505,7 @@ void vm_free(struct vm *vm)
 		bus_free(vm->bus);
 	if (vm->mem)
 		mem_free(vm->mem);
+	boot_free(vm->boot);
 	free(vm->vcpu);
 	if (vm->request_event)
 		event_free(vm->request_event);

@@ -39,6 +39,7 @@ struct event_base;
 struct supervise;
 struct relay;
 struct control;
+struct boot;
 
 /*
  * What the vCPU threads may do.  The main thread sets it and waits until every
@@ -70,6 +71,7 @@ struct vm {
 	char name[64];
 	const struct config *config;
 	struct mem *mem;
+	struct boot *boot;		/* vmm/boot/boot.h; NULL: firmware starts */
 	struct bus *bus;
 	struct link_client *link;	/* vmm/link.h */
 	struct timers *timers;		/* vmm/timer.h */
