@@ -280,9 +280,9 @@ bool dma_read(struct dev *d, uint64_t gpa, void *to, size_t n)
  * reads the bytes; we have stored the bytes, fence, then look at the mark: one
  * of the two sees the other.
  */
-static void invalidate_code(struct machine *m, uint64_t gpa, const uint8_t *at, size_t n)
+static void invalidate_code(struct machine *m, uint64_t gpa, size_t n)
 {
-	uint64_t first = (at - m->ram) / LINK_PAGE, last = (at - m->ram + n - 1) / LINK_PAGE;
+	uint64_t first = gpa / LINK_PAGE, last = (gpa + n - 1) / LINK_PAGE;
 
 	link_dma_fence();
 	for (uint64_t page = first; page <= last; page++)
@@ -301,7 +301,7 @@ bool dma_write(struct dev *d, uint64_t gpa, const void *from, size_t n)
 	if (!n)
 		return true;
 	memcpy(to, from, n);
-	invalidate_code(d->m, gpa, to, n);
+	invalidate_code(d->m, gpa, n);
 	return true;
 }
 

@@ -137,6 +137,12 @@ struct machine {
 
 #define RAM_LOW_MAX	0xe0000000ull	/* RAM above it continues at 4 GiB */
 
+/* The first guest-physical address above all RAM: as many pages have a code byte. */
+static inline uint64_t machine_ram_end(uint64_t ram_bytes)
+{
+	return ram_bytes <= RAM_LOW_MAX ? ram_bytes : (1ull << 32) + ram_bytes - RAM_LOW_MAX;
+}
+
 /*
  * Makes the machine: memory, link, clock and wait_events() are set by the caller
  * before.  `arena` is arena_size() bytes, zeroed where conf->fresh.

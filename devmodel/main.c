@@ -98,7 +98,7 @@ static int map_link(struct daemon *d)
 		snprintf(d->error, sizeof(d->error), "the link cannot be used: %s", why);
 		return err;
 	}
-	if (d->link.nvcpus != c->vcpus || d->link.code_pages != c->ram_bytes / LINK_PAGE)
+	if (d->link.nvcpus != c->vcpus || d->link.code_pages != machine_ram_end(c->ram_bytes) / LINK_PAGE)
 		return fail(d, -EINVAL, "the link is not for this machine");
 	d->machine.link = &d->link;
 	return 0;

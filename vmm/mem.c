@@ -478,6 +478,11 @@ uint64_t mem_ram_bytes(const struct mem *m)
 	return m->bytes;
 }
 
+uint64_t mem_ram_end(const struct mem *m)
+{
+	return m->bytes == m->low ? m->bytes : GIB4 + (m->bytes - m->low);
+}
+
 uint8_t *mem_ram(const struct mem *m)
 {
 	return m->ram;

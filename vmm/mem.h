@@ -55,6 +55,7 @@ void mem_reset(struct mem *);			/* map as at power-on: no slots; RAM keeps its c
 
 int mem_ram_fd(const struct mem *);
 uint64_t mem_ram_bytes(const struct mem *);
+uint64_t mem_ram_end(const struct mem *);	/* the first address above all RAM */
 uint8_t *mem_ram(const struct mem *);
 struct mem_page mem_lookup(const struct mem *, uint64_t gpa);	/* any thread */
 /*

@@ -417,7 +417,7 @@ static int new_parts(struct vm *vm, char *err, size_t errlen)
 		return -ENOMEM;
 	ret = new_vcpus(vm, err, errlen);
 	if (!ret)
-		ret = link_client_new(&vm->link, vm, mem_ram_bytes(vm->mem) / LINK_PAGE, &hooks);
+		ret = link_client_new(&vm->link, vm, mem_ram_end(vm->mem) / LINK_PAGE, &hooks);
 	if (!ret)
 		ret = devs_new(vm, err, errlen);
 	return ret ? ret : reset_engine_side(vm, err, errlen);

@@ -199,7 +199,7 @@ struct harness *harness_new(const struct harness_conf *c)
 	struct harness *h = calloc(1, sizeof(*h));
 	struct conf_machine conf = { .vm = "test", .ram_bytes = c->ram ? c->ram : 16 << 20, .vcpus = c->vcpus ? c->vcpus : 1,
 				     .fresh = true, .generation = 1, .ndevs = c->ndevs, .dev = c->dev };
-	struct link_params params = { .nvcpus = conf.vcpus, .code_pages = conf.ram_bytes / LINK_PAGE, .generation = 1 };
+	struct link_params params = { .nvcpus = conf.vcpus, .code_pages = machine_ram_end(conf.ram_bytes) / LINK_PAGE, .generation = 1 };
 	struct arena_plan plan[ARENA_MAX_DEVS];
 	char err[LINK_ERR] = "";
 	int fds[LINK_FDS];

@@ -152,6 +152,7 @@ static void high_ram(void **state)
 		skip();		/* a small host */
 	is_ram(m, MEM_LOW_MAX - MEM_PAGE, MEM_LOW_MAX - MEM_PAGE);
 	is_nothing(m, MEM_LOW_MAX);
+	assert_int_equal(mem_ram_end(m), GIB4 + mem_ram_bytes(m) - MEM_LOW_MAX);
 	is_nothing(m, GIB4 - MEM_PAGE);
 	is_ram(m, GIB4, MEM_LOW_MAX);
 	is_ram(m, GIB4 + 512 * MIB - MEM_PAGE, 4096 * MIB - MEM_PAGE);

@@ -304,6 +304,37 @@ static void dma_stays_in_ram(void **state)
 	txn_end(m);
 }
 
+/* RAM goes on at 4 GiB; its last page has a code byte like any other. */
+static void dma_above_4g(void **state)
+{
+	const uint64_t high = 1ull << 32, more = 2560ull << 20, last = (high + more) / LINK_PAGE - 1;
+	struct harness *h = harness_new(&(struct harness_conf){ .dev = machine, .ndevs = 5, .ram = RAM_LOW_MAX + more });
+	struct machine *m = harness_machine(h);
+	struct dev *d = harness_dev(h, "post");
+	struct link_event ev;
+	uint8_t b[16] = "";
+
+	(void)state;
+	link_code_mark(h_engine(h), last);
+	assert_int_equal(txn_begin(m, source(d)), 0);
+	assert_true(dma_write(d, RAM_LOW_MAX - 16, "below the hole.", 16));
+	assert_false(dma_read(d, RAM_LOW_MAX - 8, b, 16));
+	assert_false(dma_write(d, RAM_LOW_MAX, b, 1));
+	assert_false(dma_read(d, high - 8, b, 16));
+	assert_true(dma_write(d, high, "above the hole.", 16));
+	assert_true(dma_write(d, high + more - 16, "at the far end.", 16));
+	assert_false(dma_write(d, high + more - 15, b, 16));
+	assert_true(dma_read(d, high, b, 16));
+	txn_end(m);
+	assert_string_equal((char *)b, "above the hole.");
+	assert_memory_equal(h_ram(h) + RAM_LOW_MAX - 16, "below the hole.", 16);
+	assert_memory_equal(h_ram(h) + RAM_LOW_MAX + more - 16, "at the far end.", 16);
+	assert_true(h_raw_event(h, &ev));
+	assert_int_equal(ev.kind, LINK_EV_CODE);
+	assert_int_equal(ev.addr, high + more - 16);
+	harness_free(h);
+}
+
 static void arena_check_refuses(void **state)
 {
 	struct harness *h = *state;
@@ -435,7 +466,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(undo_restores), TEST(nothing_leaks_before_the_commit), TEST(publishing_again_changes_nothing),
 		TEST(state_is_saved_once), TEST(a_damaged_log_is_refused), TEST(a_shared_line_is_an_or),
-		TEST(code_before_what_reveals_it), TEST(many_code_ranges_are_joined), TEST(dma_stays_in_ram),
+		TEST(code_before_what_reveals_it), TEST(many_code_ranges_are_joined), TEST(dma_stays_in_ram), cmocka_unit_test(dma_above_4g),
 		TEST(arena_check_refuses), TEST(regions), TEST(timers_in_order), TEST(paused_clock_stands),
 	};
 
