@@ -3,7 +3,7 @@
 . "${srcdir:-$(dirname "$0")/../..}/tests/system/common.sh"
 
 # firmware
-refuses "no firmware: -l bootrom" x
+refuses "nothing to start: --kernel PATH" x
 refuses "/nonexistent.rom" -l bootrom,/nonexistent.rom x
 truncate -s 1000 odd.rom
 refuses "odd.rom" -l bootrom,odd.rom x
