@@ -453,6 +453,23 @@ static int o_option(struct config *c, char *text)
 	return set_text(c, text);
 }
 
+static const struct option long_options[] = {
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "kernel", required_argument, NULL, OPT_KERNEL },
+	{ "initrd", required_argument, NULL, OPT_INITRD },
+	{ "append", required_argument, NULL, OPT_APPEND },
+	{ 0 },
+};
+
+static int no_argument_given(struct config *c, int opt)
+{
+	for (const struct option *o = long_options; o->name; o++)
+		if (o->val == opt)
+			return fail(c, -EINVAL, "--%s wants an argument (cleave -h)", o->name);
+	return fail(c, -EINVAL, "-%c wants an argument (cleave -h)", opt);
+}
+
 static int short_option(struct config *c, int opt, char *arg)
 {
 	switch (opt) {
@@ -470,7 +487,7 @@ static int short_option(struct config *c, int opt, char *arg)
 	case OPT_KERNEL: return config_set(c, "kernel", arg);
 	case OPT_INITRD: return config_set(c, "initrd", arg);
 	case OPT_APPEND: return config_set(c, "append", arg);
-	case ':': return fail(c, -EINVAL, "-%c wants an argument (cleave -h)", optopt);
+	case ':': return no_argument_given(c, optopt);
 	default:
 		if (optopt)
 			return fail(c, -EINVAL, "unknown option -%c (cleave -h)", optopt);
@@ -480,14 +497,6 @@ static int short_option(struct config *c, int opt, char *arg)
 
 int config_args(struct config *c, int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{ "kernel", required_argument, NULL, OPT_KERNEL },
-		{ "initrd", required_argument, NULL, OPT_INITRD },
-		{ "append", required_argument, NULL, OPT_APPEND },
-		{ 0 },
-	};
 	int opt, ret = 0;
 
 	optind = 0;		/* glibc: start again, so that tests can */

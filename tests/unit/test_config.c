@@ -120,6 +120,23 @@ static void test_example(void **state)
 	config_free(c);
 }
 
+static void test_direct_boot(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	assert_int_equal(parse(&c, "--kernel bzImage --initrd=initrd.img --append console=ttyS0 vm"), 0);
+	assert_string_equal(c->kernel, "bzImage");
+	assert_string_equal(c->initrd, "initrd.img");
+	assert_string_equal(c->append, "console=ttyS0");
+	assert_null(c->bootrom);
+	config_free(c);
+	assert_int_equal(parse(&c, "-o kernel=a -m 6G vm"), 0);
+	assert_string_equal(c->kernel, "a");
+	assert_int_equal(c->memory, 6ull << 30);
+	config_free(c);
+}
+
 static void test_options_of_images(void **state)
 {
 	struct config *c;
@@ -284,6 +301,10 @@ static void test_errors(void **state)
 		{ "-l ide x", "goes with -s" },
 		{ "-l com9,stdio x", "did you mean com1, com2" },
 		{ "-l bootrom x", "wants a firmware image" },
+		{ "--kernel bzImage -l bootrom,/rom x", "with one of them" },
+		{ "--initrd initrd.img x", "--initrd belongs to a kernel" },
+		{ "--append quiet -l bootrom,/rom x", "--append belongs to a kernel" },
+		{ "--kernel", "--kernel wants an argument" },
 		{ "-s 1:1,ide,hd7=a x", "did you mean hd0, hd1?" },
 		{ "-s 1:1,ide,hd0=a,bootidx=1 x", "did you mean bootindex?" },
 		{ "-s 1:1,ide,hd0=a,hd0=b x", "given twice" },
@@ -452,6 +473,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_example),
+		cmocka_unit_test(test_direct_boot),
 		cmocka_unit_test(test_options_of_images),
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_other_devices),
