@@ -102,8 +102,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	intr = false;
 	ts = timers_new(NULL, NULL, NULL, NULL);
 	pic = pic_new(on_intr, NULL);
-	pit = pit_new(ts, pic);
-	rtc = rtc_new(ts, pic, wall, 3600);
+	pit = pit_new(ts, pic_line(pic, PIT_IRQ));
+	rtc = rtc_new(ts, pic_line(pic, RTC_IRQ), wall, 3600);
 	pic_watch(pic, on_change, NULL);
 	for (size_t i = 0; i + 3 <= size; i += 3) {
 		const uint8_t *op = data + i;

@@ -33,7 +33,7 @@ static int setup(void **state)
 	(void)state;
 	ts = timers_new(NULL, NULL, NULL, NULL);
 	pic = pic_new(on_intr, NULL);
-	pit = pit_new(ts, pic);
+	pit = pit_new(ts, pic_line(pic, PIT_IRQ));
 	pic_write(pic, 0x20, 0x13);	/* one controller, automatic EOI off, vectors at 8 */
 	pic_write(pic, 0x21, 0x08);
 	pic_write(pic, 0x21, 0x01);
@@ -707,7 +707,7 @@ static void reads_keep_edges(void **state)
 
 	(void)state;
 	late_clock = 0;
-	other = pit_new(late, pic);
+	other = pit_new(late, pic_line(pic, PIT_IRQ));
 	pit_write(other, CONTROL, 0x34);
 	pit_write(other, 0x40, 1000 & 0xff);
 	pit_write(other, 0x40, 1000 >> 8);

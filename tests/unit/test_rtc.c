@@ -57,7 +57,7 @@ static void clock_at(int year, int month, int day, int h, int m, int s, uint64_t
 	pic_write(pic, 0xa1, 0x70);
 	pic_write(pic, 0xa1, 0x01);
 	wall_ns = (uint64_t)timegm(&tm) * S + ns;
-	rtc = rtc_new(ts, pic, wall, 0);
+	rtc = rtc_new(ts, pic_line(pic, RTC_IRQ), wall, 0);
 	assert_non_null(rtc);
 }
 
@@ -123,10 +123,10 @@ static void local_time(void **state)
 	(void)state;
 	clock_at(2026, 1, 1, 0, 30, 0, 0);
 	rtc_free(rtc);
-	rtc = rtc_new(ts, pic, wall, -3600);
+	rtc = rtc_new(ts, pic_line(pic, RTC_IRQ), wall, -3600);
 	reads(0x20, 0x25, 0x12, 0x31, 4, 0x23, 0x30, 0x00);
 	rtc_free(rtc);
-	rtc = rtc_new(ts, pic, wall, 5 * 3600 + 1800);
+	rtc = rtc_new(ts, pic_line(pic, RTC_IRQ), wall, 5 * 3600 + 1800);
 	reads(0x20, 0x26, 0x01, 0x01, 5, 0x06, 0x00, 0x00);
 	done();
 }

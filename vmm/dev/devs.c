@@ -256,8 +256,8 @@ int devs_new(struct vm *vm, char *err, size_t errlen)
 	if (!vm->devs || !vm->pic)
 		return -ENOMEM;
 	vm->devs->port92 = port92_new(&wires);
-	vm->pit = pit_new(vm->timers, vm->pic);
-	vm->rtc = rtc_new(vm->timers, vm->pic, wall, zone(vm));
+	vm->pit = pit_new(vm->timers, pic_line(vm->pic, PIT_IRQ));
+	vm->rtc = rtc_new(vm->timers, pic_line(vm->pic, RTC_IRQ), wall, zone(vm));
 	vm->pmtimer = pmtimer_new(vm->timers, PM_TIMER_BITS);
 	if (!vm->devs->port92 || !vm->pit || !vm->rtc || !vm->pmtimer)
 		return -ENOMEM;

@@ -308,6 +308,28 @@ void pic_watch(struct pic *p, void (*changed)(void *), void *arg)
 	p->changed_arg = arg;
 }
 
+static void line_to_pic(void *arg, unsigned line, bool level)
+{
+	pic_set_line(arg, line, level);
+}
+
+static bool line_is_pending(void *arg, unsigned line)
+{
+	return pic_pending(arg, line);
+}
+
+static bool line_is_masked(void *arg, unsigned line)
+{
+	return pic_masked(arg, line);
+}
+
+struct irq_line pic_line(struct pic *p, unsigned line)
+{
+	static const struct line_ops ops = { .set = line_to_pic, .pending = line_is_pending, .masked = line_is_masked };
+
+	return (struct irq_line){ .ops = &ops, .arg = p, .number = line };
+}
+
 /* ---- life */
 
 void pic_reset(struct pic *p)

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/dev/line.h"
+
 struct pic;
 
 enum { PIC_LINES = 16 };
@@ -39,5 +41,8 @@ void pic_write(struct pic *, uint16_t port, uint8_t value);
 bool pic_pending(const struct pic *, unsigned line);
 bool pic_masked(const struct pic *, unsigned line);
 void pic_watch(struct pic *, void (*changed)(void *arg), void *arg);
+
+/* A line that reaches these controllers and no other. */
+struct irq_line pic_line(struct pic *, unsigned line);
 
 #endif

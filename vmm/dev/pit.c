@@ -18,7 +18,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "vmm/dev/pic.h"
 #include "vmm/dev/pit.h"
 #include "vmm/dev/tick.h"
 #include "vmm/timer.h"
@@ -79,7 +78,7 @@ struct channel {
 struct pit {
 	struct timers *timers;
 	struct timer *timer;
-	struct pic *pic;
+	struct irq_line line;
 	struct channel ch[CHANNELS];
 	uint8_t port_b;
 
@@ -392,14 +391,14 @@ static void schedule(struct pit *p)
 	struct channel *c = &p->ch[0];
 	uint64_t edge = next_edge(c, p->seen), replay = p->shown + (c->count + 1) / 2;
 
-	p->masked = pic_masked(p->pic, PIT_IRQ);
-	p->suppressed = p->masked && pic_pending(p->pic, PIT_IRQ);
+	p->masked = line_masked(&p->line);
+	p->suppressed = p->masked && line_pending(&p->line);
 	if (edge == NEVER || p->suppressed) {
 		timer_stop(p->timer);
 		return;
 	}
 	if (p->debt.owed && replay <= p->seen)	/* not taken yet: the next tick is soon enough */
-		replay = pic_pending(p->pic, PIT_IRQ) ? edge : p->seen + MIN_PERIOD;
+		replay = line_pending(&p->line) ? edge : p->seen + MIN_PERIOD;
 	if (p->debt.owed && replay < edge)
 		edge = replay;
 	if (periodic(c) && c->count < MIN_PERIOD)
@@ -409,8 +408,8 @@ static void schedule(struct pit *p)
 
 static void show_edge(struct pit *p)
 {
-	pic_set_line(p->pic, PIT_IRQ, false);
-	pic_set_line(p->pic, PIT_IRQ, true);
+	line_set(&p->line, false);
+	line_set(&p->line, true);
 	p->shown = p->seen;
 }
 
@@ -444,7 +443,7 @@ static void catch_up(struct pit *p, bool replay)
 		return;
 	}
 	tick_owe(&p->debt, edges, rate(c));
-	if (p->debt.owed && (edges || replay) && !pic_pending(p->pic, PIT_IRQ)) {
+	if (p->debt.owed && (edges || replay) && !line_pending(&p->line)) {
 		p->debt.owed--;
 		show_edge(p);
 	}
@@ -462,7 +461,7 @@ static void on_timer(void *arg, uint64_t deadline)
 void pit_lines_changed(struct pit *p)
 {
 	catch_up(p, false);
-	if (pic_masked(p->pic, PIT_IRQ))
+	if (line_masked(&p->line))
 		tick_forgive(&p->debt);
 	schedule(p);
 }
@@ -486,7 +485,7 @@ static void program_channel0(struct pit *p, uint64_t t)
 {
 	p->seen = t;
 	tick_forgive(&p->debt);
-	pic_set_line(p->pic, PIT_IRQ, out(&p->ch[0], t));
+	line_set(&p->line, out(&p->ch[0], t));
 	schedule(p);
 }
 
@@ -542,18 +541,18 @@ void pit_reset(struct pit *p)
 	p->seen = p->shown = now_ticks(p);
 	p->masked = p->suppressed = false;
 	p->debt = (struct tick_debt){ 0 };
-	pic_set_line(p->pic, PIT_IRQ, false);
+	line_set(&p->line, false);
 	timer_stop(p->timer);
 }
 
-struct pit *pit_new(struct timers *timers, struct pic *pic)
+struct pit *pit_new(struct timers *timers, struct irq_line line)
 {
 	struct pit *p = calloc(1, sizeof(*p));
 
 	if (!p)
 		return NULL;
 	p->timers = timers;
-	p->pic = pic;
+	p->line = line;
 	p->timer = timer_new(timers, on_timer, p);
 	if (!p->timer) {
 		free(p);

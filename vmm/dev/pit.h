@@ -12,8 +12,9 @@
 
 #include <stdint.h>
 
+#include "vmm/dev/line.h"
+
 struct pit;
-struct pic;
 struct timers;
 
 /* 14.31818 MHz (315/22) / 12: a tick is 88000/105 ns. */
@@ -22,7 +23,7 @@ struct timers;
 
 enum { PIT_IRQ = 0 };
 
-struct pit *pit_new(struct timers *, struct pic *);	/* NULL: no memory */
+struct pit *pit_new(struct timers *, struct irq_line);	/* NULL: no memory */
 void pit_free(struct pit *);
 void pit_reset(struct pit *);
 

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/dev/pic.h"
 #include "vmm/dev/rtc.h"
 #include "vmm/dev/tick.h"
 #include "vmm/timer.h"
@@ -61,7 +60,7 @@ enum {
 struct rtc {
 	struct timers *timers;
 	struct timer *timer;
-	struct pic *pic;
+	struct irq_line line;
 	uint64_t (*wall)(void);
 	uint64_t skew;		/* our clock is the timers' plus this */
 	uint64_t ahead;		/* wall less our clock, modulo 2^64 */
@@ -301,7 +300,7 @@ static void update_line(struct rtc *r)
 	bool irq = r->reg[REG_C] & r->reg[REG_B] & FLAGS;
 
 	r->reg[REG_C] = (r->reg[REG_C] & FLAGS) | (irq ? C_IRQF : 0);
-	pic_set_line(r->pic, RTC_IRQ, irq);
+	line_set(&r->line, irq);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -380,7 +379,7 @@ static uint8_t read_c(struct rtc *r)
 	uint8_t c = r->reg[REG_C];
 
 	r->reg[REG_C] = 0;
-	if (pic_masked(r->pic, RTC_IRQ))	/* it polls: it knows what it does */
+	if (line_masked(&r->line))	/* it polls: it knows what it does */
 		tick_forgive(&r->debt);
 	if (r->debt.owed && period(r))
 		r->replay = clock_now(r) + (uint64_t)period(r) * NS_PER_S / CRYSTAL_HZ / 2;
@@ -523,7 +522,7 @@ void rtc_reset(struct rtc *r)
 	schedule(r);
 }
 
-struct rtc *rtc_new(struct timers *timers, struct pic *pic, uint64_t (*wall)(void), int64_t zone)
+struct rtc *rtc_new(struct timers *timers, struct irq_line line, uint64_t (*wall)(void), int64_t zone)
 {
 	struct rtc *r = calloc(1, sizeof(*r));
 	uint64_t ns, now, seconds, days;
@@ -531,7 +530,7 @@ struct rtc *rtc_new(struct timers *timers, struct pic *pic, uint64_t (*wall)(voi
 	if (!r)
 		return NULL;
 	r->timers = timers;
-	r->pic = pic;
+	r->line = line;
 	r->wall = wall;
 	r->timer = timer_new(timers, on_timer, r);
 	if (!r->timer) {

@@ -9,8 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/dev/line.h"
+
 struct rtc;
-struct pic;
 struct timers;
 
 enum { RTC_IRQ = 8, RTC_BYTES = 128 };
@@ -37,7 +38,7 @@ enum rtc_cmos {
  * `wall` says the host's time, ns since 1970 UTC; the clock starts with it,
  * `zone` seconds east, and then counts by the VM's clock.  NULL: no memory.
  */
-struct rtc *rtc_new(struct timers *, struct pic *, uint64_t (*wall)(void), int64_t zone);
+struct rtc *rtc_new(struct timers *, struct irq_line, uint64_t (*wall)(void), int64_t zone);
 void rtc_free(struct rtc *);
 void rtc_reset(struct rtc *);		/* the RESET pin: interrupts off; time and memory stay */
 /* The VM's clock stood still while the world went on: a battery-backed clock did not stop. */
