@@ -72,6 +72,7 @@ static const struct option_row option_table[] = {
 	{ "initrd", VALUE_TEXT, AT(initrd), NULL, "its initramfs; for multiboot modules: FILE[ ARGUMENTS][,FILE...]", NULL, 0 },
 	{ "append", VALUE_TEXT, AT(append), NULL, "its command line", NULL, 0 },
 	{ "uuid", VALUE_TEXT, AT(uuid_text), NULL, "the machine's UUID; one is made from its name otherwise", NULL, 0 },
+	{ "x86.apic", VALUE_BOOL, AT(apic), "true", "local APICs and an I/O APIC beside the 8259As", NULL, 0 },
 	{ "rtc.use_localtime", VALUE_BOOL, AT(rtc_localtime), "true", "the real-time clock shows local time, else UTC", NULL, 0 },
 	{ "triple_fault", VALUE_CHOICE, AT(triple_fault), "exit", "exit (with status 3) or reset", end_names, 2 },
 	{ "halt", VALUE_CHOICE, AT(halt), "exit", "HLT with interrupts off: exit (with status 2), reset or wait (for an NMI)",

@@ -75,6 +75,7 @@ struct config {
 	char *kernel, *initrd, *append;	/* direct boot: instead of a boot ROM */
 	char *uuid_text;
 	uint8_t uuid[16];
+	bool apic;
 	bool rtc_localtime, stats, dump;
 	unsigned triple_fault, halt;	/* enum config_end */
 	char *escape_text;

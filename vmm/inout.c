@@ -163,18 +163,31 @@ static enum io_result answered(struct inout *io, struct access *a, enum vcpu_sta
 	return IO_OK;
 }
 
-static struct bus_owner find(const struct vm *vm, const struct access *a)
+/* A processor's own registers never reach the bus. */
+static bool in_apic_page(const struct vcpu *vcpu, const struct access *a)
 {
+	const struct bus_handler *h = vcpu->apic_page;
+
+	return h && is_mmio(a->kind) && a->addr - h->base < h->len;
+}
+
+static struct bus_owner find(const struct vcpu *vcpu, const struct access *a)
+{
+	const struct vm *vm = vcpu->vm;
+
+	if (in_apic_page(vcpu, a))
+		return (struct bus_owner){ .handler = vcpu->apic_page };
 	return is_mmio(a->kind) ? bus_find_mmio(vm->bus, a->addr, a->size) : bus_find_port(vm->bus, (uint16_t)a->addr, a->size);
 }
 
 /* Calls the handler under dev_lock, unless it has been removed since it was found. */
-static bool call_handler(struct vm *vm, struct access *a)
+static bool call_handler(struct vcpu *vcpu, struct access *a)
 {
+	struct vm *vm = vcpu->vm;
 	const struct bus_handler *h;
 
 	pthread_mutex_lock(&vm->dev_lock);
-	h = find(vm, a).handler;
+	h = find(vcpu, a).handler;
 	if (h && is_read(a->kind))
 		a->value = h->read(h->dev, a->addr - h->base, a->size);
 	else if (h)
@@ -256,12 +269,12 @@ static enum io_result answer(struct vcpu *vcpu, struct access *a, const void *ba
 {
 	struct inout *io = vcpu->inout;
 	struct vm *vm = vcpu->vm;
-	struct bus_owner o = find(vm, a);
+	struct bus_owner o = find(vcpu, a);
 
-	if (o.handler && call_handler(vm, a))
+	if (o.handler && call_handler(vcpu, a))
 		return answered(io, a, STAT_IO_ENGINE);
 	if (o.handler)
-		o = find(vm, a);	/* it went away; a region may lie beneath */
+		o = find(vcpu, a);	/* it went away; a region may lie beneath */
 	if (o.region.len && read_shadow(vm, &o.region, a))
 		return answered(io, a, STAT_IO_SHADOW);
 	if (!is_read(a->kind) && vm->link && link_client_doorbell(vm->link, is_mmio(a->kind), a->addr, a->size, a->value))

@@ -1,8 +1,13 @@
 /*
  * vmm/irq.h - interrupt lines, as the machine's devices see them.
  *
- * A line is a GSI (0-15: ISA lines to the two 8259As; later the I/O APIC's).
- * Levels are absolute: setting the level it has is no event.
+ *      GSI 0          8259A IR0,  I/O APIC pin 2
+ *      GSI 1, 3-15    8259A IRn,  I/O APIC pin n
+ *      GSI 16-23                  I/O APIC pin n
+ *      8259A INTR     LINT0 of every local APIC, I/O APIC pin 0
+ *
+ * A level means "asserted", whatever the polarity of the wire.  Levels are
+ * absolute: setting the level it has is no event.
  *
  * Thread: any; the interrupt controllers are behind vm->dev_lock, which these
  * take themselves (the *_locked forms are for callers that hold it).
@@ -21,12 +26,30 @@ enum { IRQ_LINES = 24 };
 void irq_set(struct vm *, unsigned gsi, bool level);
 void irq_set_locked(struct vm *, unsigned gsi, bool level);
 
+/*
+ * For timers (vmm/dev/line.h), with dev_lock held.  pending: another edge
+ * changes nothing in any controller where the line is not masked; masked: it is
+ * so in all of them.
+ */
+bool irq_line_pending(const struct vm *, unsigned gsi);
+bool irq_line_masked(const struct vm *, unsigned gsi);
+
+/* A message: `data` written to `addr`, FEExxxxxh.  Any thread; the second with dev_lock held. */
+void irq_msi(struct vm *, uint64_t addr, uint32_t data);
+void irq_msi_locked(struct vm *, uint64_t addr, uint32_t data);
+
 /* For the engine: is INTR asserted for this vCPU?  One relaxed load, from vcpu->intr. */
 bool irq_pending(const struct vcpu *);
-/* The INTA cycle: returns the vector, after which the request is in service. Spurious: the controller's IRQ7 vector. */
+/*
+ * The INTA cycle: returns the vector, after which the request is in service.  The
+ * local APIC's own come first, then the 8259As' (ExtINT).  Nothing there any
+ * more: the spurious vector of whichever asked, IRQ7 of the 8259A.
+ */
 uint8_t irq_acknowledge(struct vcpu *);
 
-/* The controllers' INTR output; `vm` is a struct vm. With dev_lock held. */
+/* The 8259As' INTR output; `vm` is a struct vm. With dev_lock held. */
 void irq_output(void *vm, bool level);
+/* INTR of one processor. With dev_lock held. */
+void irq_cpu_output(void *vm, unsigned cpu, bool level);
 
 #endif

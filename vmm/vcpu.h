@@ -16,6 +16,8 @@
 
 struct vm;
 struct inout;
+struct lapic;
+struct bus_handler;
 
 struct vcpu {
 	/* set once */
@@ -24,6 +26,7 @@ struct vcpu {
 	const struct engine_ops *engine;
 	void *engine_state;		/* the engine's own */
 	struct inout *inout;		/* vmm/inout.c's own: request state, slot, log, statistics */
+	struct lapic *lapic;		/* vmm/apic.h; NULL: none */
 	pthread_t thread;
 
 	/*
@@ -43,6 +46,8 @@ struct vcpu {
 	/* vCPU thread only */
 	_Alignas(64) uint32_t kick_seen;
 	char error[160];		/* with EXIT_ERROR */
+	/* The local APIC's registers in memory, which no other processor sees; NULL: not there. Changes under vm->dev_lock. */
+	const struct bus_handler *apic_page;
 
 	/* vm->gate_lock */
 	bool parked;			/* at the gate */

@@ -27,6 +27,7 @@
 #include "vmm/link.h"
 #include "vmm/mem.h"
 #include "vmm/timer.h"
+#include "vmm/tsc.h"
 #include "vmm/vm.h"
 
 enum { PARK_MS = 2000, DAEMON_MS = 10000 };
@@ -415,6 +416,7 @@ static int new_parts(struct vm *vm, char *err, size_t errlen)
 	vm->timers = timers_new(vm->events_base, &vm->dev_lock, clock_of_timers, vm);
 	if (!vm->bus || !vm->timers)
 		return -ENOMEM;
+	tsc_start();
 	ret = new_vcpus(vm, err, errlen);
 	if (!ret)
 		ret = link_client_new(&vm->link, vm, mem_ram_end(vm->mem) / LINK_PAGE, &hooks);

@@ -32,6 +32,9 @@ struct pic;
 struct pit;
 struct rtc;
 struct pmtimer;
+struct apics;
+struct ioapic;
+struct hpet;
 struct devs;
 struct config;
 struct event;
@@ -82,6 +85,9 @@ struct vm {
 	struct pit *pit;
 	struct rtc *rtc;
 	struct pmtimer *pmtimer;
+	struct apics *apics;		/* NULL, and no I/O APIC: x86.apic=off */
+	struct ioapic *ioapic;
+	struct hpet *hpet;
 	struct devs *devs;		/* what joins them: vmm/dev/devs.c */
 
 	/*

@@ -51,6 +51,11 @@ void irq_set(struct vm *vm, unsigned gsi, bool level)
 	happen(machine);
 }
 
+void irq_msi(struct vm *v, uint64_t addr, uint32_t data)
+{
+	(void)v, (void)addr, (void)data;
+}
+
 bool irq_pending(const struct vcpu *v)
 {
 	return atomic_load_explicit(&v->intr, memory_order_relaxed);

@@ -54,6 +54,11 @@ void irq_set(struct vm *vm, unsigned gsi, bool level)
 	told.level = level;
 }
 
+void irq_msi(struct vm *v, uint64_t addr, uint32_t data)
+{
+	(void)v, (void)addr, (void)data;
+}
+
 int mem_set_map(struct mem *mem, unsigned slot, unsigned map, uint64_t base, uint64_t len, uint64_t offset)
 {
 	(void)mem, (void)slot, (void)map, (void)base, (void)len, (void)offset;

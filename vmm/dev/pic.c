@@ -167,6 +167,11 @@ uint8_t pic_acknowledge(struct pic *p)
 	return c->vector | (level == NO_LEVEL ? 7 : level);
 }
 
+bool pic_output(const struct pic *p)
+{
+	return p->out;
+}
+
 /* ---- registers */
 
 static void write_icw1(struct chip *c, uint8_t value)

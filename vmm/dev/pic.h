@@ -28,6 +28,8 @@ void pic_set_line(struct pic *, unsigned line, bool level);
 /* The INTA cycles: the vector. Without a request it is the controller's level 7, with no bit in service. */
 uint8_t pic_acknowledge(struct pic *);
 
+bool pic_output(const struct pic *);	/* INTR */
+
 /* Ports 20h, 21h, A0h, A1h and 4D0h, 4D1h. */
 uint8_t pic_read(struct pic *, uint16_t port);
 void pic_write(struct pic *, uint16_t port, uint8_t value);

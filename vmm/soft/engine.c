@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "vmm/apic.h"
 #include "vmm/inout.h"
 #include "vmm/irq.h"
 #include "vmm/mem.h"
@@ -378,7 +379,7 @@ static void soft_get_state(struct vcpu *v, struct x86_state *s)
 
 	*s = (struct x86_state) {
 		.rip = cpu->rip, .rflags = cpu_flags(cpu), .gdtr = cpu->gdtr, .idtr = cpu->idtr,
-		.cr0 = cpu->cr0, .cr2 = cpu->cr2, .cr3 = cpu->cr3, .cr4 = cpu->cr4, .cr8 = cpu->cr8, .efer = cpu->efer,
+		.cr0 = cpu->cr0, .cr2 = cpu->cr2, .cr3 = cpu->cr3, .cr4 = cpu->cr4, .cr8 = apic_cr8(v), .efer = cpu->efer,
 		.tsc = cpu_tsc(cpu),
 		.sysenter_cs = cpu->sysenter_cs, .sysenter_esp = cpu->sysenter_esp, .sysenter_eip = cpu->sysenter_eip,
 		.halted = cpu->halted, .sti_shadow = cpu->shadow, .nmi_blocked = cpu->nmi_blocked, .cpl = cpu->cpl,

@@ -8,6 +8,7 @@
 
 #include <x86intrin.h>
 
+#include "vmm/apic.h"
 #include "vmm/soft/ops.h"
 #include "vmm/soft/seg.h"
 #include "vmm/soft/system.h"
@@ -20,6 +21,8 @@ uint64_t cpu_tsc(const struct cpu *cpu)
 
 bool msr_read(struct cpu *cpu, uint32_t index, uint64_t *val)
 {
+	if (apic_has_msr(index))
+		return apic_msr_read(cpu->vcpu, index, val);
 	switch (index) {
 	case X86_MSR_TSC:
 		*val = cpu_tsc(cpu);
@@ -37,9 +40,12 @@ bool msr_read(struct cpu *cpu, uint32_t index, uint64_t *val)
 
 bool msr_write(struct cpu *cpu, uint32_t index, uint64_t val)
 {
+	if (apic_has_msr(index))
+		return apic_msr_write(cpu->vcpu, index, val, cpu_tsc(cpu));
 	switch (index) {
 	case X86_MSR_TSC:
 		cpu->tsc_offset = val - __rdtsc();
+		apic_tsc_moved(cpu->vcpu, val);
 		return true;
 	case X86_MSR_P5_MC_ADDR:
 	case X86_MSR_P5_MC_TYPE:

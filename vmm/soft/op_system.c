@@ -5,6 +5,7 @@
  * SDM vol. 3 section 2.5 (control registers), 5.9 (privileged instructions),
  * vol. 1 section 19.5.2 (I/O permission bitmap), vol. 2 under each mnemonic.
  */
+#include "vmm/apic.h"
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/ops.h"
 #include "vmm/soft/seg.h"
@@ -266,9 +267,11 @@ void op_wbinvd(struct cpu *cpu, const struct insn *in)
 
 void op_cpuid(struct cpu *cpu, const struct insn *in)
 {
-	struct x86_cpuid r = x86_cpuid(cpu->gpr[X86_RAX].d, cpu->gpr[X86_RCX].d);
+	uint32_t leaf = cpu->gpr[X86_RAX].d, subleaf = cpu->gpr[X86_RCX].d;
+	struct x86_cpuid r = x86_cpuid(leaf, subleaf);
 
 	(void)in;
+	apic_cpuid(cpu->vcpu, leaf, subleaf, x86_cpuid(0, 0).eax, &r);
 	cpu->gpr[X86_RAX].q = r.eax;
 	cpu->gpr[X86_RBX].q = r.ebx;
 	cpu->gpr[X86_RCX].q = r.ecx;

@@ -22,6 +22,15 @@ struct x86_cpuid {
 #define X86_FEATURE_PGE		(1u << 13)
 #define X86_FEATURE_CMOV	(1u << 15)
 
+/* Those that depend on a machine's APIC are set by vmm/apic.c. */
+#define X86_FEATURE_APIC	(1u << 9)
+#define X86_FEATURE_HTT		(1u << 28)
+/* Leaf 1, ECX */
+#define X86_FEATURE_X2APIC	(1u << 21)
+#define X86_FEATURE_TSC_DEADLINE (1u << 24)
+/* Leaf 6, EAX */
+#define X86_FEATURE_ARAT	(1u << 2)	/* the APIC timer runs in every sleep state */
+
 struct x86_cpuid x86_cpuid(uint32_t leaf, uint32_t subleaf);
 
 #endif

@@ -12,6 +12,8 @@ enum x86_msr {
 	X86_MSR_APIC_BASE = 0x1b,
 	X86_MSR_BIOS_UPDT_TRIG = 0x79,
 	X86_MSR_BIOS_SIGN_ID = 0x8b,
+	X86_MSR_TSC_DEADLINE = 0x6e0,
+	X86_MSR_X2APIC = 0x800,		/* to 8FFh */
 };
 
 #endif
