@@ -8,13 +8,22 @@
 
 #include <cmocka.h>
 
+#include "ipc/link.h"
+#include "vmm/apic.h"
 #include "vmm/bus.h"
+#include "vmm/config.h"
 #include "vmm/dev/devs.h"
+#include "vmm/dev/hpet.h"
+#include "vmm/dev/ioapic.h"
+#include "vmm/dev/lapic.h"
 #include "vmm/dev/pmtimer.h"
+#include "vmm/events.h"
 #include "vmm/irq.h"
 #include "vmm/mem.h"
 #include "vmm/timer.h"
 #include "vmm/vm.h"
+#include "vmm/x86/cpuid.h"
+#include "vmm/x86/msr.h"
 
 /* ---- a machine without engine, link and threads */
 
@@ -294,12 +303,296 @@ static void pm_timer(void **state)
 	assert_true(bus_check(vm.bus));
 }
 
+/* ---- with APICs */
+
+enum { IO_MASKED = 1 << 16, IO_LEVEL = 1 << 15 };
+
+static void lapic_out(unsigned reg, uint32_t value)
+{
+	cpu.apic_page->write(cpu.apic_page->dev, reg, 4, value);
+}
+
+static uint32_t lapic_in(unsigned reg)
+{
+	return (uint32_t)cpu.apic_page->read(cpu.apic_page->dev, reg, 4);
+}
+
+static void mmio_out(uint64_t gpa, unsigned size, uint64_t value)
+{
+	struct bus_owner o = bus_find_mmio(vm.bus, gpa, size);
+
+	assert_non_null(o.handler);
+	o.handler->write(o.handler->dev, gpa - o.handler->base, size, value);
+}
+
+static void redirect(unsigned pin, uint32_t low)
+{
+	mmio_out(IOAPIC_BASE, 4, 0x10 + 2 * pin);
+	mmio_out(IOAPIC_BASE + 0x10, 4, low);
+}
+
+/* As a guest that uses APICs sets them up: 8259As masked, LINT0 too. */
+static void apic_mode(void)
+{
+	pics();
+	out(0x21, 1, 0xff);
+	out(0xa1, 1, 0xff);
+	lapic_out(0xf0, 0x1ff);
+	lapic_out(0x350, IO_MASKED);
+}
+
+static void takes(uint8_t vector)
+{
+	assert_true(irq_pending(&cpu));
+	assert_int_equal(irq_acknowledge(&cpu), vector);
+	lapic_out(0xb0, 0);
+}
+
+static void apic_lines(void **state)
+{
+	(void)state;
+	apic_mode();
+	redirect(1, 0x31);
+	redirect(2, 0x32);
+	redirect(9, 0x39 | IO_LEVEL);
+	redirect(17, 0x41 | IO_LEVEL);
+	irq_set(&vm, 1, true);
+	takes(0x31);
+	irq_set(&vm, 0, true);			/* ISA IRQ0 is pin 2 */
+	takes(0x32);
+	irq_set(&vm, 2, true);			/* the cascade is nobody's */
+	assert_false(irq_pending(&cpu));
+	irq_set(&vm, 17, true);
+	irq_set(&vm, 9, true);
+	takes(0x41);
+	takes(0x41);				/* levels: again after each EOI */
+	irq_set(&vm, 17, false);
+	takes(0x41);				/* that one was under way */
+	takes(0x39);
+	irq_set(&vm, 9, false);
+	takes(0x39);
+	assert_false(irq_pending(&cpu));
+}
+
+/* The 8259As' INTR into pin 0, as ExtINT: two requests are two edges. */
+static void extint_by_pin_0(void **state)
+{
+	(void)state;
+	pics();
+	lapic_out(0xf0, 0x1ff);
+	lapic_out(0x350, IO_MASKED);
+	redirect(0, 7 << 8);
+	irq_set(&vm, 4, true);
+	irq_set(&vm, 9, true);
+	assert_true(irq_pending(&cpu));
+	assert_int_equal(irq_acknowledge(&cpu), 0x71);
+	assert_false(irq_pending(&cpu));
+	out(0xa0, 1, 0x20);
+	out(0x20, 1, 0x20);
+	assert_true(irq_pending(&cpu));
+	assert_int_equal(irq_acknowledge(&cpu), 0x0c);
+	assert_false(irq_pending(&cpu));
+}
+
+static void apic_timer_idle(void **state)
+{
+	(void)state;
+	apic_mode();
+	redirect(2, 0x32);
+	out(0x43, 1, 0x34);
+	out(0x40, 1, 0x9c);			/* 11932: 100 Hz */
+	out(0x40, 1, 0x2e);
+	takes(0x32);				/* OUT rose */
+	timers_advance(vm.timers, 1000);	/* the count is loaded on the next clock */
+	for (unsigned i = 0; i < 5; i++) {
+		timers_advance(vm.timers, 10000200);
+		takes(0x32);
+	}
+	redirect(2, 0x32 | IO_MASKED);
+	timers_advance(vm.timers, 1000000000);
+	assert_true(timers_next(vm.timers) == UINT64_MAX);	/* nobody would hear it */
+	assert_false(irq_pending(&cpu));
+	redirect(2, 0x32);
+	assert_true(timers_next(vm.timers) != UINT64_MAX);
+	timers_advance(vm.timers, 10000200);
+	takes(0x32);
+}
+
+static void hpet_replaces(void **state)
+{
+	unsigned ticks = 0;
+
+	(void)state;
+	apic_mode();
+	redirect(2, 0x32);
+	redirect(8, 0x38);
+	out(0x43, 1, 0x34);
+	out(0x40, 1, 0x9c);
+	out(0x40, 1, 0x2e);
+	takes(0x32);
+	mmio_out(HPET_BASE + 0x10, 8, 3);
+	timers_advance(vm.timers, 1000000000);
+	assert_true(timers_next(vm.timers) == UINT64_MAX);	/* the PIT is heard no more */
+	assert_false(irq_pending(&cpu));
+	mmio_out(HPET_BASE + 0x100, 4, 0x4c);			/* 1 kHz */
+	mmio_out(HPET_BASE + 0x108, 8, 200000000);
+	mmio_out(HPET_BASE + 0x108, 8, 100000);
+	while (ticks < 5) {
+		timers_advance(vm.timers, 1000000);
+		if (!irq_pending(&cpu))
+			continue;
+		takes(0x32);
+		ticks++;
+	}
+	mmio_out(HPET_BASE + 0x100, 4, 0);
+	mmio_out(HPET_BASE + 0x10, 8, 1);
+	timers_advance(vm.timers, 20000000);
+	takes(0x32);						/* the PIT again */
+}
+
+static void hpet_message(void **state)
+{
+	(void)state;
+	apic_mode();
+	mmio_out(HPET_BASE + 0x110, 8, 0xfee00000ull << 32 | 0x77);
+	mmio_out(HPET_BASE + 0x100, 4, 0x4004);
+	mmio_out(HPET_BASE + 0x108, 8, 100);
+	mmio_out(HPET_BASE + 0x10, 8, 1);
+	timers_advance(vm.timers, 1000);
+	takes(0x77);
+}
+
+static void message_event(void **state)
+{
+	struct link_event e = { .kind = LINK_EV_MSI, .addr = 0xfee00000, .value = 0x55 };
+
+	(void)state;
+	apic_mode();
+	assert_null(event_apply(&vm, &e));
+	takes(0x55);
+	e.addr = 0x1000;			/* the guest's own mistake */
+	assert_null(event_apply(&vm, &e));
+	assert_false(irq_pending(&cpu));
+}
+
+static void nmi_by_lint1(void **state)
+{
+	(void)state;
+	lapic_out(0xf0, 0x1ff);
+	lapic_out(0x360, IO_MASKED);
+	devs_nmi(&vm);
+	assert_int_equal(nmis, 0);
+	lapic_out(0x360, 4 << 8);
+	devs_nmi(&vm);
+	devs_nmi(&vm);
+	assert_int_equal(nmis, 2);
+}
+
+static void apic_msrs(void **state)
+{
+	uint64_t v;
+
+	(void)state;
+	assert_true(apic_has_msr(X86_MSR_APIC_BASE) && apic_has_msr(0x6e0) && apic_has_msr(0x800) && apic_has_msr(0x8ff));
+	assert_false(apic_has_msr(0x7ff) || apic_has_msr(0x900) || apic_has_msr(X86_MSR_TSC));
+	assert_true(apic_msr_read(&cpu, X86_MSR_APIC_BASE, &v));
+	assert_int_equal(v, 0xfee00900);
+	assert_int_equal(cpu.apic_page->base, 0xfee00000);
+	apic_set_cr8(&cpu, 5);
+	assert_int_equal(lapic_in(0x80), 0x50);
+	assert_int_equal(apic_cr8(&cpu), 5);
+	assert_true(apic_msr_write(&cpu, X86_MSR_APIC_BASE, 0xfee00d00, 0));
+	assert_null(cpu.apic_page);
+	assert_true(apic_msr_write(&cpu, 0x80f, 0x1ff, 0));
+	assert_true(apic_msr_write(&cpu, 0x832, 2 << 17 | 0x66, 0));
+	assert_true(apic_msr_write(&cpu, X86_MSR_TSC_DEADLINE, 5, 10));
+	assert_true(irq_pending(&cpu));
+	assert_true(apic_msr_write(&cpu, X86_MSR_TSC_DEADLINE, 50000, 10));
+	assert_true(apic_msr_read(&cpu, X86_MSR_TSC_DEADLINE, &v));
+	assert_int_equal(v, 50000);
+	apic_tsc_moved(&cpu, 60000);
+	assert_true(apic_msr_read(&cpu, X86_MSR_TSC_DEADLINE, &v));
+	assert_int_equal(v, 0);
+	assert_false(apic_msr_write(&cpu, X86_MSR_APIC_BASE, 0xfee00900, 0));
+	devs_reset(&vm);
+	assert_non_null(cpu.apic_page);
+	assert_false(irq_pending(&cpu));
+}
+
+static void apic_cpuids(void **state)
+{
+	struct x86_cpuid r = { .ebx = 0x0000ab00 };
+
+	(void)state;
+	apic_cpuid(&cpu, 1, 0, 0x16, &r);
+	assert_int_equal(r.ebx, 0x0001ab00);
+	assert_int_equal(r.edx, X86_FEATURE_APIC);
+	assert_int_equal(r.ecx, X86_FEATURE_X2APIC | X86_FEATURE_TSC_DEADLINE);
+	assert_true(apic_msr_write(&cpu, X86_MSR_APIC_BASE, 0xfee00100, 0));
+	r = (struct x86_cpuid){ 0 };
+	apic_cpuid(&cpu, 1, 0, 0x16, &r);
+	assert_int_equal(r.edx, 0);			/* switched off, it is not there */
+	r = (struct x86_cpuid){ 0 };
+	apic_cpuid(&cpu, 6, 0, 5, &r);			/* beyond the last leaf */
+	assert_int_equal(r.eax, 0);
+	apic_cpuid(&cpu, 6, 0, 0x16, &r);
+	assert_int_equal(r.eax, X86_FEATURE_ARAT);
+	apic_cpuid(&cpu, 0x0b, 0, 0x16, &r);
+	assert_int_equal(r.eax, 0);
+	assert_int_equal(r.ebx, 1);
+	assert_int_equal(r.ecx, 0x100);
+	apic_cpuid(&cpu, 0x0b, 1, 0x16, &r);
+	assert_int_equal(r.ebx, 1);
+	assert_int_equal(r.ecx, 0x201);
+	apic_cpuid(&cpu, 0x0b, 2, 0x16, &r);
+	assert_int_equal(r.ebx, 0);
+	assert_int_equal(r.ecx, 2);
+	apic_cpuid(&cpu, 0x15, 0, 0x16, &r);
+	assert_int_equal(r.ecx, 25000000);
+	assert_true(r.eax && r.ebx);
+}
+
+/* x86.apic=off: a machine of the 8259As alone. */
+static void without_apics(void **state)
+{
+	struct config config = { .apic = false };
+	struct x86_cpuid r = { 0 };
+	char err[200] = "";
+	uint64_t v;
+
+	(void)state;
+	devs_free(&vm);
+	vm.config = &config;
+	bus_free(vm.bus);
+	vm.bus = bus_new();
+	assert_int_equal(devs_new(&vm, err, sizeof(err)), 0);
+	assert_null(cpu.apic_page);
+	assert_null(bus_find_mmio(vm.bus, IOAPIC_BASE, 4).handler);
+	assert_false(apic_msr_read(&cpu, X86_MSR_APIC_BASE, &v));
+	assert_false(apic_msr_write(&cpu, X86_MSR_APIC_BASE, 0xfee00900, 0));
+	apic_set_cr8(&cpu, 5);
+	assert_int_equal(apic_cr8(&cpu), 0);
+	apic_cpuid(&cpu, 1, 0, 0x16, &r);
+	assert_int_equal(r.edx | r.ecx, 0);
+	pics();
+	irq_set(&vm, 4, true);
+	assert_true(irq_pending(&cpu));
+	assert_int_equal(irq_acknowledge(&cpu), 0x0c);
+	irq_msi(&vm, 0xfee00000, 0x40);
+	assert_false(irq_pending(&cpu));
+	devs_nmi(&vm);
+	assert_int_equal(nmis, 1);
+	devs_reset(&vm);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(ports), T(words), T(cmos_content), T(lines), T(timer_interrupt), T(gate_a20), T(fast_reset), T(nmi), T(pm_timer),
+		T(apic_lines), T(extint_by_pin_0), T(apic_timer_idle), T(hpet_replaces), T(hpet_message), T(message_event),
+		T(nmi_by_lint1), T(apic_msrs), T(apic_cpuids), T(without_apics),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,7 +103,6 @@ static bool routed(const struct comparator *c)
 	return legacy(c) || T_ROUTES >> T_ROUTE(c->config) & 1;
 }
 
-/* Legacy lines are edges. */
 static bool by_level(const struct comparator *c)
 {
 	return c->config & T_LEVEL && !(c->config & T_FSB);

@@ -140,13 +140,17 @@ static int deliverable(const struct lapic *l)
 	return v != NO_VECTOR && (v & 0xf0) > (lapic_priority(l) & 0xf0) ? v : NO_VECTOR;
 }
 
-static bool extint_waits(const struct lapic *l)
+/* Do the 8259As reach the processor by LINT0?  Switched off, the pin is INTR itself. */
+static bool extint_open(const struct lapic *l)
 {
 	uint32_t e = l->lvt[LVT_LINT0];
 
-	if (!hardware_on(l))
-		return l->pin[0];	/* the pin is INTR itself */
-	return l->extint || (l->pin[0] && !(e & ENTRY_MASKED) && ENTRY_DELIVERY(e) == APIC_EXTINT);
+	return !hardware_on(l) || (!(e & ENTRY_MASKED) && ENTRY_DELIVERY(e) == APIC_EXTINT);
+}
+
+static bool extint_waits(const struct lapic *l)
+{
+	return l->extint || (l->pin[0] && extint_open(l));
 }
 
 static bool asks(const struct lapic *l)
@@ -164,10 +168,14 @@ static void update(struct lapic *l)
 	l->wires->intr(l->wires->arg, l->cpu, out);
 }
 
+/*
+ * Between "asks" and the INTA only a line of the 8259As can fall: where they are
+ * open, nothing deliverable means that they have to say what is spurious.
+ */
 int lapic_acknowledge(struct lapic *l)
 {
 	int v = hardware_on(l) ? deliverable(l) : NO_VECTOR;
-	bool extint = v == NO_VECTOR && extint_waits(l);
+	bool extint = v == NO_VECTOR && (l->extint || extint_open(l));
 
 	if (v != NO_VECTOR) {
 		take(l->irr, v);
@@ -178,9 +186,9 @@ int lapic_acknowledge(struct lapic *l)
 	if (extint)
 		l->extint = false;
 	update(l);
-	if (extint || !hardware_on(l))
+	if (extint)
 		return LAPIC_EXTINT;
-	return v != NO_VECTOR ? v : (int)(l->svr & ENTRY_VECTOR);	/* asked and thought better of it: spurious */
+	return v != NO_VECTOR ? v : (int)(l->svr & ENTRY_VECTOR);
 }
 
 /* ---- accepting */
