@@ -21,6 +21,7 @@
 #include "vmm/x86/msr.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap);
 
 enum { CPUS = 2 };
 #define STEP_MAX	10000000ull	/* ns */
@@ -178,6 +179,31 @@ static void one(const uint8_t *op)
 		port(op[1] & 2 ? 0x20 : 0xa0, 0x20);
 		break;
 	}
+}
+
+/* Timers as fast as they go, which random bytes rarely program. */
+static const uint8_t seeds[][6 * 8] = {
+	{	/* comparator 0 by pin 20 */
+		4, 40, 0x45, 0, 0, 0,		7, 0x20, 0x4c, 0x28, 0, 0,	7, 0x21, 1, 0, 0, 0,
+		7, 2, 1, 0, 0, 0,		14, 0xff, 0xff, 0, 0, 0,
+	},
+	{	/* the local timer, periodic, taken twice */
+		0, 0x0f, 0xff, 1, 0, 0,		0, 0x32, 0x40, 0, 2, 0,		0, 0x3e, 0x0b, 0, 0, 0,
+		0, 0x38, 1, 0, 0, 0,		14, 0xff, 0xff, 0, 0, 0,	15, 1, 0, 0, 0, 0,
+		14, 0xff, 0xff, 0, 0, 0,	15, 1, 0, 0, 0, 0,
+	},
+	{	/* a level that nobody clears */
+		0, 0x0f, 0xff, 1, 0, 0,		4, 18, 0x39, 0x80, 0, 0,	12, 9, 1, 0, 0, 0,
+		15, 1, 0, 0, 0, 0,		15, 1, 0, 0, 0, 0,
+	},
+};
+
+size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
+{
+	if (n >= sizeof(seeds) / sizeof(seeds[0]) || cap < sizeof(seeds[0]))
+		return 0;
+	memcpy(buf, seeds[n], sizeof(seeds[0]));
+	return sizeof(seeds[0]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -359,6 +359,7 @@ static void apic_lines(void **state)
 	irq_set(&vm, 1, true);
 	takes(0x31);
 	irq_set(&vm, 0, true);			/* ISA IRQ0 is pin 2 */
+	irq_set(&vm, 0, false);
 	takes(0x32);
 	irq_set(&vm, 2, true);			/* the cascade is nobody's */
 	assert_false(irq_pending(&cpu));
@@ -374,11 +375,15 @@ static void apic_lines(void **state)
 	assert_false(irq_pending(&cpu));
 }
 
-/* The 8259As' INTR into pin 0, as ExtINT: two requests are two edges. */
+/* The 8259As' INTR into pin 0, as ExtINT: two requests are two edges, though INTR stays high (automatic EOI). */
 static void extint_by_pin_0(void **state)
 {
+	static const uint8_t words[][2] = { { 0x20, 0x11 }, { 0x21, 0x08 }, { 0x21, 0x04 }, { 0x21, 0x03 } };
+
 	(void)state;
 	pics();
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		out(words[i][0], 1, words[i][1]);
 	lapic_out(0xf0, 0x1ff);
 	lapic_out(0x350, IO_MASKED);
 	redirect(0, 7 << 8);
@@ -386,9 +391,6 @@ static void extint_by_pin_0(void **state)
 	irq_set(&vm, 9, true);
 	assert_true(irq_pending(&cpu));
 	assert_int_equal(irq_acknowledge(&cpu), 0x71);
-	assert_false(irq_pending(&cpu));
-	out(0xa0, 1, 0x20);
-	out(0x20, 1, 0x20);
 	assert_true(irq_pending(&cpu));
 	assert_int_equal(irq_acknowledge(&cpu), 0x0c);
 	assert_false(irq_pending(&cpu));
@@ -433,6 +435,10 @@ static void hpet_replaces(void **state)
 	mmio_out(HPET_BASE + 0x10, 8, 3);
 	timers_advance(vm.timers, 1000000000);
 	assert_true(timers_next(vm.timers) == UINT64_MAX);	/* the PIT is heard no more */
+	out(0x43, 1, 0x34);					/* programmed anew, it is not either */
+	out(0x40, 1, 0x9c);
+	out(0x40, 1, 0x2e);
+	timers_advance(vm.timers, 1000);
 	assert_false(irq_pending(&cpu));
 	mmio_out(HPET_BASE + 0x100, 4, 0x4c);			/* 1 kHz */
 	mmio_out(HPET_BASE + 0x108, 8, 200000000);
@@ -446,8 +452,9 @@ static void hpet_replaces(void **state)
 	}
 	mmio_out(HPET_BASE + 0x100, 4, 0);
 	mmio_out(HPET_BASE + 0x10, 8, 1);
+	takes(0x32);						/* the PIT again, and its OUT is high */
 	timers_advance(vm.timers, 20000000);
-	takes(0x32);						/* the PIT again */
+	takes(0x32);
 }
 
 static void hpet_message(void **state)

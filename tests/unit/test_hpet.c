@@ -191,6 +191,34 @@ static void narrow(void **state)
 	assert_int_equal(rises[20], 2);
 }
 
+static void narrow_periodic(void **state)
+{
+	(void)state;
+	wr(T_CONFIG(0), NARROW | PERIODIC | SET | ROUTE(20));
+	wr(T_CMP(0), 1000);
+	wr(T_CMP(0), 1ull << 40 | 100);			/* 100 */
+	wr(CONFIG, ENABLE);
+	ticks(1350);
+	assert_int_equal(rd(T_CMP(0)), 1400);
+}
+
+/* Written past a comparator, the counter has not met it. */
+static void counter_jumps(void **state)
+{
+	(void)state;
+	wr(T_CONFIG(0), INT | ROUTE(20));
+	wr(T_CMP(0), 500);
+	wr(CONFIG, ENABLE);
+	ticks(100);
+	wr(COUNTER, 1000);
+	ticks(100);
+	assert_int_equal(rises[20], 0);
+	wr(COUNTER, 450);
+	assert_int_equal(rises[20], 0);
+	ticks(50);
+	assert_int_equal(rises[20], 1);
+}
+
 static void wide_wrap(void **state)
 {
 	(void)state;
@@ -267,6 +295,8 @@ static void levels(void **state)
 	assert_false(line[23]);
 	assert_int_equal(rd(STATUS), 2);
 	wr(T_CONFIG(1), INT | LEVEL | PERIODIC | ROUTE(23));
+	assert_true(line[23]);
+	hpet_write(hpet, STATUS + 4, 4, 0);		/* the other half clears nothing */
 	assert_true(line[23]);
 	hpet_write(hpet, STATUS, 4, 2);
 	assert_false(line[23]);
@@ -358,7 +388,7 @@ static void unseen(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(capabilities), T(counter), T(one_shot), T(narrow), T(wide_wrap), T(periodic), T(periodic_floor), T(levels),
+		T(capabilities), T(counter), T(one_shot), T(narrow), T(narrow_periodic), T(counter_jumps), T(wide_wrap), T(periodic), T(periodic_floor), T(levels),
 		T(messages), T(legacy_replacement), T(bad_route), T(unseen),
 	};
 
