@@ -91,7 +91,8 @@ static bool convert(struct conf *c, struct fds *f)
 	}
 	c->machine = (struct conf_machine){
 		.vm = m->vm, .ram_bytes = m->ram_bytes, .vcpus = m->vcpus, .fresh = m->fresh, .generation = m->generation,
-		.paused = m->paused, .clock_offset = m->clock_offset, .ndevs = m->n_device, .dev = c->dev };
+		.paused = m->paused, .clock_offset = m->clock_offset, .ndevs = m->n_device, .dev = c->dev,
+		.apic = m->apic, .hpet = m->hpet, .direct = m->direct };
 	if (m->uuid.len == sizeof(c->machine.uuid)) {
 		memcpy(c->machine.uuid, m->uuid.data, m->uuid.len);
 		c->machine.has_uuid = true;

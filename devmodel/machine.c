@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "devmodel/bus/pci.h"
+#include "devmodel/firmware/direct.h"
 #include "devmodel/txn.h"
 
 const struct dev_ops *device_find(const char *name)
@@ -128,6 +129,18 @@ static int start_dev(struct machine *m, struct dev *d, bool fresh)
 	return err;
 }
 
+/* A transaction of its own, after those that made the devices. */
+static int start_direct(struct machine *m)
+{
+	int err = txn_begin(m, (struct txn_source){ .kind = TXN_INIT, .dev = m->ndevs - 1 });
+
+	if (err)
+		return err;
+	err = firmware_direct(m);
+	txn_end(m);
+	return err;
+}
+
 int machine_init(struct machine *m, const struct conf_machine *conf, void *arena, size_t arena_bytes)
 {
 	struct arena_plan plan[ARENA_MAX_DEVS];
@@ -169,7 +182,7 @@ int machine_init(struct machine *m, const struct conf_machine *conf, void *arena
 			return err;
 	}
 	m->timers_moved = true;
-	return 0;
+	return conf->direct && conf->fresh ? start_direct(m) : 0;
 }
 
 void machine_fini(struct machine *m)
@@ -189,6 +202,9 @@ void machine_reset(struct machine *m)
 		if (d->ops->reset)
 			d->ops->reset(d);
 	}
+	/* It went well when the machine was made, and depends on nothing that has changed since. */
+	if (m->conf.direct)
+		firmware_direct(m);
 }
 
 void machine_inject(struct machine *m, unsigned kind, uint64_t value)

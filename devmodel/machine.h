@@ -44,6 +44,8 @@ struct conf_machine {
 	uint32_t generation;
 	bool paused;
 	int64_t clock_offset;
+	bool apic, hpet;	/* the engine has them */
+	bool direct;		/* nobody but us sets the machine up: proto/direct.h */
 	unsigned ndevs;
 	const struct conf_dev *dev;
 };

@@ -6,7 +6,10 @@
  * region), DMA address at 514h and 518h (big-endian; the low half starts it).
  *
  * Items are constant: every process builds them again from the configuration.
- * The state is where the guest stands in them.
+ * The state is where the guest stands in them.  The ACPI tables follow from one
+ * thing more, where firmware has put the ACPI registers: it is looked up when
+ * the guest selects the tables, and kept in the state, so that a successor
+ * shows the same bytes.
  *
  * Knows of the other devices only their configuration: where a bootindex is
  * given, whether there is a display or a serial port.
@@ -19,6 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "devmodel/firmware/tables.h"
 #include "devmodel/machine.h"
 
 enum { REGION_PORTS, REGION_DMA };
@@ -43,7 +47,7 @@ static const char dma_signature[8] = "QEMU CFG";
 struct fwcfg {
 	uint32_t offset;	/* in the selected item; at most its size */
 	uint16_t key;
-	uint16_t pad;
+	uint16_t pm_base;	/* that the ACPI tables tell; 0: nobody has selected them */
 	uint32_t dma_high;	/* as the guest has it: upper half of the descriptor's address */
 };
 
@@ -71,6 +75,10 @@ struct fwcfg_items {
 	unsigned nfiles;
 	struct { uint32_t count; struct fwcfg_file file[KEY_FILES]; } directory;
 	bool dma, sercon;
+	uint16_t acpi_key;	/* of the tables, 0 for none */
+	uint16_t acpi_base;	/* pm_base that they were last made for */
+	struct acpi acpi;
+	struct smbios smbios;
 };
 
 _Static_assert(sizeof(struct fwcfg_file) == 64, "fw_cfg directory entry");
@@ -314,6 +322,58 @@ static int add_files(struct dev *d, struct fwcfg_items *f, uint64_t menu, uint64
 	return err;
 }
 
+/* ---- tables */
+
+static const struct item *find_file(const struct fwcfg_items *f, const char *name)
+{
+	for (unsigned i = 0; i < f->nfiles; i++)
+		if (!strcmp(f->file[i].name, name))
+			return find(f, f->file[i].select);
+	return NULL;
+}
+
+static int add_acpi(struct dev *d, struct fwcfg_items *f)
+{
+	const struct fwcfg *s = dev_state(d);
+	int err;
+
+	if (!tables_wanted(d))
+		return 0;
+	f->acpi_base = s->pm_base ? s->pm_base : board_pm_base(d->m);
+	err = tables_acpi(&f->acpi, d, f->acpi_base);
+	err = err ? err : add_file(f, ACPI_FILE_RSDP, f->acpi.rsdp, sizeof(f->acpi.rsdp));
+	err = err ? err : add_file(f, ACPI_FILE_TABLES, f->acpi.tables, f->acpi.size);
+	err = err ? err : add_file(f, ACPI_FILE_LOADER, f->acpi.command, f->acpi.ncommands * sizeof(f->acpi.command[0]));
+	if (!err)
+		f->acpi_key = find_file(f, ACPI_FILE_TABLES)->key;
+	return err;
+}
+
+/* The guest selects the tables: they tell the machine as it is now. */
+static void refresh_acpi(struct dev *d)
+{
+	struct fwcfg_items *f = dev_private(d);
+	const struct item *it = find(f, f->acpi_key);
+	uint16_t base = board_pm_base(d->m);
+
+	((struct fwcfg *)dev_write(d))->pm_base = base;
+	if (base == f->acpi_base)
+		return;
+	/* Of the same size, whatever the base is. */
+	if (tables_acpi(&f->acpi, d, base) || f->acpi.size != it->size)
+		return;
+	memcpy(it->data, f->acpi.tables, it->size);
+	f->acpi_base = base;
+}
+
+static int add_smbios(struct dev *d, struct fwcfg_items *f)
+{
+	int err = tables_smbios(&f->smbios, d);
+
+	err = err ? err : add_file(f, SMBIOS_FILE_ANCHOR, f->smbios.anchor, sizeof(f->smbios.anchor));
+	return err ? err : add_file(f, SMBIOS_FILE_TABLES, f->smbios.tables, f->smbios.size);
+}
+
 /* The user's own: name=opt/...,string=TEXT or file=PATH. */
 static int add_user_file(struct dev *d, struct fwcfg_items *f, unsigned n)
 {
@@ -365,10 +425,13 @@ static void advance(struct dev *d, uint32_t n)
 
 static void select_item(struct dev *d, uint16_t key)
 {
+	const struct fwcfg_items *f = dev_private(d);
 	struct fwcfg *s = dev_write(d);
 
 	s->key = key;
 	s->offset = 0;
+	if (f->acpi_key && (key & ~KEY_WRITE) == f->acpi_key)
+		refresh_acpi(d);
 }
 
 static unsigned fwcfg_batch_in(struct dev *d, unsigned region, uint64_t off, unsigned size, void *data, unsigned n)
@@ -492,21 +555,33 @@ static int fwcfg_check(const struct dev *d, const void *state)
 	return 0;	/* take() bounds whatever stands there */
 }
 
-static int build(struct dev *d, struct fwcfg_items *f)
+/* A key that is on unless it says otherwise. */
+static int on_off(struct dev *d, const char *key, bool *on)
 {
-	const char *dma = dev_conf(d, "dma");
-	uint64_t menu, wait;
-	int err;
+	const char *text = dev_conf(d, key);
 
-	if (dma && strcmp(dma, "on") && strcmp(dma, "off")) {
-		dev_error(d, "dma=%s: on or off is wanted", dma);
+	*on = !text || !strcmp(text, "on");
+	if (!*on && strcmp(text, "off")) {
+		dev_error(d, "%s=%s: on or off is wanted", key, text);
 		return -EINVAL;
 	}
-	f->dma = !dma || !strcmp(dma, "on");
-	err = number(d, "bootmenu", 0, 1, &menu);
+	return 0;
+}
+
+static int build(struct dev *d, struct fwcfg_items *f)
+{
+	uint64_t menu, wait;
+	bool acpi;
+	int err;
+
+	err = on_off(d, "dma", &f->dma);
+	err = err ? err : on_off(d, "acpi", &acpi);
+	err = err ? err : number(d, "bootmenu", 0, 1, &menu);
 	err = err ? err : number(d, "failwait", UINT64_MAX, UINT32_MAX, &wait);
 	err = err ? err : add_files(d, f, menu, wait);
 	err = err ? err : add_legacy(d, f, menu);
+	err = err ? err : add_smbios(d, f);
+	err = err ? err : add_acpi(d, f);
 	for (unsigned i = 0; i < 8 && !err; i++)
 		err = add_user_file(d, f, i);
 	return err ? err : add_directory(f);
@@ -549,6 +624,7 @@ static const struct dev_key keys[] = {
 	{ "sercon", "firmware's console: auto (the first serial port in use), off, com1 to com4 (default auto)", DEV_KEY_TEXT },
 	{ "bootmenu", "1: firmware offers its boot menu; 0: it does not (default 0)", DEV_KEY_TEXT },
 	{ "failwait", "milliseconds that firmware waits when nothing boots (default: firmware's own)", DEV_KEY_TEXT },
+	TABLES_KEYS,
 	USER_FILE("0"), USER_FILE("1"), USER_FILE("2"), USER_FILE("3"),
 	USER_FILE("4"), USER_FILE("5"), USER_FILE("6"), USER_FILE("7"),
 	{ 0 }

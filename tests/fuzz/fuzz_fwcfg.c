@@ -72,13 +72,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct conf_dev dev = { .model = "fwcfg" };
-	struct harness *h = harness_new(&(struct harness_conf){ .dev = &dev, .ndevs = 1, .ram = RAM });
+	static const struct conf_dev dev[] = {
+		{ .model = "fwcfg" }, { .model = "hostbridge", .pci = true }, { .model = "piix4pm", .pci = true, .slot = 1, .function = 3 },
+	};
+	struct harness *h = harness_new(&(struct harness_conf){ .dev = dev, .ndevs = 3, .ram = RAM, .apic = true });
 	struct input in = { data, size };
 	uint8_t b[4096];
 
 	for (unsigned i = 0; i < MAX_STEPS && in.n; i++)
-		switch (u8(&in) % 8) {
+		switch (u8(&in) % 9) {
 		case 0:
 			h_out(h, 0x510, 2, u8(&in) << 8 | u8(&in));
 			break;
@@ -94,6 +96,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		case 4:
 			h_out(h, 0x514, 4, u32(&in));
 			h_out(h, 0x518, 4, u32(&in));
+			break;
+		case 5:	/* the tables tell where these registers are; not over our own ports */
+			h_pci_write(h, 1, 3, 0x40, 4, 0x1000 | (u8(&in) << 8 & 0xe000) | u8(&in));
+			h_pci_write(h, 1, 3, 0x80, 1, u8(&in));
 			break;
 		default:
 			transfer(h, &in);

@@ -204,6 +204,9 @@ struct harness *harness_new(const struct harness_conf *c)
 	char err[LINK_ERR] = "";
 	int fds[LINK_FDS];
 
+	conf.apic = c->apic;
+	conf.hpet = c->hpet;
+	conf.direct = c->direct;
 	if (c->uuid) {
 		memcpy(conf.uuid, c->uuid, 16);
 		conf.has_uuid = true;

@@ -33,6 +33,7 @@ struct harness_conf {
 	uint64_t ram;			/* bytes, 0: 16 MiB */
 	unsigned vcpus;			/* 0: 1 */
 	const uint8_t *uuid;		/* 16 bytes or NULL */
+	bool apic, hpet, direct;	/* as the engine says */
 	bool may_fail;			/* harness_new() returns a harness whose harness_error() says why */
 };
 
