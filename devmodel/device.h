@@ -147,7 +147,7 @@ void dev_log(const struct dev *, const char *fmt, ...) __attribute__((format(pri
 void dev_region(struct dev *, const struct dev_region *);
 
 /* Effects, all through the outbox. */
-void dev_irq(struct dev *, unsigned gsi, bool level);	/* absolute level of an ISA line 0-15; idempotent */
+void dev_irq(struct dev *, unsigned gsi, bool level);	/* absolute level of an ISA line 0-15, or PIRQ 16-19; idempotent */
 void dev_shadow(struct dev *, unsigned region, unsigned off, uint32_t value, bool valid);
 void dev_end_batch(struct dev *);			/* this element ends the batch (irq and memory map do by themselves) */
 void dev_map(struct dev *, unsigned slot, unsigned map, uint64_t base, uint64_t len, uint64_t offset);	/* enum link_map */

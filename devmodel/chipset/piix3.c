@@ -1,6 +1,6 @@
 /*
  * piix3.c - the PCI-to-ISA bridge of the 82371SB: routes PIRQ A-D to ISA lines,
- * and resets the machine.
+ * and resets the machine.  The board takes the PIRQs to the I/O APIC as well.
  *
  * Intel 82371FB/82371SB data sheet (290550): 2.2 (configuration registers,
  * 2.2.4 PIRQRC), 2.5.3 RC.  The bridge's interrupt controllers, timer and port
@@ -20,6 +20,7 @@ enum {
 	RC_HARD = 0x02, RC_RESET = 0x04,
 
 	ROUTABLE = 0xdef8,	/* ISA lines that a PIRQ can drive: not 0-2, 8, 13 */
+	GSI_PIRQ = 16,		/* PIRQ A-D at the I/O APIC, whatever the routing registers say */
 };
 
 struct piix3 {
@@ -39,6 +40,8 @@ static void route(struct dev *d)
 	for (unsigned gsi = 0; gsi < 16; gsi++)
 		if (ROUTABLE & 1u << gsi)
 			dev_irq(d, gsi, lines >> gsi & 1);
+	for (unsigned i = 0; i < 4; i++)
+		dev_irq(d, GSI_PIRQ + i, pirq >> i & 1);
 }
 
 static void config_init(struct dev *d, uint8_t *config, uint8_t *wmask)

@@ -188,12 +188,17 @@ static void interrupts(void **state)
 	assert_int_equal(pci_pirq_levels(m), 4);
 	for (unsigned gsi = 0; gsi < 16; gsi++)
 		assert_false(h_line(h, gsi));	/* not routed yet */
+	/* the I/O APIC sees it nevertheless */
+	for (unsigned pirq = 0; pirq < 4; pirq++)
+		assert_int_equal(h_line(h, 16 + pirq), pirq == 2);
 	h_pci_write(h, 1, 0, 0x62, 1, 11);
 	assert_true(h_line(h, 11));
 	h_pci_write(h, 1, 0, 0x63, 1, 11);
 	set_intx(h, y, true);
 	set_intx(h, x, false);
 	assert_true(h_line(h, 11));		/* the other holds it */
+	assert_false(h_line(h, 18));
+	assert_true(h_line(h, 19));
 	h_pci_write(h, 1, 0, 0x63, 1, 10);
 	assert_false(h_line(h, 11));
 	assert_true(h_line(h, 10));
@@ -206,6 +211,7 @@ static void interrupts(void **state)
 	assert_true(h_line(h, 10));
 	h_reset(h);
 	assert_false(h_line(h, 10));
+	assert_false(h_line(h, 19));
 	assert_int_equal(pci_pirq_levels(m), 0);
 }
 
