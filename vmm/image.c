@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm/config.h"
@@ -43,6 +44,40 @@ static void process_name(int pid, char *to, size_t n)
 		to[strcspn(to, "\n")] = 0;
 	if (f)
 		fclose(f);
+}
+
+/* False for a process that has ended, its parent having looked or not. */
+static bool runs(int pid)
+{
+	char path[40], line[400], *state;
+	FILE *f;
+	bool yes = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (f && fgets(line, sizeof(line), f) && (state = strrchr(line, ')')))
+		yes = !strchr("ZX", state[2]);
+	if (f)
+		fclose(f);
+	return yes;
+}
+
+/*
+ * Takes the lock.  One that a killed machine held ends with its device model,
+ * which shares it and dies a moment after: that moment is waited for.
+ */
+static int lock_image(int fd, bool ro, const struct stat *st)
+{
+	const struct timespec moment = { .tv_nsec = 10000000 };
+
+	for (int tries = 0; flock(fd, (ro ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0; tries++) {
+		int holder = errno == EWOULDBLOCK ? lock_holder(st) : 0;
+
+		if (errno != EWOULDBLOCK || tries == 500 || (holder > 0 && runs(holder)))
+			return errno == EWOULDBLOCK ? -EBUSY : -errno;
+		nanosleep(&moment, NULL);
+	}
+	return 0;
 }
 
 static int locked(const struct config_key *k, const struct stat *st, char *err, size_t errlen)
@@ -84,10 +119,11 @@ int image_open(const struct config_key *k, char *err, size_t errlen)
 	} else if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
 		ret = -EINVAL;
 		snprintf(err, errlen, "%s: %s is neither a file nor a block device", k->name, k->value);
-	} else if (flock(fd, (k->ro ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) {
-		ret = errno == EWOULDBLOCK ? locked(k, &st, err, errlen) : -errno;
-		if (ret != -EBUSY)
-			snprintf(err, errlen, "%s: cannot lock %s: %s", k->name, k->value, strerror(errno));
+	} else if ((ret = lock_image(fd, k->ro, &st))) {
+		if (ret == -EBUSY)
+			locked(k, &st, err, errlen);
+		else
+			snprintf(err, errlen, "%s: cannot lock %s: %s", k->name, k->value, strerror(-ret));
 	} else {
 		fcntl(fd, F_SETFL, flags & (O_DIRECT | O_SYNC));	/* O_NONBLOCK was for opening a FIFO by mistake */
 		return fd;
