@@ -165,6 +165,8 @@ static void fill_head(struct supervise *s, struct message *m)
 	m->config.paused = s->vm->paused;
 	m->config.clock_offset = s->vm->clock_offset;
 	m->config.direct = c->kernel != NULL;
+	m->config.apic = s->vm->ioapic != NULL;
+	m->config.hpet = s->vm->hpet != NULL;
 	link_client_fds(s->vm->link, link);
 	m->config.link_fd = pass(m, link[LINK_FD_MEMORY]);
 	m->config.wake_fd = pass(m, link[LINK_FD_WAKE]);
