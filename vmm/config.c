@@ -445,6 +445,73 @@ static int fwcfg_option(struct config *c, char *text)
 	return ret ? ret : add_pair(c, key, text);
 }
 
+/* -B TYPE,KEY=VALUE[,...]: SMBIOS strings by their structure, in bhyve's words. */
+static const struct smbios_word { uint8_t type; const char *word, *key; } smbios_words[] = {
+	{ 0, "vendor", "lpc.fwcfg.bios.vendor" },
+	{ 0, "version", "lpc.fwcfg.bios.version" },
+	{ 0, "date", "lpc.fwcfg.bios.release_date" },
+	{ 1, "manufacturer", "lpc.fwcfg.system.manufacturer" },
+	{ 1, "product", "lpc.fwcfg.system.product_name" },
+	{ 1, "version", "lpc.fwcfg.system.version" },
+	{ 1, "serial", "lpc.fwcfg.system.serial_number" },
+	{ 1, "sku", "lpc.fwcfg.system.sku" },
+	{ 1, "family", "lpc.fwcfg.system.family_name" },
+	{ 1, "uuid", "uuid" },
+	{ 2, "manufacturer", "lpc.fwcfg.board.manufacturer" },
+	{ 2, "product", "lpc.fwcfg.board.product_name" },
+	{ 2, "version", "lpc.fwcfg.board.version" },
+	{ 2, "serial", "lpc.fwcfg.board.serial_number" },
+	{ 2, "asset", "lpc.fwcfg.board.asset_tag" },
+	{ 2, "location", "lpc.fwcfg.board.location" },
+	{ 3, "manufacturer", "lpc.fwcfg.chassis.manufacturer" },
+	{ 3, "version", "lpc.fwcfg.chassis.version" },
+	{ 3, "serial", "lpc.fwcfg.chassis.serial_number" },
+	{ 3, "asset", "lpc.fwcfg.chassis.asset_tag" },
+	{ 3, "sku", "lpc.fwcfg.chassis.sku" },
+};
+
+enum { SMBIOS_WORDS = sizeof(smbios_words) / sizeof(smbios_words[0]) };
+
+static const char *smbios_key(unsigned type, const char *word)
+{
+	for (unsigned i = 0; i < SMBIOS_WORDS; i++)
+		if (smbios_words[i].type == type && !strcmp(smbios_words[i].word, word))
+			return smbios_words[i].key;
+	return NULL;
+}
+
+static int smbios_refused(struct config *c, unsigned type, const char *word)
+{
+	char known[200] = "";
+	size_t n = 0;
+
+	for (unsigned i = 0; i < SMBIOS_WORDS; i++)
+		if (smbios_words[i].type == type)
+			n += snprintf(known + n, sizeof(known) - n, " %s", smbios_words[i].word);
+	return fail(c, -EINVAL, "-B %u,%.40s=: type %u has%s", type, word, type, known);
+}
+
+static int smbios_option(struct config *c, char *text)
+{
+	char *save = NULL, *item = strtok_r(text, ",", &save);
+	unsigned type;
+	int ret = 0;
+
+	if (!item || !*save || !number(item, 3, &type))
+		return fail(c, -EINVAL, "-B %.60s: want -B TYPE,KEY=VALUE with type 0 BIOS, 1 system, 2 board or 3 chassis", text);
+	while (!ret && (item = strtok_r(NULL, ",", &save))) {
+		char *value = strchr(item, '=');
+		const char *key;
+
+		if (!value)
+			return fail(c, -EINVAL, "-B %u,%.40s: want KEY=VALUE", type, item);
+		*value++ = 0;
+		key = smbios_key(type, item);
+		ret = key ? config_set(c, key, value) : smbios_refused(c, type, item);
+	}
+	return ret;
+}
+
 static int o_option(struct config *c, char *text)
 {
 	if (!strcmp(text, "help")) {
@@ -474,6 +541,7 @@ static int no_argument_given(struct config *c, int opt)
 static int short_option(struct config *c, int opt, char *arg)
 {
 	switch (opt) {
+	case 'B': return smbios_option(c, arg);
 	case 'c': return cpus_option(c, arg);
 	case 'm': return config_set(c, "memory.size", arg);
 	case 's': return slot_option(c, arg);
@@ -502,7 +570,7 @@ int config_args(struct config *c, int argc, char **argv)
 
 	optind = 0;		/* glibc: start again, so that tests can */
 	opterr = 0;
-	while (!ret && c->action == CONFIG_RUN && (opt = getopt_long(argc, argv, ":c:f:m:s:l:o:k:U:uhV", long_options, NULL)) != -1)
+	while (!ret && c->action == CONFIG_RUN && (opt = getopt_long(argc, argv, ":B:c:f:m:s:l:o:k:U:uhV", long_options, NULL)) != -1)
 		ret = short_option(c, opt, optarg);
 	if (ret || c->action != CONFIG_RUN)
 		return ret;

@@ -47,6 +47,7 @@ static void usage(FILE *f)
 	fprintf(f, "usage: cleave [-hu] [-c N] [-m SIZE] [-U UUID] [-k FILE] [-o KEY=VALUE] ... [-f NAME,string=TEXT] ...\n"
 		   "              [--kernel PATH [--initrd PATH] [--append TEXT]]\n"
 		   "              [-s SLOT[:FUNC],DEVICE[,KEY=VALUE...]] ... [-l DEVICE[,VALUE...]] ... NAME\n"
+		   "  -B TYPE,... SMBIOS strings: -B 1,manufacturer=TEXT,product=TEXT,serial=TEXT,...\n"
 		   "  -c N        virtual processors\n"
 		   "  -f NAME,... an item in fw_cfg's directory: -f NAME,string=TEXT or -f NAME,file=PATH\n"
 		   "  -h          this help\n"

@@ -26,6 +26,9 @@ static const char list_text[] =
 	"ide cd0.bootindex\ttext\tboot order\n"
 	"fwcfg\tlpc,implied\tfirmware configuration\n"
 	"fwcfg dma\ttext\ton or off\n"
+	"fwcfg system.manufacturer\ttext\tSMBIOS\n"
+	"fwcfg system.serial_number\ttext\tSMBIOS\n"
+	"fwcfg chassis.asset_tag\ttext\tSMBIOS\n"
 	"fwcfg file0\trom\ta file\n"
 	"fwcfg file0.name\ttext\tits name\n"
 	"fwcfg file0.string\ttext\tits content\n"
@@ -187,6 +190,24 @@ static void test_streams(void **state)
 	config_free(c);
 }
 
+static void test_smbios(void **state)
+{
+	static const uint8_t uuid[16] = { 0x12, 0x34, 0x56, 0x78 };
+	struct config *c;
+
+	(void)state;
+	assert_int_equal(parse(&c, "-B 1,manufacturer=Acme,serial=4-2,uuid=12345678-0000-0000-0000-000000000000 -B 3,asset=x x"), 0);
+	assert_string_equal(key(c, "fwcfg", "system.manufacturer")->value, "Acme");
+	assert_string_equal(key(c, "fwcfg", "system.serial_number")->value, "4-2");
+	assert_string_equal(key(c, "fwcfg", "chassis.asset_tag")->value, "x");
+	assert_memory_equal(c->uuid, uuid, sizeof(uuid));
+	config_free(c);
+	/* the long way */
+	assert_int_equal(parse(&c, "-l fwcfg,system.manufacturer=Acme x"), 0);
+	assert_string_equal(key(c, "fwcfg", "system.manufacturer")->value, "Acme");
+	config_free(c);
+}
+
 static void test_other_devices(void **state)
 {
 	struct config *c;
@@ -330,6 +351,12 @@ static void test_errors(void **state)
 		{ "-U 1234 x", "is no UUID" },
 		{ "-k /nonexistent x", "cannot read" },
 		{ "-f name x", "-f NAME,string=TEXT" },
+		{ "-B 1 x", "-B TYPE,KEY=VALUE" },
+		{ "-B 4,version=1 x", "type 0 BIOS" },
+		{ "-B x,version=1 x", "type 0 BIOS" },
+		{ "-B 1,serial x", "want KEY=VALUE" },
+		{ "-B 3,family=x x", "type 3 has manufacturer version serial asset sku" },
+		{ "-B 1,uuid=x x", "no UUID" },
 		{ "-o uuid=%(uuid) x", "refers to itself" },
 		{ "-o bootrom=%(none) x", "no such key" },
 	};
@@ -476,7 +503,7 @@ int main(void)
 		cmocka_unit_test(test_direct_boot),
 		cmocka_unit_test(test_options_of_images),
 		cmocka_unit_test(test_streams),
-		cmocka_unit_test(test_other_devices),
+		cmocka_unit_test(test_smbios), cmocka_unit_test(test_other_devices),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_uuid),
 		cmocka_unit_test(test_sizes),
