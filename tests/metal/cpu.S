@@ -26,8 +26,9 @@ main:
 	movl	$1, %eax
 	cpuid
 	CHECK(%eax, $0x681)
-	andl	$(1 << 9 | 1 << 12 | 1 << 0 | 1 << 6 | 1 << 23 | 1 << 24 | 1 << 25), %edx	/* APIC MTRR FPU PAE MMX FXSR SSE */
+	andl	$(1 << 12 | 1 << 0 | 1 << 6 | 1 << 23 | 1 << 24 | 1 << 25), %edx	/* MTRR FPU PAE MMX FXSR SSE */
 	CHECK(%edx, $0)
+	andl	$~(1 << 21 | 1 << 24), %ecx	/* the local APIC's */
 	CHECK(%ecx, $0)
 	movl	$1, %eax
 	cpuid

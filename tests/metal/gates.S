@@ -169,7 +169,7 @@ main:
 	FAULT(13, 0, movl %eax, %cr0)
 	movl	$0x40000, %eax
 	FAULT(13, 0, movl %eax, %cr4)
-	movl	$0x1b, %ecx
+	movl	$0x1a, %ecx
 	FAULT(13, 0, rdmsr)
 	movl	$0x12345678, %ecx
 	FAULT(13, 0, rdmsr)

@@ -17,10 +17,14 @@
 #include <unistd.h>
 
 #include "vmm/bus.h"
+#include "vmm/dev/ioapic.h"
+#include "vmm/dev/lapic.h"
 #include "vmm/dev/pic.h"
 #include "vmm/inout.h"
 #include "vmm/irq.h"
 #include "vmm/mem.h"
+#include "vmm/timer.h"
+#include "vmm/tsc.h"
 
 static struct vcpu *watched;
 static volatile sig_atomic_t timed_out;
@@ -111,6 +115,9 @@ static void port_write(void *dev, uint64_t off, unsigned size, uint64_t value)
 	case METAL_DMA: dma(m, value); break;
 	case METAL_PORT: m->port = value; break;
 	case METAL_MAP: remap(m, value); break;
+	case METAL_TIME: timers_advance(m->vm.timers, value); break;
+	case METAL_MSI_ADDR: m->msi_addr = value; break;
+	case METAL_MSI: irq_msi_locked(&m->vm, m->msi_addr, value); break;
 	}
 }
 
@@ -153,13 +160,100 @@ static void load_rom(struct metal *m)
 	unlink(path);
 }
 
-static void intr(void *arg, bool level)
-{
-	struct metal *m = arg;
+/* ---- interrupt controllers: the real ones, wired as the machine's are */
 
-	atomic_store(&m->vcpu.intr, level);
-	if (level)
-		vcpu_wake(&m->vcpu);
+static uint64_t lapic_page_read(void *dev, uint64_t off, unsigned size)
+{
+	return lapic_read(dev, off, size);
+}
+
+static void lapic_page_write(void *dev, uint64_t off, unsigned size, uint64_t value)
+{
+	lapic_write(dev, off, size, value);
+}
+
+static uint64_t ioapic_mmio_read(void *dev, uint64_t off, unsigned size)
+{
+	return ioapic_read(dev, off, size);
+}
+
+static void ioapic_mmio_write(void *dev, uint64_t off, unsigned size, uint64_t value)
+{
+	ioapic_write(dev, off, size, value);
+}
+
+static void on_nmi(void *arg, unsigned cpu)
+{
+	struct vm *vm = arg;
+
+	soft_engine.inject_nmi(&vm->vcpu[cpu]);
+}
+
+static void on_init(void *arg, unsigned cpu)
+{
+	(void)arg, (void)cpu;
+}
+
+static void on_sipi(void *arg, unsigned cpu, uint8_t vector)
+{
+	(void)arg, (void)cpu, (void)vector;
+}
+
+static void on_eoi(void *arg, uint8_t vector)
+{
+	struct vm *vm = arg;
+
+	ioapic_eoi(vm->ioapic, vector);
+}
+
+static void on_page(void *arg, unsigned cpu, uint64_t base)
+{
+	struct vm *vm = arg;
+	struct metal *m = (struct metal *)((char *)vm - offsetof(struct metal, vm));
+
+	(void)cpu;
+	m->apic_page.base = base;
+	m->vcpu.apic_page = base ? &m->apic_page : NULL;
+}
+
+static bool on_send(void *arg, const struct apic_message *msg)
+{
+	return apics_send(((struct vm *)arg)->apics, msg);
+}
+
+static bool on_requested(void *arg, const struct apic_message *msg)
+{
+	return apics_requested(((struct vm *)arg)->apics, msg);
+}
+
+static void on_changed(void *arg)
+{
+	(void)arg;
+}
+
+static void new_controllers(struct metal *m)
+{
+	const struct apic_wires local = {
+		.intr = irq_cpu_output, .nmi = on_nmi, .init = on_init, .sipi = on_sipi, .eoi = on_eoi, .page = on_page, .arg = &m->vm,
+	};
+	const struct ioapic_wires io = { .send = on_send, .requested = on_requested, .changed = on_changed, .arg = &m->vm };
+	struct bus_handler h = {
+		.name = "ioapic", .base = IOAPIC_BASE, .len = IOAPIC_SPAN, .mmio = true,
+		.read = ioapic_mmio_read, .write = ioapic_mmio_write,
+	};
+
+	tsc_start();
+	m->vm.timers = timers_new(NULL, NULL, NULL, NULL);
+	need(m->vm.timers, "a clock");
+	m->vm.pic = pic_new(irq_output, &m->vm);
+	m->apic_page = (struct bus_handler){
+		.name = "lapic", .len = LAPIC_SPAN, .mmio = true, .read = lapic_page_read, .write = lapic_page_write,
+	};
+	m->vm.apics = apics_new(m->vm.timers, 1, tsc_hz, &local);
+	m->vm.ioapic = h.dev = ioapic_new(&io);
+	need(m->vm.pic && m->vm.apics && m->vm.ioapic, "interrupt controllers");
+	m->vcpu.lapic = m->apic_page.dev = apics_cpu(m->vm.apics, 0);
+	need(bus_add_handler(m->vm.bus, &h) == 0, "an I/O APIC's place");
 }
 
 struct metal *metal_new(void)
@@ -187,8 +281,8 @@ struct metal *metal_new(void)
 	load_rom(m);
 	mem_reset(m->vm.mem);
 	m->vm.bus = bus_new();
-	m->vm.pic = pic_new(intr, m);
-	need(m->vm.bus && m->vm.pic, "a bus");
+	need(m->vm.bus, "a bus");
+	new_controllers(m);
 	ports.dev = pics.dev = mmio.dev = m;
 	for (unsigned i = 0; i < sizeof(m->mmio); i++)
 		m->mmio[i] = 0xa0 + i % 16;
@@ -202,7 +296,10 @@ void metal_free(struct metal *m)
 {
 	soft_engine.vcpu_free(&m->vcpu);
 	inout_free(&m->vcpu);
+	ioapic_free(m->vm.ioapic);
+	apics_free(m->vm.apics);
 	pic_free(m->vm.pic);
+	timers_free(m->vm.timers);
 	bus_free(m->vm.bus);
 	mem_free(m->vm.mem);
 	free(m);
@@ -236,9 +333,14 @@ void metal_enter(struct metal *m, uint16_t cs, uint16_t ip)
 	need(m->vcpu.engine->set_state(&m->vcpu, &s) == 0, "a state");
 }
 
-/* A sleep that only a wake ends; the alarm is one. */
-static void halt(struct vcpu *v)
+/* To the next deadline, if there is one: else a sleep that only a wake ends; the alarm is one. */
+static void halt(struct metal *m)
 {
+	struct vcpu *v = &m->vcpu;
+	uint64_t next = timers_next(m->vm.timers), now = timers_now(m->vm.timers);
+
+	if (next != UINT64_MAX)
+		timers_advance(m->vm.timers, next > now ? next - now : 0);
 	while (!atomic_load(&v->intr) && !atomic_load(&v->nmi) && atomic_load(&v->kick) == v->kick_seen)
 		usleep(1000);
 }
@@ -264,7 +366,7 @@ enum metal_end metal_run(struct metal *m, unsigned seconds)
 		if (m->ended)
 			break;
 		if (m->exit == EXIT_HLT)
-			halt(v);
+			halt(m);
 		else if (m->exit != EXIT_KICKED)
 			end(m, METAL_EXITED);
 	}

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vmm/bus.h"
 #include "vmm/vm.h"
 
 enum { METAL_LOAD = 0x8000, METAL_RAM = 16 << 20 };
@@ -33,7 +34,10 @@ enum metal_port {
 	METAL_PORT = 0xbc,	/* a device register: reads 11223344h, remembers writes */
 	METAL_COUNT = 0xc0,	/* reads: accesses to the device memory since the last read of this */
 	METAL_MAP = 0xc4,	/* what F0000h-FFFFFh is: enum link_map; at first the boot ROM, all 5Ah */
-	METAL_PORTS_END = 0xc8
+	METAL_TIME = 0xc8,	/* the clock, which stands still, moves on by so many ns; HLT moves it to the next deadline */
+	METAL_MSI_ADDR = 0xcc,	/* latched */
+	METAL_MSI = 0xd0,	/* a device writes these data to that address */
+	METAL_PORTS_END = 0xd4
 };
 
 /* A page of device memory: byte n reads as it was written, A0h + n % 16 before that.  A read of FF0h.. raises an NMI. */
@@ -47,7 +51,8 @@ struct metal {
 	enum metal_end end;
 	enum vcpu_exit exit;		/* with METAL_EXITED: HLT_FOREVER, TRIPLE_FAULT.. */
 	char name[80];
-	uint32_t got, want, line, dma, port;
+	uint32_t got, want, line, dma, port, msi_addr;
+	struct bus_handler apic_page;
 	uint8_t mmio[4096];
 	uint32_t accesses;
 	unsigned checks;		/* names announced */
