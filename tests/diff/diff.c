@@ -16,6 +16,11 @@
  *   - on hosts that are not AMD's, a segment register pushed with a 32-bit
  *     operand: Intel's write its two bytes only;
  *   - a near CALL that fails twice: the stack's #SS or the target's #GP first;
+ *   - x87 operands of more than 8 bytes that begin in the segment and end
+ *     behind it: processors differ in which part they access first, and in
+ *     whether its offset wraps;
+ *   - x87's instruction and operand pointers, which some store only while an
+ *     exception is pending;
  *   - registers after a POPA that faults: some have loaded a few (AMD's).
  */
 #include <stdio.h>
@@ -29,6 +34,7 @@
 #include "vmm/inout.h"
 #include "vmm/mem.h"
 #include "vmm/vm.h"
+#include "vmm/x86/control.h"
 
 /* Guest-physical layout; the first 64 KiB are also at SYSTEM, for the supervisor. */
 enum {
@@ -151,7 +157,9 @@ static bool run_engine(const struct gen_case *c, const uint8_t *data, struct hos
 	s.rflags = c->rflags;
 	s.cr0 = 0x80050033;		/* PG AM WP NE ET MP PE, as Linux has it */
 	s.cr3 = PD;
-	s.cr4 = s.cr2 = 0;
+	s.cr4 = X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
+	s.cr2 = 0;
+	s.fpu = c->fpu;
 	s.cpl = 3;
 	s.halted = s.sti_shadow = false;
 	s.gdtr = (struct x86_table){ SYSTEM + GDT, 0x1f };
@@ -189,6 +197,7 @@ static bool run_engine(const struct gen_case *c, const uint8_t *data, struct hos
 	out->rflags = get32(frame + 8);
 	out->gpr[4] = get32(frame + 12);
 	out->cr2 = s.cr2;
+	out->fpu = s.fpu;
 	return true;
 }
 
@@ -201,6 +210,7 @@ static bool run_host(const struct gen_case *c, const uint8_t *data, struct host_
 		out->gpr[i] = c->gpr[i];
 	out->rip = first_ip(c);
 	out->rflags = c->rflags;
+	out->fpu = c->fpu;
 	if (!host_run(c->mode, out)) {
 		snprintf(why, 160, "the host did not come back");
 		return false;
@@ -220,6 +230,65 @@ static uint32_t compared_flags(const struct gen_case *c, const struct x86_insn *
 	return mask;
 }
 
+/* Instruction and operand pointers, and what processors differ in, of a state in memory: made equal. */
+static void blank(uint32_t at, uint32_t bytes)
+{
+	for (; bytes--; at++)
+		if (at < HOST_DATA_BYTES)
+			host_data()[at] = ram[DATA + at] = 0;
+}
+
+static void blank_pointers(const struct gen_case *c, const struct x86_insn *in)
+{
+	const char *handler = x86_opcodes[in->row].handler;
+	uint32_t at = gen_ea(c, in) - (host_data_base(c->mode) ? 0 : HOST_DATA);
+
+	if (!strcmp(handler, "x87_fnstenv") || !strcmp(handler, "x87_fnsave"))
+		blank(at + (in->opsize == 2 ? 6 : 12), in->opsize == 2 ? 8 : 16);
+	if (!strncmp(handler, "fxsave", 6) || !strncmp(handler, "xsave", 5))
+		blank(at + 6, 18);
+}
+
+/* An x87 operand of more than 8 bytes, partly behind the data: see the top. */
+static bool reaches_out(const struct gen_case *c, const struct x86_insn *in)
+{
+	const struct x86_opcode *row = &x86_opcodes[in->row];
+	uint32_t at = gen_ea(c, in) - (host_data_base(c->mode) ? 0 : HOST_DATA);
+
+	return in->mem && !strncmp(row->handler, "x87_", 4) && (row->operand[0] == OP_M || row->operand[0] == OP_Mt)
+		&& at < HOST_DATA_BYTES && at > HOST_DATA_BYTES - 108;
+}
+
+static bool same_fpu(const struct host_cpu *h, const struct host_cpu *e, char why[160])
+{
+	const struct x86_fxsave *a = &e->fpu, *b = &h->fpu;
+
+	if (a->fcw != b->fcw || a->fsw != b->fsw || a->ftw != b->ftw)
+		return snprintf(why, 160, "x87 control %#x status %#x tags %#x, host %#x %#x %#x", a->fcw, a->fsw, a->ftw,
+				b->fcw, b->fsw, b->ftw), false;
+	for (unsigned i = 0; i < 8; i++)
+		if (memcmp(a->st[i], b->st[i], 10)) {
+			uint64_t am, bm;
+			uint16_t ae, be;
+
+			memcpy(&am, a->st[i], 8), memcpy(&ae, a->st[i] + 8, 2);
+			memcpy(&bm, b->st[i], 8), memcpy(&be, b->st[i] + 8, 2);
+			return snprintf(why, 160, "st%u is %04x:%016llx, host %04x:%016llx", i, ae, (unsigned long long)am,
+					be, (unsigned long long)bm), false;
+		}
+	if ((a->mxcsr ^ b->mxcsr) & X86_MXCSR_VALID)
+		return snprintf(why, 160, "mxcsr %#x, host %#x", a->mxcsr, b->mxcsr), false;
+	for (unsigned i = 0; i < 8; i++)
+		if (memcmp(a->xmm[i], b->xmm[i], 16)) {
+			uint64_t v[4];
+
+			memcpy(v, a->xmm[i], 16), memcpy(v + 2, b->xmm[i], 16);
+			return snprintf(why, 160, "xmm%u is %016llx:%016llx, host %016llx:%016llx", i, (unsigned long long)v[1],
+					(unsigned long long)v[0], (unsigned long long)v[3], (unsigned long long)v[2]), false;
+		}
+	return true;
+}
+
 static bool same(const struct gen_case *c, const struct x86_insn *in, const struct host_cpu *h, const struct host_cpu *e, char why[160])
 {
 	uint32_t mask = compared_flags(c, in, h);
@@ -228,6 +297,9 @@ static bool same(const struct gen_case *c, const struct x86_insn *in, const stru
 	if (in && in->opsize == 4 && !strcmp(handler, "push_seg") && strcmp(host_vendor(), "AuthenticAMD"))
 		return true;
 	if (h->vector == 12 && e->vector == 13 && !strcmp(x86_opcodes[in ? in->row : 0].mnemonic, "call"))
+		return true;
+
+	if (in && reaches_out(c, in))
 		return true;
 
 	if (h->vector != e->vector)
@@ -249,6 +321,10 @@ static bool same(const struct gen_case *c, const struct x86_insn *in, const stru
 	if ((h->rflags ^ e->rflags) & mask)
 		return snprintf(why, 160, "eflags %#llx, host %#llx, differ in %#llx", (unsigned long long)e->rflags,
 				(unsigned long long)h->rflags, (unsigned long long)((h->rflags ^ e->rflags) & mask)), false;
+	if (!same_fpu(h, e, why))
+		return false;
+	if (in && in->mem && in->has_modrm)
+		blank_pointers(c, in);
 	if (memcmp(host_data(), ram + DATA, HOST_DATA_BYTES))
 		for (unsigned i = 0; i < HOST_DATA_BYTES; i++)
 			if (host_data()[i] != ram[DATA + i])
@@ -269,7 +345,7 @@ static void print_case(uint64_t seed, uint64_t number, const struct gen_case *c)
 	printf("\n   eip %08x eflags %08x", first_ip(c), c->rflags);
 	for (int i = 0; i < 8; i++)
 		printf("%s%s %08x", i % 4 == 0 ? "\n   " : " ", name[i], c->gpr[i]);
-	printf("\n");
+	printf("\n   fcw %04x fsw %04x ftw %02x mxcsr %04x\n", c->fpu.fcw, c->fpu.fsw, c->fpu.ftw, c->fpu.mxcsr);
 }
 
 static void print_state(const char *who, const struct host_cpu *s)

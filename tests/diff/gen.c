@@ -34,14 +34,12 @@ bool gen_skipped(const struct x86_opcode *row)
 {
 	static const char *const names[] = {
 		"int", "int1",	/* a host that is itself a guest may report INT1 at the instruction */
-		"cpuid", "rdtsc", "rdtscp", "rdpmc", "syscall", "sysenter", "sysexit", "sysret", "fwait",
+		"cpuid", "rdtsc", "rdtscp", "rdpmc", "syscall", "sysenter", "sysexit", "sysret",
 		"iret", "retf", "lds", "les", "lss", "lfs", "lgs", "lar", "lsl", "verr", "verw",
 		"sldt", "str", "smsw", "sgdt", "sidt", "hlt",	/* emulated, or blocked by UMIP, at the host's choice */
 	};
-	static const char *const handlers[] = { "pop_seg", "mov_to_seg", "call_far", "jmp_far", "call_far_mem", "jmp_far_mem", "esc", "int3" };
+	static const char *const handlers[] = { "pop_seg", "mov_to_seg", "call_far", "jmp_far", "call_far_mem", "jmp_far_mem", "int3" };
 
-	if (row->properties & P_FPU)
-		return true;
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(row->mnemonic, names[i]))
 			return strcmp(row->mnemonic, "hlt") != 0;
@@ -202,6 +200,107 @@ static void aim(struct gen_case *c, const struct x86_insn *in)
 		c->gpr[in->index] = target - in->disp;
 }
 
+uint32_t gen_ea(const struct gen_case *c, const struct x86_insn *in)
+{
+	uint32_t ea = in->disp + (in->base != X86_NO_REG ? c->gpr[in->base] : 0)
+		+ (in->index != X86_NO_REG ? c->gpr[in->index] << in->scale : 0);
+
+	return in->adsize == 2 ? (uint16_t)ea : ea;
+}
+
+/* ---- floating point */
+
+static uint64_t mantissa(void)
+{
+	switch (below(6)) {
+	case 0: return 0;
+	case 1: return ~0ull;
+	case 2: return 1ull << below(64);
+	case 3: return ~0ull << below(64);
+	default: return next();
+	}
+}
+
+/* Sign and exponent around everything that is special, of a format with so many bits of exponent. */
+static uint32_t exponent(unsigned bits)
+{
+	uint32_t max = (1u << bits) - 1, bias = max >> 1, e;
+
+	switch (below(12)) {
+	case 0: e = 0; break;
+	case 1: e = max; break;
+	case 2: e = 1 + below(3); break;
+	case 3: e = max - 1 - below(3); break;
+	case 4: e = next() & max; break;
+	default: e = bias - 70 + below(140); break;
+	}
+	return (e & max) | (chance(50) ? 1u << bits : 0);
+}
+
+static void put_real(uint8_t *to)
+{
+	uint64_t m = mantissa();
+	uint16_t e = exponent(15);
+
+	if (chance(90) && (e & 0x7fff))
+		m |= 1ull << 63;		/* else an unnormal */
+	memcpy(to, &m, 8);
+	memcpy(to + 8, &e, 2);
+}
+
+/* Eight bytes as two singles, a double, or anything. */
+static uint64_t vector_word(void)
+{
+	uint64_t lo, hi;
+
+	switch (below(4)) {
+	case 0:
+		return next();
+	case 1:
+		lo = exponent(8) << 23 | (mantissa() >> 41);
+		hi = exponent(8) << 23 | (mantissa() >> 41);
+		return lo | hi << 32;
+	case 2:
+		return (uint64_t)exponent(11) << 52 | mantissa() >> 12;
+	default:
+		return value() | (uint64_t)value() << 32;
+	}
+}
+
+static void fpu_state(struct x86_fxsave *f, uint8_t *data)
+{
+	memset(f, 0, sizeof(*f));
+	f->fcw = 0x037f & ~(chance(30) ? (uint16_t)(next() & 0x33f) : 0);
+	f->fcw |= chance(50) ? below(4) << 10 : 0;
+	f->fsw = (below(8) << 11) | (chance(50) ? next() & 0x4700 : 0) | (chance(30) ? next() & 0x7f & f->fcw : 0);
+	if (chance(3))
+		f->fsw |= next() & 0x3f;
+	if (f->fsw & ~f->fcw & X86_FCW_MASKS)
+		f->fsw |= 0x8080;
+	f->ftw = chance(60) ? 0xff : next();
+	f->mxcsr = X86_MXCSR_RESET | (chance(50) ? below(4) << 13 : 0) | (chance(20) ? 0x8000 : 0) | (chance(20) ? 0x40 : 0)
+		| (chance(30) ? next() & 0x3f : 0);
+	if (chance(25))
+		f->mxcsr &= ~(next() & 0x1f80);
+	for (unsigned i = 0; i < 8; i++)
+		put_real(f->st[i]);
+	for (unsigned i = 0; i < 16; i++)
+		for (unsigned j = 0; j < 16; j += 8) {
+			uint64_t v = i < 8 ? vector_word() : 0;
+
+			memcpy(f->xmm[i] + j, &v, 8);
+		}
+	/* Memory operands worth computing with: all over the data. */
+	for (unsigned at = below(64); at + 16 <= HOST_DATA_BYTES; at += 16 + below(512)) {
+		uint64_t v = vector_word();
+
+		if (chance(30))
+			put_real(data + at);
+		else
+			memcpy(data + at, &v, 8);
+	}
+}
+
 static void stack_word(struct gen_case *c, uint8_t *data, uint32_t v)
 {
 	uint32_t at = c->gpr[4] - (host_data_base(c->mode) ? 0 : HOST_DATA);
@@ -244,6 +343,7 @@ void gen_case(uint64_t seed, uint64_t number, unsigned modes, struct gen_case *c
 	c->gpr[4] = base + (chance(90) ? 0x4000 + below(0x4000) : data_offset());
 	if (!strcmp(row->mnemonic, "leave") || chance(20))
 		c->gpr[5] = base + data_offset();
+	fpu_state(&c->fpu, data);
 	c->rflags = 0x202 | (next() & (X86_RFLAGS_ARITH | (chance(30) ? X86_RFLAGS_DF : 0)));
 
 	if (x86_decode(c->bytes, c->len, c->mode == HOST_16 ? 16 : 32, &in) != X86_DECODE_OK)
@@ -275,11 +375,9 @@ void gen_case(uint64_t seed, uint64_t number, unsigned modes, struct gen_case *c
 		if (!in.mem) {
 			c->gpr[in.rm] = code_target(c);
 		} else if (in.mem) {
-			uint32_t ea = in.disp + (in.base != X86_NO_REG ? c->gpr[in.base] : 0)
-				+ (in.index != X86_NO_REG ? c->gpr[in.index] << in.scale : 0);
+			uint32_t ea = gen_ea(c, &in) - base;
 			uint32_t t = code_target(c);
 
-			ea = (in.adsize == 2 ? (uint16_t)ea : ea) - base;
 			if (ea <= HOST_DATA_BYTES - 4)
 				memcpy(data + ea, &t, 4);
 		}

@@ -35,6 +35,7 @@ static struct { uint16_t cs, ss, ds; } selectors[HOST_MODES] = {
 static volatile enum { IDLE, ENTER, RUNNING } phase;
 static volatile enum host_mode mode;
 static ucontext_t back;
+static struct x86_fxsave back_fpu;
 static volatile bool timed_out;
 
 static const int greg_of[16] = {
@@ -46,6 +47,26 @@ static const int greg_of[16] = {
 static void clear_sticky_flags(void)
 {
 	__asm__ volatile("pushfq; andq $~0x204000, (%%rsp); popfq" ::: "memory", "cc");
+}
+
+/*
+ * The frame's x87 and SSE state.  Behind it stands an XSAVE header, whose first
+ * word says which components are not in their initial state.
+ */
+static void set_fpu(ucontext_t *uc, const struct x86_fxsave *from)
+{
+	uint8_t *frame = (uint8_t *)uc->uc_mcontext.fpregs;
+	uint64_t present;
+
+	memcpy(frame, from, offsetof(struct x86_fxsave, rest));
+	memcpy(&present, frame + X86_XSAVE_HEADER, sizeof(present));
+	present |= X86_XSTATE_X87 | X86_XSTATE_SSE;
+	memcpy(frame + X86_XSAVE_HEADER, &present, sizeof(present));
+}
+
+static void get_fpu(const ucontext_t *uc, struct x86_fxsave *to)
+{
+	memcpy(to, uc->uc_mcontext.fpregs, sizeof(*to));
 }
 
 static void load_data_segments(uint16_t ds)
@@ -66,6 +87,8 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	if (phase == ENTER && sig == SIGUSR1) {
 		memcpy(back.uc_mcontext.gregs, g, sizeof(back.uc_mcontext.gregs));
 		back.uc_flags = uc->uc_flags;
+		get_fpu(uc, &back_fpu);
+		set_fpu(uc, &running->fpu);
 		for (int i = 0; i < 16; i++)
 			g[greg_of[i]] = running->gpr[i];
 		g[REG_RIP] = running->rip;
@@ -95,10 +118,12 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		running->vector = g[REG_TRAPNO];
 		running->error = g[REG_ERR];
 		running->cr2 = g[REG_CR2];
+		get_fpu(uc, &running->fpu);
 	}
 	(void)info;
 	memcpy(g, back.uc_mcontext.gregs, sizeof(back.uc_mcontext.gregs));
 	uc->uc_flags = back.uc_flags;
+	set_fpu(uc, &back_fpu);
 	phase = IDLE;
 }
 

@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/x86/fpu.h"
+
 enum {
 	HOST_CODE = 0x10000000,		/* one page, filled with INT3 around the instruction */
 	HOST_CODE_BYTES = 0x1000,
@@ -29,6 +31,7 @@ struct host_cpu {
 	uint64_t gpr[16];		/* in the order of the instruction encoding */
 	uint64_t rip;			/* offset in the code segment */
 	uint64_t rflags;
+	struct x86_fxsave fpu;		/* without instruction and operand pointers */
 	/* out */
 	unsigned vector;		/* 3 at a breakpoint: rip is behind it */
 	uint32_t error;

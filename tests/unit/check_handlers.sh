@@ -1,14 +1,14 @@
 #!/bin/sh
-# Every handler has a row in opcodes.def, every row a handler, and no handler stands twice.
+# Every handler has a row in a table, every row a handler, and no handler stands twice.
 set -e
 lib=${1:-libvmm.a}
-def=${srcdir:-.}/vmm/x86/opcodes.def
+defs="${srcdir:-.}/vmm/x86/opcodes.def ${srcdir:-.}/vmm/x86/opcodes_x87.def ${srcdir:-.}/vmm/x86/opcodes_sse.def"
 command -v nm >/dev/null || exit 77
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-sed -n 's/^X([^,]*,[^,]*,[^,]*,[^,]*, *\([FP]\), *[a-z0-9]*, *\([a-z0-9_]*\),.*/\1 \2/p' "$def" |
-	sed 's/^P /op_/; s/^F /sel_/' | sort -u >"$tmp/rows"
+sed -n 's/^X([^,]*,[^,]*,[^,]*,[^,]*, *\([FPV]\), *[a-z0-9]*, *\([a-z0-9_]*\),.*/\1 \2/p' $defs |
+	sed 's/^P /op_/; s/^[FV] /sel_/' | sort -u >"$tmp/rows"
 nm "$lib" 2>/dev/null | sed -n 's/^[0-9a-f]* T \(op_[a-z0-9_]*\|sel_[a-z0-9_]*\)$/\1/p' | sort >"$tmp/handlers"
 
 [ -s "$tmp/rows" ] && [ -s "$tmp/handlers" ] || { echo "found no rows or no handlers"; exit 1; }

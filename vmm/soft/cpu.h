@@ -31,6 +31,7 @@
 #include "vmm/vcpu.h"
 #include "vmm/x86/flags.h"
 #include "vmm/x86/state.h"
+#include "vmm/soft/simd.h"
 #include "vmm/soft/tlb.h"
 
 struct insn;
@@ -110,6 +111,7 @@ struct cpu {
 	uintptr_t stack_floor;	/* of the host's stack: vmm/soft/thread.h */
 	struct seg seg[X86_SEGS];
 	struct mmu mmu;
+	struct simd simd;
 
 	/* system state; whoever changes what MODE_*, cpl, rip_end or intr_mask follow from calls cpu_update_mode() */
 	uint64_t rflags;	/* all but the arithmetic flags, which are 0 here */

@@ -327,6 +327,7 @@ static enum vcpu_exit soft_run(struct vcpu *v)
 		if (e == GO_ON)
 			execute(cpu);
 	}
+	simd_leave(cpu);
 	return e;
 }
 
@@ -368,6 +369,7 @@ static void soft_reset(struct vcpu *v)
 	cpu->nmi_blocked = cpu->halted = cpu->ext = cpu->resume = cpu->alone = cpu->entered = false;
 	cpu->pending_db = 0;
 	cpu->event.kind = EVENT_NONE;
+	simd_reset(cpu);
 	cpu_update_mode(cpu);
 	mmu_flush(cpu, true);
 	block_flush(cpu);
@@ -384,6 +386,8 @@ static void soft_get_state(struct vcpu *v, struct x86_state *s)
 		.sysenter_cs = cpu->sysenter_cs, .sysenter_esp = cpu->sysenter_esp, .sysenter_eip = cpu->sysenter_eip,
 		.halted = cpu->halted, .sti_shadow = cpu->shadow, .nmi_blocked = cpu->nmi_blocked, .cpl = cpu->cpl,
 	};
+	simd_get(cpu, &s->fpu);
+	s->xcr0 = cpu->simd.xcr0;
 	for (unsigned i = 0; i < X86_GPRS; i++)
 		s->gpr[i] = cpu->gpr[i].q;
 	for (unsigned i = 0; i < 8; i++)
@@ -411,7 +415,7 @@ static bool impossible(const struct x86_state *s)
 		return true;
 	if ((s->cr0 & X86_CR0_NW) && !(s->cr0 & X86_CR0_CD))
 		return true;
-	if (s->cr4 & ~(uint64_t)(X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PGE))
+	if (s->cr4 & ~(uint64_t)(X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT))
 		return true;
 	if (s->rflags & ~(uint64_t)0x3f7fd7)
 		return true;
@@ -443,6 +447,8 @@ static int soft_set_state(struct vcpu *v, const struct x86_state *s)
 	cpu->cr2 = s->cr2;
 	cpu->cr3 = s->cr3;
 	cpu->cr4 = s->cr4;
+	simd_set(cpu, &s->fpu);
+	cpu->simd.xcr0 = s->xcr0;
 	cpu->sysenter_cs = s->sysenter_cs;
 	cpu->sysenter_esp = s->sysenter_esp;
 	cpu->sysenter_eip = s->sysenter_eip;
@@ -493,7 +499,9 @@ static int soft_vcpu_new(struct vcpu *v)
 	*s = (struct soft) { .a20 = true, .cpu.vcpu = v };
 	pthread_mutex_init(&s->lock, NULL);
 	v->engine_state = s;
-	err = mmu_init(&s->cpu);
+	err = simd_init();
+	if (!err)
+		err = mmu_init(&s->cpu);
 	if (!err)
 		err = block_cache_new(&s->cpu);
 	if (err) {

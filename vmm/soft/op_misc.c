@@ -1,11 +1,7 @@
 /*
- * vmm/soft/op_misc.c - flag instructions, NOP, BOUND, UD2, SALC, and what is
- * left of the FPU where there is none.
- *
- * SDM vol. 2; vol. 3 section 2.5 (CR0.EM, MP, TS).
+ * vmm/soft/op_misc.c - flag instructions, NOP, BOUND, UD2, SALC.  SDM vol. 2.
  */
 #include "vmm/soft/thread.h"
-#include "vmm/x86/control.h"
 #include "vmm/x86/exception.h"
 
 #define SIMPLE(name, action)							\
@@ -53,23 +49,4 @@ void op_ud2(struct cpu *cpu, const struct insn *in)
 {
 	(void)in;
 	cpu_fault(cpu, X86_UD, 0);
-}
-
-/*
- * There is no FPU.  EM and TS raise #NM, so that software can emulate one;
- * otherwise nothing answers, as on a socket left empty: FNSTSW and FNSTCW
- * store nothing, which is how software finds out.
- */
-void op_esc(struct cpu *cpu, const struct insn *in)
-{
-	(void)in;
-	if (cpu->cr0 & (X86_CR0_EM | X86_CR0_TS))
-		cpu_fault(cpu, X86_NM, 0);
-}
-
-void op_fwait(struct cpu *cpu, const struct insn *in)
-{
-	(void)in;
-	if ((cpu->cr0 & (X86_CR0_MP | X86_CR0_TS)) == (X86_CR0_MP | X86_CR0_TS))
-		cpu_fault(cpu, X86_NM, 0);
 }

@@ -18,7 +18,7 @@
 
 enum {
 	CR0_KNOWN = X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM,
-	CR4_KNOWN = X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PGE,
+	CR4_KNOWN = X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT,
 };
 
 void cr0_write(struct cpu *cpu, uint64_t val)
@@ -50,6 +50,7 @@ void cr4_write(struct cpu *cpu, uint64_t val)
 	cpu->cr4 = val;
 	if ((old ^ val) & (X86_CR4_PSE | X86_CR4_PGE))
 		mmu_flush(cpu, true);
+	simd_update(cpu);
 	cpu->recheck = true;
 }
 
@@ -111,6 +112,7 @@ void op_clts(struct cpu *cpu, const struct insn *in)
 	(void)in;
 	need_cpl0(cpu);
 	cpu->cr0 &= ~(uint64_t)X86_CR0_TS;
+	simd_update(cpu);
 }
 
 /* ---- GDTR, IDTR */

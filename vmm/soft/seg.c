@@ -46,6 +46,7 @@ void cpu_update_mode(struct cpu *cpu)
 	cpu->rip_end = (uint64_t)cs->limit + 1;		/* 16-bit code in a larger segment may run past 64 KiB */
 	cpu->intr_mask = cpu->rflags & X86_RFLAGS_IF ? ~0u : 0;
 	mmu_select(cpu);
+	simd_update(cpu);
 }
 
 static bool in_limit(const struct seg *s, uint64_t off, uint64_t size)

@@ -28,6 +28,9 @@
 #define X86_CR4_MCE	0x040u
 #define X86_CR4_PGE	0x080u
 #define X86_CR4_PCE	0x100u
+#define X86_CR4_OSFXSR	0x200u
+#define X86_CR4_OSXMMEXCPT 0x400u
+#define X86_CR4_OSXSAVE	0x40000u
 
 #define X86_DR6_B	0x0000000fu	/* B0-B3 */
 #define X86_DR6_BD	0x00002000u

@@ -42,7 +42,7 @@ enum x86_operand {
 };
 
 enum x86_property {
-	P_LOCK = 1 << 0, P_CPL0 = 1 << 1, P_IOPL = 1 << 2, P_IO = 1 << 3, P_PM = 1 << 4, P_FPU = 1 << 5,
+	P_LOCK = 1 << 0, P_CPL0 = 1 << 1, P_IOPL = 1 << 2, P_IO = 1 << 3, P_PM = 1 << 4,
 	P_REP = 1 << 6, P_REPZ = 1 << 7, P_SPAN8 = 1 << 8, P_SPAN7 = 1 << 9, P_I64 = 1 << 10, P_DF64 = 1 << 11,
 };
 

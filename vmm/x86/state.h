@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/x86/fpu.h"
+
 enum x86_gpr {
 	X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI,
 	X86_R8, X86_R9, X86_R10, X86_R11, X86_R12, X86_R13, X86_R14, X86_R15,
@@ -52,6 +54,8 @@ struct x86_state {
 	uint64_t dr[8];		/* 4 and 5 unused */
 	uint64_t tsc;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+	struct x86_fxsave fpu;	/* x87, MXCSR, XMM */
+	uint64_t xcr0;
 	bool halted;
 	bool sti_shadow;	/* STI or MOV SS/POP SS: the next instruction is shielded */
 	bool nmi_blocked;
