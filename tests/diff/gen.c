@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "vmm/x86/isa.h"
+
 /* splitmix64: every case is a stream of its own. */
 static uint64_t state;
 
@@ -34,12 +36,14 @@ bool gen_skipped(const struct x86_opcode *row)
 {
 	static const char *const names[] = {
 		"int", "int1",	/* a host that is itself a guest may report INT1 at the instruction */
-		"cpuid", "rdtsc", "rdtscp", "rdpmc", "syscall", "sysenter", "sysexit", "sysret",
+		"cpuid", "rdrand", "rdseed", "xsave", "xsaveopt", "xrstor", "xgetbv", "xsetbv", "rdtsc", "rdtscp", "rdpmc", "syscall", "sysenter", "sysexit", "sysret",
 		"iret", "retf", "lds", "les", "lss", "lfs", "lgs", "lar", "lsl", "verr", "verw",
 		"sldt", "str", "smsw", "sgdt", "sidt", "hlt",	/* emulated, or blocked by UMIP, at the host's choice */
 	};
 	static const char *const handlers[] = { "pop_seg", "mov_to_seg", "call_far", "jmp_far", "call_far_mem", "jmp_far_mem", "int3" };
 
+	if (!x86_isa_offered(x86_row_isa(row)))
+		return true;
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(row->mnemonic, names[i]))
 			return strcmp(row->mnemonic, "hlt") != 0;

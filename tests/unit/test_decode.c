@@ -61,6 +61,14 @@ static unsigned encode(const struct x86_opcode *row, bool mem, uint8_t *b)
 	return 16;
 }
 
+static bool refuses(const struct x86_opcode *row, bool mem)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (mem ? x86_operand_is_register(row->operand[i]) : x86_operand_is_memory(row->operand[i]))
+			return true;
+	return false;
+}
+
 static void every_row_is_found(void **state)
 {
 	(void)state;
@@ -71,6 +79,8 @@ static void every_row_is_found(void **state)
 			struct x86_insn in;
 			uint8_t b[32];
 
+			if (refuses(&x86_opcodes[i], form & 1))
+				continue;
 			encode(&x86_opcodes[i], form & 1, b);
 			if (x86_decode(b, 16, form & 2 ? 32 : 16, &in) == X86_DECODE_OK) {
 				assert_int_equal(in.row, i);
@@ -167,6 +177,32 @@ static const struct vector vectors[] = {
 	{ 32, "64ac", "lods   al,BYTE PTR fs:[esi]" },
 	{ 32, "0f1f440000", "nop    DWORD PTR [eax+eax*1+0x0]" },
 	{ 32, "666666666666666666666666666690", "nop" },
+	{ 32, "d8c1", "fadd   st,st(1)" },
+	{ 32, "d900", "fld    DWORD PTR [eax]" },
+	{ 32, "db28", "fld    TBYTE PTR [eax]" },
+	{ 32, "dee9", "fsubp  st(1),st" },
+	{ 32, "dfe0", "fnstsw" },
+	{ 32, "dbff", NULL },		/* behind FCOMI */
+	{ 32, "d908", NULL },		/* D9 /1 has no memory form */
+	{ 32, "0f58c1", "addps  xmm0,xmm1" },
+	{ 32, "660f58c1", "addpd  xmm0,xmm1" },
+	{ 32, "f30f5800", "addss  xmm0,DWORD PTR [eax]" },
+	{ 32, "f20f5800", "addsd  xmm0,QWORD PTR [eax]" },
+	{ 32, "66f20f5800", "addsd  xmm0,QWORD PTR [eax]" },	/* F2 outdoes 66 */
+	{ 32, "f30f14c1", NULL },	/* no UNPCKL with F3 */
+	{ 32, "0f12c1", "movhlps xmm0,xmm1" },
+	{ 32, "0f1201", "movlps xmm0,QWORD PTR [ecx]" },
+	{ 32, "660f12c1", NULL },	/* MOVLPD has no register form */
+	{ 32, "0ffcc1", "paddb  mm0,mm1" },
+	{ 16, "660f6f04", "movdqa xmm0,XMMWORD PTR [si]" },
+	{ 32, "660f3a0fc105", "palignr xmm0,xmm1,0x5" },
+	{ 32, "660f38dcc1", "aesenc xmm0,xmm1" },
+	{ 32, "f20f38f0c1", "crc32  eax,cl" },
+	{ 32, "0f38f000", "movbe  eax,DWORD PTR [eax]" },
+	{ 32, "f30fb8c1", "popcnt eax,ecx" },
+	{ 32, "0faef0", "mfence" },
+	{ 32, "0fae00", "fxsave [eax]" },
+	{ 32, "0f01d0", "xgetbv" },
 };
 
 static unsigned from_hex(const char *s, uint8_t *b)

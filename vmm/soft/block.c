@@ -19,6 +19,7 @@
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/ops.h"
 #include "vmm/x86/exception.h"
+#include "vmm/x86/isa.h"
 
 enum {
 	BLOCK_BYTES = 240,			/* of code, so that insn.off fits */
@@ -109,7 +110,9 @@ static void translate_insn(const struct x86_insn *x, struct insn *in, uint32_t m
 	set_registers(row, x, in);
 	set_address(x, in);
 	set_immediate(row, x, in);
-	if (d->plain)
+	if (!x86_isa_offered(x86_row_isa(row)))
+		in->fn = thread_ud;
+	else if (d->plain)
 		in->fn = row->treatment == T_END ? thread_plain_end : thread_plain;
 	else
 		in->fn = d->select(x, in);

@@ -285,10 +285,10 @@ static void begin_no_wait(struct cpu *cpu)
 	simd_live(cpu);
 }
 
-static void begin_wait(struct cpu *cpu, const struct insn *in)
+static void begin_wait(struct cpu *cpu)
 {
-	X87_BEGIN;
-	cpu->insn = NULL;		/* a plain handler's rip is exact */
+	if (cpu->simd.x87_slow)
+		x87_enter(cpu, NULL);
 }
 
 /* FNENI, FNDISI and FNSETPM of older FPUs. */
@@ -346,7 +346,7 @@ void op_x87_fldcw(struct cpu *cpu, const struct insn *in)
 {
 	uint16_t cw;
 
-	begin_wait(cpu, in);
+	begin_wait(cpu);
 	cw = ld16(cpu, in->seg, insn_ea(cpu, in));
 	__asm__ volatile("fldcw %0" :: "m"(cw));
 	x87_control_changed(cpu);
@@ -492,7 +492,7 @@ void op_x87_fldenv(struct cpu *cpu, const struct insn *in)
 	uint8_t image[28];
 	struct env32 e;
 
-	begin_wait(cpu, in);
+	begin_wait(cpu);
 	load_image(cpu, in, image, env_bytes(in));
 	e = get_env(cpu, in, image);
 	__asm__ volatile("fldenv %0" :: "m"(e));
@@ -505,7 +505,7 @@ void op_x87_frstor(struct cpu *cpu, const struct insn *in)
 	unsigned env = env_bytes(in);
 	uint8_t image[108];
 
-	begin_wait(cpu, in);
+	begin_wait(cpu);
 	load_image(cpu, in, image, env + 80);
 	host.e = get_env(cpu, in, image);
 	memcpy(host.st, image + env, 80);
@@ -515,8 +515,9 @@ void op_x87_frstor(struct cpu *cpu, const struct insn *in)
 
 void op_fwait(struct cpu *cpu, const struct insn *in)
 {
+	(void)in;
 	if ((cpu->cr0 & (X86_CR0_MP | X86_CR0_TS)) == (X86_CR0_MP | X86_CR0_TS))
 		cpu_fault(cpu, X86_NM, 0);
 	if (cpu->simd.unmasked && !(cpu->cr0 & (X86_CR0_EM | X86_CR0_TS)))
-		begin_wait(cpu, in);
+		begin_wait(cpu);
 }

@@ -278,10 +278,11 @@ void simd_reset(struct cpu *cpu)
 
 static uint64_t vec_linear(struct cpu *cpu, const struct insn *in, unsigned size, bool aligned, bool write)
 {
-	uint64_t lin = mmu_linear(cpu, in->seg, insn_ea(cpu, in), size, write);
+	uint64_t ea = insn_ea(cpu, in), lin;
 
-	if (aligned && (lin & (size - 1)))
-		cpu_fault(cpu, X86_GP, 0);
+	if (aligned && ((cpu->seg[in->seg].base + ea) & (size - 1)))
+		cpu_fault(cpu, X86_GP, 0);	/* before the segment's limit is looked at */
+	lin = mmu_linear(cpu, in->seg, ea, size, write);
 	if (size <= 8)
 		mmu_check_alignment(cpu, lin, size);
 	return lin;

@@ -29,12 +29,14 @@
 struct cpu;
 struct insn;
 
+typedef long long vec128 __attribute__((vector_size(16)));
+
 union vec {
 	uint8_t b[32];
 	uint16_t w[16];
 	uint32_t d[8];
 	uint64_t q[4];
-	long long x __attribute__((vector_size(16)));
+	vec128 x;
 };
 
 /* Why an instruction must ask before it executes: simd.x87_slow, simd.sse_slow. */
@@ -54,6 +56,7 @@ struct simd {
 /*
  * May the instruction execute?  #UD, #NM and #MF are raised here; then the
  * state is live.  Call before anything else that faults, if `slow` says so.
+ * The instruction becomes cpu->insn: NULL from a plain handler.
  */
 void x87_enter(struct cpu *, const struct insn *);
 void mmx_enter(struct cpu *, const struct insn *);

@@ -422,13 +422,13 @@ unsigned x86_operand_bytes(enum x86_operand o, unsigned opsize)
 	case OP_Ew: case OP_Gw: case OP_Iw: case OP_Sw: case OP_DX: case OP_Mw: case OP_EdMw: case OP_Ww:
 		return 2;
 	case OP_Ev: case OP_Gv: case OP_Zv: case OP_sIb: case OP_Iz: case OP_Iv: case OP_Ov: case OP_Xv: case OP_Yv:
-	case OP_rAX: case OP_EvMw:
+	case OP_rAX: case OP_EvMw: case OP_Mv: case OP_Rv:
 		return opsize;
 	case OP_Xz: case OP_Yz: case OP_zAX:
 		return opsize > 4 ? 4 : opsize;
-	case OP_Rd: case OP_Cd: case OP_Dd: case OP_Md: case OP_Wd: case OP_Qd:
+	case OP_Rd: case OP_Cd: case OP_Dd: case OP_Md: case OP_Wd: case OP_Qd: case OP_EdMd:
 		return 4;
-	case OP_Ey: case OP_Gy:
+	case OP_Ey: case OP_Gy: case OP_My:
 		return opsize == 8 ? 8 : 4;
 	case OP_Wx: case OP_Wu: case OP_Mx: case OP_Mu: case OP_Vx: case OP_Ux: case OP_X0:
 		return 16;

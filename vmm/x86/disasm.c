@@ -189,10 +189,11 @@ static void put_operand(struct text *t, const struct x86_insn *in, const struct 
 	case OP_E: put_rm(t, in, 4, 0); break;
 	case OP_M: case OP_Ms: put_rm(t, in, 4, o == OP_M && !strcmp(row->mnemonic, "invlpg") ? 1 : 0); break;
 	case OP_Ma: case OP_Mp: case OP_Mq: case OP_Mb: case OP_Mw: case OP_Md: case OP_Mt: case OP_Mx: case OP_Mu:
-		put_rm(t, in, 4, bytes);
+	case OP_Mv: case OP_My: case OP_Rv:
+		put_rm(t, in, bytes, bytes);
 		break;
 	case OP_Ey: put_rm(t, in, bytes, bytes); break;
-	case OP_EdMb: case OP_EdMw: put_rm(t, in, 4, bytes); break;
+	case OP_EdMb: case OP_EdMw: case OP_EdMd: put_rm(t, in, 4, bytes); break;
 	case OP_Gy: put(t, "%s", reg_name(in->reg, bytes)); break;
 	case OP_Vx: put_vector(t, in, "xmm", in->reg, 0); break;
 	case OP_Pq: put_vector(t, in, "mm", in->reg, 0); break;
@@ -236,7 +237,7 @@ size_t x86_disassemble(const struct x86_insn *in, uint64_t rip, unsigned bits, c
 	put_mnemonic(&t, in, row, bits);
 	if (!strcmp(row->mnemonic, "xlat"))
 		put(&t, " BYTE PTR %s:[%s]", seg_names[in->seg], reg_name(X86_RBX, in->adsize));
-	if (row->operand[0] != OP__) {
+	if (row->operand[0] != OP__ && row->operand[0] != OP_R) {
 		while (t.len < 6 && t.len + 1 < t.room)
 			put(&t, " ");
 		put(&t, " ");
