@@ -62,8 +62,10 @@ static int open_program(const char *path)
 
 int supervise_find(const char *path, char *err, size_t errlen)
 {
-	const char *env = getenv("CLEAVED");
-	char beside[4096 + 16];
+	/* from our own directory: a build tree, an installation that was moved or unpacked elsewhere */
+	static const char *const near[] = { "cleaved", "../libexec/cleaved" };
+	const char *env = getenv("CLEAVED"), *slash;
+	char self[4096], there[sizeof(self) + 32];
 	ssize_t n;
 	int fd;
 
@@ -75,14 +77,12 @@ int supervise_find(const char *path, char *err, size_t errlen)
 			snprintf(err, errlen, "cannot use %s as the device model: %s", path, strerror(-fd));
 		return fd;
 	}
-	n = readlink("/proc/self/exe", beside, 4096);
-	if (n > 0) {
-		char *slash;
-
-		beside[n] = 0;
-		slash = strrchr(beside, '/');
-		strcpy(slash ? slash + 1 : beside, "cleaved");
-		fd = open_program(beside);
+	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[n > 0 ? n : 0] = 0;
+	slash = strrchr(self, '/');
+	for (unsigned i = 0; slash && i < sizeof(near) / sizeof(near[0]); i++) {
+		snprintf(there, sizeof(there), "%.*s/%s", (int)(slash - self), self, near[i]);
+		fd = open_program(there);
 		if (fd >= 0)
 			return fd;
 	}
