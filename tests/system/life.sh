@@ -10,6 +10,11 @@ grep -q "triple fault" err && ok || bad "triple fault: $(cat err)"
 ends 7 -l bootrom,exit.rom -l isa-debug-exit x
 ends 1 -l bootrom,panic.rom -l pvpanic x
 grep -q "crashed" err && ok || bad "panic: $(cat err)"
+# the same two when they mean a reset: the third start ends it
+rom triples.rom b0 40 e6 70 e4 71 fe c0 88 c3 b0 40 e6 70 88 d8 e6 71 3c 03 74 07 2e 0f 01 1e 00 01 cc fa f4
+ends 2 -l bootrom,triples.rom -o triple_fault=reset x
+rom halts.rom b0 40 e6 70 e4 71 fe c0 88 c3 b0 40 e6 70 88 d8 e6 71 3c 03 74 02 fa f4 ba 01 05 b0 03 ee eb fe
+ends 7 -l bootrom,halts.rom -l isa-debug-exit -o halt=reset x
 # a guest that resets goes on in place: the third start halts
 ends 2 -l bootrom,reset.rom -o stats=true x
 grep -q "summary" err && ok || bad "no summary: $(cat err)"
