@@ -88,7 +88,7 @@ main:
 	CHECK(%ebx, $0x9c)
 	movl	$0x20, %eax			/* PAE */
 	FAULT(13, 0, movl %eax, %cr4)
-	movl	$0x200, %eax			/* OSFXSR */
+	movl	$0x2000, %eax			/* VMXE */
 	FAULT(13, 0, movl %eax, %cr4)
 	xorl	%eax, %eax
 	movl	%eax, %cr4

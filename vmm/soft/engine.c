@@ -499,9 +499,7 @@ static int soft_vcpu_new(struct vcpu *v)
 	*s = (struct soft) { .a20 = true, .cpu.vcpu = v };
 	pthread_mutex_init(&s->lock, NULL);
 	v->engine_state = s;
-	err = simd_init();
-	if (!err)
-		err = mmu_init(&s->cpu);
+	err = mmu_init(&s->cpu);
 	if (!err)
 		err = block_cache_new(&s->cpu);
 	if (err) {

@@ -253,7 +253,8 @@ X87_STORE(10)
 
 static unsigned mem_bytes(const struct x86_insn *x, struct insn *in)
 {
-	set_stub(in, x87_mem_stubs[x->opcode - 0xd8][x->reg], x->opcode - 0xd8, x->mod << 6 | x->reg << 3 | x->rm);
+	set_stub(in, x87_mem_stubs[x->opcode - 0xd8][x->reg & 7], x->opcode - 0xd8,
+		 x->mod << 6 | (x->reg & 7) << 3 | (x->rm & 7));
 	return x86_operand_bytes(x86_opcodes[x->row].operand[0], x->opsize);
 }
 
@@ -430,7 +431,7 @@ static struct env32 get_env(struct cpu *cpu, const struct insn *in, const uint8_
 	return e;
 }
 
-/* Long images go by the byte to nowhere where there is no memory: nobody keeps an FPU's state in a device. */
+/* An image in device memory is none: nobody keeps an FPU's state in a device. */
 static void probe_store(struct cpu *cpu, const struct insn *in, unsigned bytes, struct mmu_held *held)
 {
 	mmu_probe_write(cpu, mmu_linear(cpu, in->seg, insn_ea(cpu, in), bytes, true), bytes, held);
@@ -444,15 +445,11 @@ void op_x87_fnstenv(struct cpu *cpu, const struct insn *in)
 
 	begin_no_wait(cpu);
 	probe_store(cpu, in, env_bytes(in), &held);
-	if (!mmu_held_is_mmio(&held)) {
-		__asm__ volatile("fnstenv %0" : "=m"(e));	/* masks everything: */
-		__asm__ volatile("fldenv %0" :: "m"(e));
-		put_env(cpu, in, &e, image);
+	__asm__ volatile("fnstenv %0" : "=m"(e));	/* and masks everything */
+	put_env(cpu, in, &e, image);
+	if (!mmu_held_is_mmio(&held))
 		mmu_held_store(cpu, &held, image);
-		e.cw |= X86_FCW_MASKS;
-		__asm__ volatile("fldcw %0" :: "m"(e.cw));
-		x87_control_changed(cpu);
-	}
+	x87_control_changed(cpu);
 }
 
 void op_x87_fnsave(struct cpu *cpu, const struct insn *in)

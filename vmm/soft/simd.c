@@ -9,7 +9,6 @@
  */
 #include "vmm/soft/simd.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -46,14 +45,29 @@ static void host_default(void)
 	__asm__ volatile("fninit\n\tldmxcsr %0" :: "m"(mxcsr) : "memory");
 }
 
-/* vCPU threads block every signal; one that the instruction itself raises must come through. */
-static void unblock_sigfpe(void)
+static void on_sigfpe(int, siginfo_t *, void *);
+
+static void install(void)
 {
+	struct sigaction sa = { .sa_sigaction = on_sigfpe, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+
+	sigemptyset(&sa.sa_mask);
+	sigaction(SIGFPE, &sa, &before);
+}
+
+/*
+ * As late as can be, in front of whatever stands there by now.  vCPU threads
+ * block every signal; one that the instruction itself raises must come through.
+ */
+static void catch_sigfpe(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	static __thread bool done;
 	sigset_t set;
 
 	if (done)
 		return;
+	pthread_once(&once, install);
 	sigemptyset(&set);
 	sigaddset(&set, SIGFPE);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
@@ -64,7 +78,7 @@ void simd_live(struct cpu *cpu)
 {
 	if (cpu->simd.live)
 		return;
-	unblock_sigfpe();
+	catch_sigfpe();
 	host_load(&cpu->simd.fx);
 	live_cpu = cpu;
 	cpu->simd.live = true;
@@ -87,7 +101,7 @@ static void on_sigfpe(int sig, siginfo_t *info, void *context)
 	const ucontext_t *uc = context;
 	struct cpu *cpu = live_cpu;
 
-	if (!cpu) {
+	if (!cpu || info->si_code <= 0) {	/* nobody's, or sent */
 		if (before.sa_flags & SA_SIGINFO)
 			before.sa_sigaction(sig, info, context);
 		else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
@@ -101,25 +115,6 @@ static void on_sigfpe(int sig, siginfo_t *info, void *context)
 	cpu->simd.live = false;
 	simd_update(cpu);
 	cpu_fault(cpu, cpu->cr4 & X86_CR4_OSXMMEXCPT ? X86_XM : X86_UD, 0);
-}
-
-static int init_error;
-
-static void install(void)
-{
-	struct sigaction sa = { .sa_sigaction = on_sigfpe, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
-
-	sigemptyset(&sa.sa_mask);
-	if (sigaction(SIGFPE, &sa, &before))
-		init_error = -errno;
-}
-
-int simd_init(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, install);
-	return init_error;
 }
 
 /* ---- permission */

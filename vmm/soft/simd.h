@@ -82,9 +82,6 @@ void simd_load_x87(struct cpu *, const struct x86_fxsave *);
 uint32_t simd_mxcsr(struct cpu *);
 void simd_set_mxcsr(struct cpu *, uint32_t);
 
-/* Once for the process: the handler of SIGFPE, in front of whatever stands there.  0 or -errno. */
-int simd_init(void);
-
 /* 16-byte operands the slow way: segment, alignment (#GP(0)), every fault. */
 void vec_load(struct cpu *, const struct insn *, void *to, unsigned size, bool aligned);
 void vec_store(struct cpu *, const struct insn *, const void *from, unsigned size, bool aligned);
