@@ -70,12 +70,12 @@ static void copy(void)
 static void movs(void)
 {
 	begin("movs");
-	for (int round = 0; round < 100; round++) {
+	for (int round = 0; round < 400; round++) {
 		void *from = BUFFER, *to = BUFFER2;
 		uint32_t n = 0x200000 / 4;
 		__asm__ volatile("cld; rep movsl" : "+S"(from), "+D"(to), "+c"(n) :: "memory");
 	}
-	end("movs", 100 * 0x200000);
+	end("movs", 400 * 0x200000);
 }
 
 /* ---- disk: READ SECTORS, 256 of them a command, `rep insw` of one sector at a time */
@@ -132,14 +132,14 @@ static void disk(void)
 	if (inb(IDE + 7) & 1)
 		return;
 	begin("insw-ide-multiple");
-	for (uint32_t i = 0; i < commands; i++)
+	for (uint32_t i = 0; i < 4 * commands; i++)
 		ide_multiple(i % 64 * 256, BUFFER);
-	end("insw-ide-multiple", commands * 0x20000);
+	end("insw-ide-multiple", 4 * commands * 0x20000);
 }
 
 static void fwcfg(void)
 {
-	const uint32_t rounds = 4096;		/* of 4 KiB: the file directory and the zeroes behind it */
+	const uint32_t rounds = 16384;		/* of 4 KiB: the file directory and the zeroes behind it */
 
 	begin("insb-fwcfg");
 	for (uint32_t i = 0; i < rounds; i++) {
