@@ -47,8 +47,11 @@ union reg {
 	int16_t sw;
 };
 
-/* gpr[] has one register more than software sees: always zero, for an address without base or index. */
-enum { GPR_ZERO = X86_GPRS, GPR_SLOTS = X86_GPRS + 1 };
+/*
+ * gpr[] has more registers than software sees: one that is always zero, for an
+ * address without base or index, and `rip`, for an address relative to it.
+ */
+enum { GPR_ZERO = X86_GPRS, GPR_SLOTS = X86_GPRS + 1, GPR_RIP = GPR_SLOTS };
 
 /*
  * A segment register with what the hit path compares: an access of n bytes at
@@ -64,10 +67,18 @@ struct seg {
 	uint16_t selector;
 };
 
+/*
+ * In 64-bit mode ES, CS, SS and DS have neither base nor limit.  Its blocks
+ * name these instead: always base 0, and readable and writable everywhere.
+ * SEG_FLAT_SS faults as SS does.  SEG_FLAT_FS and _GS have the base of FS and
+ * GS and no limit; seg_update() keeps them.
+ */
+enum { SEG_FLAT = X86_SEGS, SEG_FLAT_SS, SEG_FLAT_FS, SEG_FLAT_GS, SEG_SLOTS };
+
 /* cpu->mode: what decoding depends on, and whose pages a fetch may touch; part of a block's key. */
 enum {
 	MODE_CODE32 = 1 << 0,	/* CS.D */
-	MODE_CODE64 = 1 << 1,
+	MODE_CODE64 = 1 << 1,	/* EFER.LMA and CS.L: 64-bit mode; the stack is 64 bits wide, whatever MODE_STACK32 */
 	MODE_STACK32 = 1 << 2,	/* SS.B */
 	MODE_USER = 1 << 3,	/* CPL 3 */
 	MODE_STEP = 1 << 4,	/* a block of one instruction, never fused: TF, interrupt shadow, breakpoints */
@@ -98,18 +109,25 @@ enum unwind {
 
 struct cpu {
 	/* hot: registers first, so that a byte offset from here is a register operand */
-	union reg gpr[GPR_SLOTS];
-	uint64_t rip;
+	union {
+		union reg gpr[GPR_SLOTS + 1];
+		struct {
+			union reg gpr_[GPR_SLOTS];
+			uint64_t rip;
+		};
+	};
 	const struct insn *insn;
 	uint16_t fl;		/* FL_*: the six arithmetic flags */
 	bool recheck;		/* leave at this block's end and look at everything again */
 	uint32_t intr_mask;	/* ~0 where an asserted INTR would be taken (IF=1), else 0 */
-	uint64_t rip_end;	/* a block at `rip` may run if rip + its bytes <= this: the CS limit, plus one */
+	uint64_t rip_end;	/* a block at `rip` may run if rip + its bytes <= this: the CS limit, plus one; ~0 in 64-bit mode */
+	uint64_t code_base;	/* `rip` is at linear (code_base + rip) & ip_mask: CS's base and 32 bits, or 0 and 64 */
+	uint64_t ip_mask;
 	struct vcpu *vcpu;
 	uint64_t icount;	/* instructions retired */
 	struct block *block;	/* executing */
 	uintptr_t stack_floor;	/* of the host's stack: vmm/soft/thread.h */
-	struct seg seg[X86_SEGS];
+	struct seg seg[SEG_SLOTS];
 	struct mmu mmu;
 	struct simd simd;
 
@@ -161,6 +179,20 @@ static inline void cpu_set_flags(struct cpu *cpu, uint64_t rflags)
 {
 	cpu->fl = fl_from_rflags(rflags);
 	cpu->rflags = rflags & ~(X86_RFLAGS_ARITH | X86_RFLAGS_FIXED);
+}
+
+/* Is this a linear address that exists in 64-bit mode? */
+static inline bool cpu_canonical(const struct cpu *cpu, uint64_t lin)
+{
+	unsigned unused = cpu->cr4 & 1u << 12 ? 7 : 16;		/* CR4.LA57 */
+
+	return (uint64_t)((int64_t)(lin << unused) >> unused) == lin;
+}
+
+/* Where `rip` stands. */
+static inline uint64_t cpu_code_linear(const struct cpu *cpu, uint64_t rip)
+{
+	return (cpu->code_base + rip) & cpu->ip_mask;
 }
 
 /* Raise a guest fault at the current instruction.  error_code only matters for vectors that push one. */

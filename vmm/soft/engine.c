@@ -350,6 +350,8 @@ static void soft_reset(struct vcpu *v)
 	cpu->rip = 0xfff0;
 	cpu->insn = NULL;
 	cpu_set_flags(cpu, 0);
+	for (unsigned i = SEG_FLAT; i < SEG_SLOTS; i++)
+		cpu->seg[i] = (struct seg) { .rend = ~0ull, .wend = ~0ull };
 	for (unsigned i = 0; i < X86_LDTR; i++)
 		reset_segment(cpu, i, 0, 0, data);
 	reset_segment(cpu, X86_CS, 0xf000, 0xffff0000, data);

@@ -22,6 +22,8 @@ void seg_update(struct cpu *cpu, unsigned seg)
 	struct seg *s = &cpu->seg[seg];
 	uint64_t end = (uint64_t)s->limit + 1;
 
+	if (seg == X86_FS || seg == X86_GS)
+		cpu->seg[seg == X86_FS ? SEG_FLAT_FS : SEG_FLAT_GS].base = s->base;
 	s->rend = s->wend = 0;
 	if ((s->attr & X86_ATTR_UNUSABLE) || x86_attr_is_expand_down(s->attr))
 		return;
@@ -41,9 +43,17 @@ void cpu_update_mode(struct cpu *cpu)
 		cpu->cpl = 0;
 	else if (cpu->v86)
 		cpu->cpl = 3;
-	cpu->mode = (cs->attr & X86_ATTR_DB ? MODE_CODE32 : 0) | (cpu->seg[X86_SS].attr & X86_ATTR_DB ? MODE_STACK32 : 0)
+	cpu->mode = (cpu->efer & X86_EFER_LMA && cs->attr & X86_ATTR_L ? MODE_CODE64 : 0)
+		| (cs->attr & X86_ATTR_DB ? MODE_CODE32 : 0) | (cpu->seg[X86_SS].attr & X86_ATTR_DB ? MODE_STACK32 : 0)
 		| (cpu->cpl == 3 ? MODE_USER : 0);
-	cpu->rip_end = (uint64_t)cs->limit + 1;		/* 16-bit code in a larger segment may run past 64 KiB */
+	if (cpu->mode & MODE_CODE64) {
+		cpu->rip_end = cpu->ip_mask = ~0ull;
+		cpu->code_base = 0;
+	} else {
+		cpu->rip_end = (uint64_t)cs->limit + 1;		/* 16-bit code in a larger segment may run past 64 KiB */
+		cpu->ip_mask = 0xffffffff;
+		cpu->code_base = cs->base;
+	}
 	cpu->intr_mask = cpu->rflags & X86_RFLAGS_IF ? ~0u : 0;
 	mmu_select(cpu);
 	simd_update(cpu);
@@ -70,10 +80,16 @@ bool seg_allows(const struct seg *s, uint64_t off, uint64_t size, bool write)
 uint64_t mmu_linear(struct cpu *cpu, unsigned seg, uint64_t off, uint64_t size, bool write)
 {
 	const struct seg *s = &cpu->seg[seg];
+	uint64_t lin = s->base + off;
 
+	if (seg >= SEG_FLAT) {
+		if (!cpu_canonical(cpu, lin) || !cpu_canonical(cpu, lin + size - 1))
+			cpu_fault(cpu, seg == SEG_FLAT_SS ? X86_SS_FAULT : X86_GP, 0);
+		return lin;
+	}
 	if (!seg_allows(s, off, size, write))
 		cpu_fault(cpu, seg == X86_SS ? X86_SS_FAULT : X86_GP, 0);
-	return s->base + off;
+	return lin;
 }
 
 /* ---- descriptors */
@@ -143,6 +159,7 @@ void seg_set(struct cpu *cpu, unsigned seg, uint16_t sel, const struct x86_descr
 void seg_set_null(struct cpu *cpu, unsigned seg, uint16_t sel)
 {
 	cpu->seg[seg] = (struct seg) { .selector = sel, .attr = X86_ATTR_UNUSABLE };
+	seg_update(cpu, seg);
 }
 
 /*

@@ -32,6 +32,11 @@
 #define X86_CR4_OSXMMEXCPT 0x400u
 #define X86_CR4_OSXSAVE	0x40000u
 
+#define X86_EFER_SCE	0x001u
+#define X86_EFER_LME	0x100u
+#define X86_EFER_LMA	0x400u
+#define X86_EFER_NXE	0x800u
+
 #define X86_DR6_B	0x0000000fu	/* B0-B3 */
 #define X86_DR6_BD	0x00002000u
 #define X86_DR6_BS	0x00004000u
