@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include "vmm/vcpu.h"
+#include "vmm/x86/control.h"
 #include "vmm/x86/flags.h"
 #include "vmm/x86/state.h"
 #include "vmm/soft/simd.h"
@@ -57,7 +58,8 @@ enum { GPR_ZERO = X86_GPRS, GPR_SLOTS = X86_GPRS + 1, GPR_RIP = GPR_SLOTS };
  * A segment register with what the hit path compares: an access of n bytes at
  * `off` is inside and allowed if off + n <= rend (reads) or wend (writes).
  * Both are 0 where closer inspection is needed: null, not present or wrong
- * type, expand-down.  seg_update() keeps them.
+ * type, expand-down; and they end where base + off would wrap at 4 GiB.
+ * seg_update() keeps them.
  */
 struct seg {
 	uint64_t base;
@@ -78,7 +80,7 @@ enum { SEG_FLAT = X86_SEGS, SEG_FLAT_SS, SEG_FLAT_FS, SEG_FLAT_GS, SEG_SLOTS };
 /* cpu->mode: what decoding depends on, and whose pages a fetch may touch; part of a block's key. */
 enum {
 	MODE_CODE32 = 1 << 0,	/* CS.D */
-	MODE_CODE64 = 1 << 1,	/* EFER.LMA and CS.L: 64-bit mode; the stack is 64 bits wide, whatever MODE_STACK32 */
+	MODE_CODE64 = 1 << 1,	/* EFER.LMA and CS.L; neither CODE32 nor STACK32 then */
 	MODE_STACK32 = 1 << 2,	/* SS.B */
 	MODE_USER = 1 << 3,	/* CPL 3 */
 	MODE_STEP = 1 << 4,	/* a block of one instruction, never fused: TF, interrupt shadow, breakpoints */
@@ -86,6 +88,14 @@ enum {
 
 /* cpu->shadow: after STI, or a load of SS.  SHADOW_NEW until the instruction that casts it is done. */
 enum { SHADOW_STI = 1, SHADOW_SS = 2, SHADOW_NEW = 4 };
+
+/* Memory types, which mean nothing here: kept for software that reads back what it has set.  SDM vol. 3 section 11.11. */
+enum { MTRR_FIXED = 11, MTRR_VARIABLE = 8 };
+struct mtrr {
+	uint64_t def_type;
+	uint64_t fixed[MTRR_FIXED];
+	struct { uint64_t base, mask; } variable[MTRR_VARIABLE];
+};
 
 /* An interrupt or exception under delivery; EVENT_NONE between. */
 enum event_kind {
@@ -138,6 +148,9 @@ struct cpu {
 	struct x86_table gdtr, idtr;
 	uint64_t tsc_offset;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+	uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+	uint64_t tsc_aux, tsc_adjust, pat, misc_enable;
+	struct mtrr mtrr;
 	uint32_t mode;		/* MODE_* of the code that runs, without MODE_STEP */
 	uint8_t cpl;
 	bool pe, v86;		/* CR0.PE; CR0.PE and EFLAGS.VM */
@@ -193,6 +206,16 @@ static inline bool cpu_canonical(const struct cpu *cpu, uint64_t lin)
 static inline uint64_t cpu_code_linear(const struct cpu *cpu, uint64_t rip)
 {
 	return (cpu->code_base + rip) & cpu->ip_mask;
+}
+
+static inline bool cpu_long(const struct cpu *cpu)	/* 64-bit or compatibility mode */
+{
+	return cpu->efer & X86_EFER_LMA;
+}
+
+static inline bool cpu_code64(const struct cpu *cpu)
+{
+	return cpu->mode & MODE_CODE64;
 }
 
 /* Raise a guest fault at the current instruction.  error_code only matters for vectors that push one. */

@@ -81,8 +81,10 @@ bool debug_armed_data_io(const struct cpu *cpu)
 
 uint64_t debug_execution(const struct cpu *cpu)
 {
-	uint64_t lin = (uint32_t)(cpu->seg[X86_CS].base + cpu->rip), bits = 0;
+	uint64_t lin = cpu->seg[X86_CS].base + cpu->rip, bits = 0;
 
+	if (!cpu_code64(cpu))
+		lin = (uint32_t)lin;
 	for (unsigned n = 0; n < 4; n++)
 		if (armed(cpu, n) && kind(cpu, n) == X86_BP_EXEC && length(cpu, n) == 1 && cpu->dr[n] == lin)
 			bits |= 1u << n;
@@ -114,14 +116,16 @@ void op_mov_from_dr(struct cpu *cpu, const struct insn *in)
 {
 	unsigned n = debug_register(cpu, in->reg);
 
-	gpr_write(cpu, in->rm, 4, cpu->dr[n]);
+	gpr_write(cpu, in->rm, cpu_code64(cpu) ? 8 : 4, cpu->dr[n]);
 }
 
 void op_mov_to_dr(struct cpu *cpu, const struct insn *in)
 {
 	unsigned n = debug_register(cpu, in->reg);
-	uint32_t val = cpu->gpr[in->rm].d;
+	uint64_t val = gpr_read(cpu, in->rm, cpu_code64(cpu) ? 8 : 4);
 
+	if (n >= 6 && val >> 32)
+		cpu_fault(cpu, X86_GP, 0);
 	switch (n) {
 	case 6:
 		cpu->dr[6] = (val & (X86_DR6_B | X86_DR6_BD | X86_DR6_BS | X86_DR6_BT)) | X86_DR6_ONES;

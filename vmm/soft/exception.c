@@ -4,7 +4,7 @@
  * Owns delivery through the IVT and the IDT's gates, what is pushed, and how
  * faults during delivery combine.  Where an event comes from is engine.c's.
  *
- * SDM vol. 3 ch. 6 (6.8 to 6.15, tables 6-4, 6-5), 20.1.4 (real mode), 20.2 and
+ * SDM vol. 3 ch. 6 (6.8 to 6.15, tables 6-4, 6-5; 6.14: 64-bit mode), 20.1.4 (real mode), 20.2 and
  * 20.3 (virtual-8086 mode).  CR4.VME and PVI are not offered, so a software
  * interrupt in virtual-8086 mode always needs IOPL 3.
  */
@@ -139,6 +139,53 @@ static void deliver_gate(struct cpu *cpu, const struct event *ev, const struct x
 	cs_enter(cpu, g->sel, &cs, cpl, g->offset);
 }
 
+/* ---- long mode: gates of 16 bytes, to 64-bit code, on an aligned stack */
+
+static void deliver_gate64(struct cpu *cpu, const struct event *ev, const struct x86_gate *g)
+{
+	struct x86_descriptor cs = gate_segment(cpu, g);
+	unsigned cpl = x86_attr_is_conforming(cs.attr) ? cpu->cpl : x86_attr_dpl(cs.attr);
+	uint64_t clear = X86_RFLAGS_TF | X86_RFLAGS_NT | X86_RFLAGS_RF | X86_RFLAGS_VM;
+	struct stack st;
+
+	if ((cs.attr & (X86_ATTR_L | X86_ATTR_DB)) != X86_ATTR_L)
+		cpu_fault(cpu, X86_GP, seg_error(g->sel));
+	stack_long(cpu, &st, cpl, g->ist);
+	if (!cpu_canonical(cpu, g->offset))
+		cpu_fault(cpu, X86_GP, 0);
+	st.sp &= ~15ull;
+	stack_push(cpu, &st, 8, cpu->seg[X86_SS].selector);
+	stack_push(cpu, &st, 8, cpu->gpr[X86_RSP].q);
+	stack_push(cpu, &st, 8, flags_image(cpu, ev));
+	stack_push(cpu, &st, 8, cpu->seg[X86_CS].selector);
+	stack_push(cpu, &st, 8, cpu->next_rip);
+	if (has_error(ev))
+		stack_push(cpu, &st, 8, ev->error);
+	seg_mark_accessed(cpu, g->sel, &cs);
+	stack_commit(cpu, &st);
+	if (!(g->attr & 1))	/* an interrupt gate */
+		clear |= X86_RFLAGS_IF;
+	cpu->rflags &= ~clear;
+	cs_enter(cpu, g->sel, &cs, cpl, g->offset);
+}
+
+static void deliver_long(struct cpu *cpu, const struct event *ev)
+{
+	uint64_t at = cpu->idtr.base + ev->vector * 16u;
+	struct x86_gate g;
+	unsigned type;
+
+	if (ev->vector * 16u + 15 > cpu->idtr.limit)
+		cpu_fault(cpu, X86_GP, idt_error(ev));
+	g = x86_gate64(sys_ld64(cpu, at), sys_ld64(cpu, at + 8));
+	type = g.attr & (X86_ATTR_S | X86_ATTR_TYPE);
+	if ((type != X86_SYS_INT32 && type != X86_SYS_TRAP32) || (by_program(ev) && x86_attr_dpl(g.attr) < cpu->cpl))
+		cpu_fault(cpu, X86_GP, idt_error(ev));
+	if (!(g.attr & X86_ATTR_P))
+		cpu_fault(cpu, X86_NP, idt_error(ev));
+	deliver_gate64(cpu, ev, &g);
+}
+
 static void deliver_protected(struct cpu *cpu, const struct event *ev)
 {
 	struct x86_gate g;
@@ -166,7 +213,9 @@ static void deliver_protected(struct cpu *cpu, const struct event *ev)
 static void deliver(struct cpu *cpu, const struct event *ev)
 {
 	cpu->ext = !by_program(ev);
-	if (cpu->pe)
+	if (cpu_long(cpu))
+		deliver_long(cpu, ev);
+	else if (cpu->pe)
 		deliver_protected(cpu, ev);
 	else
 		deliver_real(cpu, ev);

@@ -21,14 +21,16 @@
 #include "vmm/soft/system.h"
 #include "vmm/vm.h"
 #include "vmm/x86/control.h"
+#include "vmm/x86/cpuid.h"
 #include "vmm/x86/exception.h"
 #include "vmm/x86/paging.h"
 
 enum { READ = 0, WRITE = X86_ACCESS_WRITE, FETCH = X86_ACCESS_FETCH };
 
-static uint64_t truncate_linear(const struct cpu *cpu, uint64_t lin)
+/* Addresses of descriptor tables, TSS and their like (`system`) are 64 bits wide in compatibility mode too. */
+static uint64_t truncate_linear(const struct cpu *cpu, uint64_t lin, bool system)
 {
-	return cpu->mode & MODE_CODE64 ? lin : (uint32_t)lin;
+	return (system ? cpu_long(cpu) : cpu_code64(cpu)) ? lin : (uint32_t)lin;
 }
 
 /* ---- the page walk's view of physical memory */
@@ -79,15 +81,27 @@ static bool walk_update(void *ctx, uint64_t gpa, unsigned size, uint64_t old, ui
 					   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
+static enum x86_paging_format format_of(const struct cpu *cpu)
+{
+	if (!(cpu->cr0 & X86_CR0_PG))
+		return X86_PAGING_NONE;
+	if (cpu_long(cpu))
+		return cpu->cr4 & X86_CR4_LA57 ? X86_PAGING_5L : X86_PAGING_4L;
+	return cpu->cr4 & X86_CR4_PAE ? X86_PAGING_PAE : X86_PAGING_32;
+}
+
 static struct x86_paging paging_of(struct cpu *cpu)
 {
 	return (struct x86_paging) {
-		.format = cpu->cr0 & X86_CR0_PG ? X86_PAGING_32 : X86_PAGING_NONE,
+		.format = format_of(cpu),
 		.cr3 = cpu->cr3,
 		.wp = cpu->cr0 & X86_CR0_WP,
 		.pse = cpu->cr4 & X86_CR4_PSE,
 		.pge = cpu->cr4 & X86_CR4_PGE,
-		.phys_bits = 32,
+		.nxe = cpu->efer & X86_EFER_NXE,
+		.smep = cpu->cr4 & X86_CR4_SMEP,
+		.smap = cpu->cr4 & X86_CR4_SMAP,
+		.phys_bits = X86_PHYS_BITS,
 		.read = walk_read,
 		.update = walk_update,
 		.ctx = cpu,
@@ -100,7 +114,8 @@ bool mmu_translate(struct cpu *cpu, uint64_t lin, uint64_t *gpa)
 	struct x86_page page;
 	uint32_t error;
 
-	if (!x86_walk(&p, truncate_linear(cpu, lin), X86_ACCESS_LOOK, &page, &error))
+	lin = truncate_linear(cpu, lin, true);
+	if (!cpu_canonical(cpu, lin) || !x86_walk(&p, lin, X86_ACCESS_LOOK, &page, &error))
 		return false;
 	*gpa = page.gpa & cpu->mmu.a20_mask;
 	return true;
@@ -138,9 +153,10 @@ static void set_entry(struct cpu *cpu, struct tlb_set *set, uint64_t lin, const 
 	set->used[i / 64] |= 1ull << i % 64;
 	set->info[i] = (struct tlb_info) { .gpa = gpa, .write = m.write, .global = page->global };
 	e->addend = (uintptr_t)host - at;
-	e->read = at | (m.read ? 0 : TLB_MMIO) | (debug_watches(cpu, at, false) ? TLB_WATCH : 0);
+	e->read = e->write = TLB_EMPTY;
+	if (page->readable)
+		e->read = at | (m.read ? 0 : TLB_MMIO) | (debug_watches(cpu, at, false) ? TLB_WATCH : 0);
 	e->exec = page->executable ? at | (m.read ? 0 : TLB_MMIO) : TLB_EMPTY;
-	e->write = TLB_EMPTY;
 	if (page->writable)
 		e->write = at | (m.write ? 0 : m.rom ? TLB_DROP : TLB_MMIO) | (m.write && m.write != host ? TLB_SPLIT : 0)
 			| (code_marked(mmu, gpa) ? TLB_CODE : 0) | (debug_watches(cpu, at, true) ? TLB_WATCH : 0);
@@ -158,8 +174,12 @@ static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t lin, unsigned ac
 	struct x86_page page;
 	uint32_t error;
 
+	if (!cpu_canonical(cpu, lin))
+		cpu_fault(cpu, X86_GP, 0);
 	if (set == &cpu->mmu.set[MMU_USER])
 		access |= X86_ACCESS_USER;
+	else if (set == &cpu->mmu.set[MMU_OPEN])
+		access |= X86_ACCESS_OPEN;
 	if (!x86_walk(&p, lin, access, &page, &error))
 		page_fault(cpu, lin, error);
 	if (page.size > PAGE_BYTES)
@@ -214,7 +234,7 @@ void mmu_invlpg(struct cpu *cpu, uint64_t lin)
 {
 	struct mmu *mmu = &cpu->mmu;
 
-	lin = truncate_linear(cpu, lin);
+	lin = truncate_linear(cpu, lin, false);
 	if (mmu->large_mask && !((lin ^ mmu->large_base) & mmu->large_mask)) {
 		mmu_flush(cpu, true);
 		return;
@@ -234,6 +254,17 @@ void mmu_set_a20(struct cpu *cpu, bool on)
 	mmu_flush(cpu, true);
 }
 
+static struct tlb_set *set_of(struct cpu *cpu, bool system)
+{
+	unsigned s = MMU_SUPERVISOR;
+
+	if (!system && cpu->cpl == 3)
+		s = MMU_USER;
+	else if (!system && (cpu->cr4 & X86_CR4_SMAP) && (cpu->rflags & X86_RFLAGS_AC))
+		s = MMU_OPEN;
+	return &cpu->mmu.set[s];
+}
+
 static bool alignment_checked(const struct cpu *cpu)
 {
 	return cpu->cpl == 3 && (cpu->cr0 & X86_CR0_AM) && (cpu->rflags & X86_RFLAGS_AC);
@@ -243,7 +274,7 @@ void mmu_select(struct cpu *cpu)
 {
 	struct mmu *mmu = &cpu->mmu;
 
-	mmu->hit = alignment_checked(cpu) ? mmu->none : mmu->set[cpu->cpl == 3 ? MMU_USER : MMU_SUPERVISOR].e;
+	mmu->hit = alignment_checked(cpu) ? mmu->none : set_of(cpu, false)->e;
 }
 
 /* ---- pages with decoded code */
@@ -325,10 +356,11 @@ static bool watched(struct tlb_set *set, uint64_t lin, bool write)
 	return (write ? e->write : e->read) & TLB_WATCH;
 }
 
-static void probe(struct cpu *cpu, struct tlb_set *set, uint64_t lin, unsigned len, bool write, struct mmu_held *held)
+static void probe(struct cpu *cpu, bool system, uint64_t lin, unsigned len, bool write, struct mmu_held *held)
 {
+	struct tlb_set *set = set_of(cpu, system);
 	unsigned first = same_page(lin, len) ? len : PAGE_BYTES - (lin & PAGE_OFFSET);
-	uint64_t second = truncate_linear(cpu, lin + first);
+	uint64_t second = truncate_linear(cpu, lin + first, system);
 
 	held->lin = lin;
 	held->parts = 1;
@@ -343,26 +375,21 @@ static void probe(struct cpu *cpu, struct tlb_set *set, uint64_t lin, unsigned l
 		debug_data(cpu, second, len - first, write);
 }
 
-static struct tlb_set *set_of(struct cpu *cpu, bool system)
-{
-	return &cpu->mmu.set[system || cpu->cpl != 3 ? MMU_SUPERVISOR : MMU_USER];
-}
-
 void mmu_probe_read(struct cpu *cpu, uint64_t lin, unsigned len, struct mmu_held *held)
 {
-	probe(cpu, set_of(cpu, false), truncate_linear(cpu, lin), len, false, held);
+	probe(cpu, false, truncate_linear(cpu, lin, false), len, false, held);
 }
 
 void mmu_probe_write(struct cpu *cpu, uint64_t lin, unsigned len, struct mmu_held *held)
 {
-	probe(cpu, set_of(cpu, false), truncate_linear(cpu, lin), len, true, held);
+	probe(cpu, false, truncate_linear(cpu, lin, false), len, true, held);
 }
 
 void mmu_probe_system(struct cpu *cpu, uint64_t lin, unsigned len)
 {
 	struct mmu_held held;
 
-	probe(cpu, set_of(cpu, true), truncate_linear(cpu, lin), len, true, &held);
+	probe(cpu, true, truncate_linear(cpu, lin, true), len, true, &held);
 }
 
 static bool part_is_mmio(const struct mmu_part *p)
@@ -482,10 +509,10 @@ uint64_t mmu_lin_ld_slow(struct cpu *cpu, uint64_t lin, unsigned size, bool syst
 	struct mmu_held held;
 	uint64_t val = 0;
 
-	lin = truncate_linear(cpu, lin);
+	lin = truncate_linear(cpu, lin, system);
 	if (!system)
 		mmu_check_alignment(cpu, lin, size);
-	probe(cpu, set_of(cpu, system), lin, size, false, &held);
+	probe(cpu, system, lin, size, false, &held);
 	mmu_held_load(cpu, &held, &val);
 	return val;
 }
@@ -494,10 +521,10 @@ void mmu_lin_st_slow(struct cpu *cpu, uint64_t lin, unsigned size, uint64_t val,
 {
 	struct mmu_held held;
 
-	lin = truncate_linear(cpu, lin);
+	lin = truncate_linear(cpu, lin, system);
 	if (!system)
 		mmu_check_alignment(cpu, lin, size);
-	probe(cpu, set_of(cpu, system), lin, size, true, &held);
+	probe(cpu, system, lin, size, true, &held);
 	mmu_held_store(cpu, &held, &val);
 }
 
@@ -543,7 +570,7 @@ static uint8_t *span(struct cpu *cpu, uint64_t lin, bool write)
 	struct tlb_set *set = set_of(cpu, false);
 	struct tlb_entry *e;
 
-	lin = truncate_linear(cpu, lin);
+	lin = truncate_linear(cpu, lin, false);
 	if (cpu->mmu.hit == cpu->mmu.none)
 		return NULL;
 	e = lookup(cpu, set, lin, write ? WRITE : READ);
@@ -567,7 +594,7 @@ const uint8_t *mmu_fetch_page(struct cpu *cpu, uint64_t lin, uint64_t *gpa)
 	struct tlb_set *set = set_of(cpu, false);
 	struct tlb_entry *e;
 
-	lin = truncate_linear(cpu, lin);
+	lin = truncate_linear(cpu, lin, false);
 	e = lookup(cpu, set, lin, FETCH);	/* CR2 takes the byte that was fetched, not its page */
 	lin &= PAGE_FRAME;
 	*gpa = set->info[e - set->e].gpa;

@@ -210,7 +210,7 @@ void mmu_code_page_drop(struct cpu *, uint64_t gpa);
 /* ---- control: 0 or -errno; the rest cannot fail */
 int mmu_init(struct cpu *);
 void mmu_fini(struct cpu *);
-void mmu_select(struct cpu *);				/* CPL, CR0.AM or EFLAGS.AC changed */
+void mmu_select(struct cpu *);				/* CPL, CR0.AM, CR4.SMAP or EFLAGS.AC changed */
 void mmu_flush(struct cpu *, bool globals);		/* CR3 load: false; CR0, CR4, map, A20: true */
 void mmu_invlpg(struct cpu *, uint64_t lin);
 void mmu_set_a20(struct cpu *, bool on);

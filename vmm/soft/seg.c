@@ -1,7 +1,7 @@
 /*
  * vmm/soft/seg.c - segment registers: loading, checking, asking about.
  *
- * Owns the hidden parts of segment registers and what is precomputed from them
+ * Owns the base parts of segment registers and what is precomputed from them
  * (struct seg's rend and wend, cpu->mode).  Far transfers are in far.c.
  *
  * SDM vol. 3 sections 3.4 (descriptors), 5.2 to 5.10 (protection), 20.1
@@ -17,6 +17,8 @@
 
 /* ---- what follows from a segment register */
 
+#define WRAP	(1ull << 32)
+
 void seg_update(struct cpu *cpu, unsigned seg)
 {
 	struct seg *s = &cpu->seg[seg];
@@ -24,6 +26,10 @@ void seg_update(struct cpu *cpu, unsigned seg)
 
 	if (seg == X86_FS || seg == X86_GS)
 		cpu->seg[seg == X86_FS ? SEG_FLAT_FS : SEG_FLAT_GS].base = s->base;
+	if (s->base >= WRAP)			/* the slow path truncates it */
+		end = 0;
+	else if (end > WRAP - s->base)
+		end = WRAP - s->base;
 	s->rend = s->wend = 0;
 	if ((s->attr & X86_ATTR_UNUSABLE) || x86_attr_is_expand_down(s->attr))
 		return;
@@ -43,10 +49,14 @@ void cpu_update_mode(struct cpu *cpu)
 		cpu->cpl = 0;
 	else if (cpu->v86)
 		cpu->cpl = 3;
-	cpu->mode = (cpu->efer & X86_EFER_LMA && cs->attr & X86_ATTR_L ? MODE_CODE64 : 0)
-		| (cs->attr & X86_ATTR_DB ? MODE_CODE32 : 0) | (cpu->seg[X86_SS].attr & X86_ATTR_DB ? MODE_STACK32 : 0)
-		| (cpu->cpl == 3 ? MODE_USER : 0);
-	if (cpu->mode & MODE_CODE64) {
+	/* Where software cannot see a difference there is none, so that blocks are shared. */
+	if (cpu_long(cpu) && (cs->attr & X86_ATTR_L))
+		cpu->mode = MODE_CODE64;
+	else
+		cpu->mode = (cs->attr & X86_ATTR_DB ? MODE_CODE32 : 0) | (cpu->seg[X86_SS].attr & X86_ATTR_DB ? MODE_STACK32 : 0);
+	if (cpu->cpl == 3)
+		cpu->mode |= MODE_USER;
+	if (cpu_code64(cpu)) {
 		cpu->rip_end = cpu->ip_mask = ~0ull;
 		cpu->code_base = 0;
 	} else {
@@ -137,6 +147,23 @@ struct x86_descriptor seg_fetch(struct cpu *cpu, uint16_t sel, unsigned vector)
 	return d;
 }
 
+uint64_t seg_fetch_upper(struct cpu *cpu, uint16_t sel, struct x86_descriptor *d)
+{
+	uint64_t linear, high;
+
+	if ((sel & X86_SEL_INDEX) == X86_SEL_INDEX || !seg_locate(cpu, sel + 8, &linear))
+		cpu_fault(cpu, X86_GP, seg_error(sel));
+	high = sys_ld64(cpu, linear);
+	d->base |= high << 32;
+	return high;
+}
+
+void seg_check_code(struct cpu *cpu, uint16_t sel, const struct x86_descriptor *d)
+{
+	if (seg_is_code64(cpu, d) && (d->attr & X86_ATTR_DB))
+		cpu_fault(cpu, X86_GP, seg_error(sel));
+}
+
 void seg_mark_accessed(struct cpu *cpu, uint16_t sel, struct x86_descriptor *d)
 {
 	uint64_t linear;
@@ -221,6 +248,11 @@ struct x86_descriptor seg_check_data(struct cpu *cpu, uint16_t sel, unsigned cpl
 	return d;
 }
 
+static bool null_stack_allowed(const struct cpu *cpu, uint16_t sel)
+{
+	return cpu_code64(cpu) && cpu->cpl != 3 && (sel & X86_SEL_RPL) == cpu->cpl;
+}
+
 void seg_load(struct cpu *cpu, unsigned seg, uint16_t sel)
 {
 	struct x86_descriptor d;
@@ -229,7 +261,7 @@ void seg_load(struct cpu *cpu, unsigned seg, uint16_t sel)
 		seg_set_real(cpu, seg, sel);
 	} else if (cpu->v86) {
 		seg_set_v86(cpu, seg, sel);
-	} else if (seg != X86_SS && seg_is_null(sel)) {
+	} else if (seg_is_null(sel) && (seg != X86_SS || null_stack_allowed(cpu, sel))) {
 		seg_set_null(cpu, seg, sel);
 	} else {
 		d = seg == X86_SS ? seg_check_stack(cpu, sel, cpu->cpl, X86_GP) : seg_check_data(cpu, sel, cpu->cpl, X86_GP);
@@ -242,22 +274,25 @@ void seg_load(struct cpu *cpu, unsigned seg, uint16_t sel)
 
 /* ---- the stack, for handlers here and in the other system files */
 
-uint64_t stack_mask(const struct seg *ss)
+uint64_t stack_mask(const struct cpu *cpu, const struct seg *ss)
 {
-	return ss->attr & X86_ATTR_DB ? 0xffffffff : 0xffff;
+	return cpu_code64(cpu) ? ~0ull : ss->attr & X86_ATTR_DB ? 0xffffffff : 0xffff;
 }
 
 uint64_t stack_read(struct cpu *cpu, unsigned at, unsigned size)
 {
-	uint64_t off = (cpu->gpr[X86_RSP].d + at) & stack_mask(&cpu->seg[X86_SS]);
+	uint64_t off = (cpu->gpr[X86_RSP].q + at) & stack_mask(cpu, &cpu->seg[X86_SS]);
+	unsigned ss = cpu_code64(cpu) ? SEG_FLAT_SS : X86_SS;
 
-	return size == 2 ? ld16(cpu, X86_SS, off) : ld32(cpu, X86_SS, off);
+	return size == 2 ? ld16(cpu, ss, off) : size == 4 ? ld32(cpu, ss, off) : ld64(cpu, ss, off);
 }
 
-void stack_set(struct cpu *cpu, uint32_t sp)
+void stack_set(struct cpu *cpu, uint64_t sp)
 {
-	if (cpu->seg[X86_SS].attr & X86_ATTR_DB)
+	if (cpu_code64(cpu))
 		cpu->gpr[X86_RSP].q = sp;
+	else if (cpu->seg[X86_SS].attr & X86_ATTR_DB)
+		cpu->gpr[X86_RSP].q = (uint32_t)sp;
 	else
 		cpu->gpr[X86_RSP].w = sp;
 }
@@ -300,19 +335,21 @@ void op_mov_from_seg(struct cpu *cpu, const struct insn *in)
 /* A 32-bit push writes the selector zero-extended, as the SDM has it first and AMD's do (Intel's write two bytes). */
 void op_push_seg(struct cpu *cpu, const struct insn *in)
 {
-	uint64_t sp = (cpu->gpr[X86_RSP].d - in->opsize) & stack_mask(&cpu->seg[X86_SS]);
+	uint64_t sp = (cpu->gpr[X86_RSP].q - in->opsize) & stack_mask(cpu, &cpu->seg[X86_SS]);
 
-	if (in->opsize == 4)
+	if (in->opsize == 8)
+		st64(cpu, insn_ss(in), sp, cpu->seg[in->reg].selector);
+	else if (in->opsize == 4)
 		st32(cpu, X86_SS, sp, cpu->seg[in->reg].selector);
 	else
-		st16(cpu, X86_SS, sp, cpu->seg[in->reg].selector);
+		st16(cpu, insn_ss(in), sp, cpu->seg[in->reg].selector);
 	stack_set(cpu, sp);
 }
 
 void op_pop_seg(struct cpu *cpu, const struct insn *in)
 {
-	uint64_t mask = stack_mask(&cpu->seg[X86_SS]);
-	uint32_t sp = (cpu->gpr[X86_RSP].d + in->opsize) & mask;
+	uint64_t mask = stack_mask(cpu, &cpu->seg[X86_SS]);
+	uint64_t sp = (cpu->gpr[X86_RSP].q + in->opsize) & mask;
 	uint16_t sel = stack_read(cpu, 0, 2);
 
 	if (in->reg == X86_SS) {
@@ -343,9 +380,8 @@ static unsigned far_ptr_segment(const struct insn *in)
 void op_load_far_ptr(struct cpu *cpu, const struct insn *in)
 {
 	uint64_t ea = insn_ea(cpu, in);
-	uint64_t mask = in->adsize == 2 ? 0xffff : 0xffffffff;
-	uint32_t off = in->opsize == 2 ? ld16(cpu, in->seg, ea) : ld32(cpu, in->seg, ea);
-	uint16_t sel = ld16(cpu, in->seg, (ea + in->opsize) & mask);
+	uint64_t off = in->opsize == 2 ? ld16(cpu, in->seg, ea) : in->opsize == 4 ? ld32(cpu, in->seg, ea) : ld64(cpu, in->seg, ea);
+	uint16_t sel = ld16(cpu, in->seg, ip_mask(in->adsize, ea + in->opsize));
 
 	seg_load(cpu, far_ptr_segment(in), sel);
 	gpr_write(cpu, in->reg, in->opsize, off);
@@ -377,7 +413,9 @@ static bool visible(struct cpu *cpu, uint16_t sel, uint32_t system, struct x86_d
 	return x86_attr_is_conforming(d->attr) || (cpu->cpl <= dpl && (sel & X86_SEL_RPL) <= dpl);
 }
 
+/* The types that LSL and LAR know; in long mode those of 16 bits and the task gate are none. */
 enum {
+	LONG_TYPES = 1 << X86_SYS_LDT | 1 << X86_SYS_TSS32 | 1 << X86_SYS_TSS32_BUSY | 1 << X86_SYS_CALL32,
 	LSL_TYPES = 1 << X86_SYS_TSS16 | 1 << X86_SYS_LDT | 1 << X86_SYS_TSS16_BUSY | 1 << X86_SYS_TSS32 | 1 << X86_SYS_TSS32_BUSY,
 	LAR_TYPES = LSL_TYPES | 1 << X86_SYS_CALL16 | 1 << X86_SYS_TASK_GATE | 1 << X86_SYS_CALL32,
 };
@@ -390,7 +428,7 @@ void op_lar(struct cpu *cpu, const struct insn *in)
 
 	need_protected(cpu);
 	sel = source16(cpu, in);
-	ok = visible(cpu, sel, LAR_TYPES, &d);
+	ok = visible(cpu, sel, LAR_TYPES & (cpu_long(cpu) ? LONG_TYPES : ~0), &d);
 	if (ok)
 		gpr_write(cpu, in->reg, in->opsize, d.raw >> 32 & (in->opsize == 2 ? 0xff00 : 0xffff00));
 	set_zf(cpu, ok);
@@ -404,7 +442,7 @@ void op_lsl(struct cpu *cpu, const struct insn *in)
 
 	need_protected(cpu);
 	sel = source16(cpu, in);
-	ok = visible(cpu, sel, LSL_TYPES, &d);
+	ok = visible(cpu, sel, LSL_TYPES & (cpu_long(cpu) ? LONG_TYPES : ~0), &d);
 	if (ok)
 		gpr_write(cpu, in->reg, in->opsize, d.limit);
 	set_zf(cpu, ok);
@@ -451,13 +489,25 @@ void op_arpl(struct cpu *cpu, const struct insn *in)
 void op_sldt(struct cpu *cpu, const struct insn *in)
 {
 	need_protected(cpu);
+	check_umip(cpu);
 	store_selector(cpu, in, cpu->seg[X86_LDTR].selector);
 }
 
 void op_str(struct cpu *cpu, const struct insn *in)
 {
 	need_protected(cpu);
+	check_umip(cpu);
 	store_selector(cpu, in, cpu->seg[X86_TR].selector);
+}
+
+/* In long mode the base's upper half, which must make it canonical. */
+static void fetch_long_base(struct cpu *cpu, uint16_t sel, struct x86_descriptor *d)
+{
+	if (!cpu_long(cpu))
+		return;
+	seg_fetch_upper(cpu, sel, d);
+	if (!cpu_canonical(cpu, d->base))
+		cpu_fault(cpu, X86_GP, seg_error(sel));
 }
 
 /* An LDT's descriptor lives in the GDT. */
@@ -485,6 +535,7 @@ void op_lldt(struct cpu *cpu, const struct insn *in)
 		cpu_fault(cpu, X86_GP, seg_error(sel));
 	if (!(d.attr & X86_ATTR_P))
 		cpu_fault(cpu, X86_NP, seg_error(sel));
+	fetch_long_base(cpu, sel, &d);
 	seg_set(cpu, X86_LDTR, sel, &d);
 }
 
@@ -502,10 +553,11 @@ void op_ltr(struct cpu *cpu, const struct insn *in)
 		cpu_fault(cpu, X86_GP, 0);
 	d = fetch_gdt(cpu, sel);
 	type = d.attr & (X86_ATTR_S | X86_ATTR_TYPE);
-	if (type != X86_SYS_TSS16 && type != X86_SYS_TSS32)
+	if (type != X86_SYS_TSS32 && (type != X86_SYS_TSS16 || cpu_long(cpu)))
 		cpu_fault(cpu, X86_GP, seg_error(sel));
 	if (!(d.attr & X86_ATTR_P))
 		cpu_fault(cpu, X86_NP, seg_error(sel));
+	fetch_long_base(cpu, sel, &d);
 	d.attr |= X86_SYS_BUSY;
 	seg_locate(cpu, sel, &linear);
 	sys_st8(cpu, linear + 5, d.attr & 0xff);

@@ -14,14 +14,19 @@ struct stack {
 	struct seg seg;
 	uint64_t sp, mask;
 	uint32_t error;		/* of the #SS where the frame does not fit */
-	bool inner;		/* not the running stack: supervisor privilege, SS changes */
+	bool inner;		/* not the running stack: SS changes */
+	bool wide;		/* 64-bit code's: no segment; an inner one makes SS null */
+	bool system;		/* supervisor privilege */
+	uint8_t cpl;		/* with `wide` */
 	struct x86_descriptor desc;
 };
 
 void stack_running(struct cpu *, struct stack *);
 /* The stack for `cpl` from the TSS, with the checks of a change to it: #TS, #SS. */
 void stack_inner(struct cpu *, struct stack *, unsigned cpl);
-void stack_push(struct cpu *, struct stack *, unsigned size, uint32_t val);
+/* Long mode: for a handler of 64-bit code at `cpl`; ist of 1 to 7, or 0: RSPn of the TSS, or the running one. */
+void stack_long(struct cpu *, struct stack *, unsigned cpl, unsigned ist);
+void stack_push(struct cpu *, struct stack *, unsigned size, uint64_t val);
 /* SS and SP become the frame's.  Cannot fault; cpu->cpl and CS are the caller's. */
 void stack_commit(struct cpu *, struct stack *);
 

@@ -71,7 +71,8 @@ struct rmw {
 	struct mmu_held held;
 };
 
-enum { MMU_SUPERVISOR, MMU_USER, MMU_SETS };
+/* MMU_OPEN: the supervisor's where SMAP is on and EFLAGS.AC lifts it. */
+enum { MMU_SUPERVISOR, MMU_USER, MMU_OPEN, MMU_SETS };
 
 struct mmu {
 	struct tlb_entry *hit;		/* set[].e or none */

@@ -31,6 +31,15 @@
 #define X86_CR4_OSFXSR	0x200u
 #define X86_CR4_OSXMMEXCPT 0x400u
 #define X86_CR4_OSXSAVE	0x40000u
+#define X86_CR4_UMIP	0x00000800u
+#define X86_CR4_LA57	0x00001000u
+#define X86_CR4_FSGSBASE 0x00010000u
+#define X86_CR4_PCIDE	0x00020000u
+#define X86_CR4_SMEP	0x00100000u
+#define X86_CR4_SMAP	0x00200000u
+
+#define X86_CR3_PCID	0xfffull
+#define X86_CR3_KEEP	(1ull << 63)	/* written with CR4.PCIDE: the PCID's translations may stay */
 
 #define X86_EFER_SCE	0x001u
 #define X86_EFER_LME	0x100u

@@ -13,6 +13,9 @@ struct x86_cpuid {
 /* Family 6, model 8, stepping 1: also EDX after reset. */
 #define X86_SIGNATURE	0x00000681u
 
+/* Addresses, leaf 80000008h. */
+enum { X86_PHYS_BITS = 40, X86_LINEAR_BITS = 48 };
+
 /* Leaf 1, EDX */
 #define X86_FEATURE_DE		(1u << 2)
 #define X86_FEATURE_PSE		(1u << 3)

@@ -110,6 +110,12 @@ static bool descend(const struct x86_paging *p, const struct format *f, uint64_t
 	return false;	/* the last level is a leaf */
 }
 
+/* SMAP: the supervisor's data accesses to a user's page. */
+static bool kept_out(const struct x86_paging *p, const struct walk *w, unsigned access)
+{
+	return p->smap && !(access & (X86_ACCESS_USER | X86_ACCESS_OPEN)) && (w->rights & ENTRY_U);
+}
+
 static bool allowed(const struct x86_paging *p, const struct walk *w, unsigned access)
 {
 	bool user = access & X86_ACCESS_USER;
@@ -118,9 +124,9 @@ static bool allowed(const struct x86_paging *p, const struct walk *w, unsigned a
 		return false;
 	if ((access & X86_ACCESS_WRITE) && !(w->rights & ENTRY_W) && (user || p->wp))
 		return false;
-	if ((access & X86_ACCESS_FETCH) && (w->nx || (p->smep && !user && (w->rights & ENTRY_U))))
-		return false;
-	return true;
+	if (access & X86_ACCESS_FETCH)
+		return !w->nx && !(p->smep && !user && (w->rights & ENTRY_U));
+	return !kept_out(p, w, access);
 }
 
 /* Set A on the way and D at the leaf.  False: an entry has changed under us, walk again. */
@@ -155,12 +161,13 @@ static void describe(const struct x86_paging *p, const struct walk *w, uint64_t 
 {
 	uint64_t leaf = w->entry[w->depth - 1], size = 1ull << w->shift;
 	uint64_t frame = leaf & (p->format == X86_PAGING_32 ? 0xfffff000ull : 0xffffffffff000ull);
-	bool user = access & X86_ACCESS_USER;
+	bool user = access & X86_ACCESS_USER, readable = !kept_out(p, w, access) && (!user || (w->rights & ENTRY_U));
 
 	*page = (struct x86_page) {
 		.gpa = (frame & ~(size - 1)) | (linear & (size - 1)),
 		.size = size,
-		.writable = (leaf & ENTRY_D) && ((w->rights & ENTRY_W) || (!user && !p->wp)),
+		.readable = readable,
+		.writable = readable && (leaf & ENTRY_D) && ((w->rights & ENTRY_W) || (!user && !p->wp)),
 		.user = w->rights & ENTRY_U,
 		.global = p->pge && (leaf & ENTRY_G),
 		.executable = !w->nx && !(p->smep && !user && (w->rights & ENTRY_U)),
@@ -173,7 +180,7 @@ bool x86_walk(const struct x86_paging *p, uint64_t linear, unsigned access, stru
 	struct walk w;
 
 	if (p->format == X86_PAGING_NONE) {
-		*page = (struct x86_page) { .gpa = linear, .writable = true, .user = true, .executable = true };
+		*page = (struct x86_page) { .gpa = linear, .readable = true, .writable = true, .user = true, .executable = true };
 		return true;
 	}
 	do {

@@ -26,12 +26,13 @@ enum x86_paging_format { X86_PAGING_NONE, X86_PAGING_32, X86_PAGING_PAE, X86_PAG
 #define X86_ACCESS_WRITE	X86_PF_W
 #define X86_ACCESS_USER		X86_PF_U
 #define X86_ACCESS_FETCH	X86_PF_I
+#define X86_ACCESS_OPEN		0x200u	/* a supervisor's that SMAP does not stop: explicit, with EFLAGS.AC set */
 #define X86_ACCESS_LOOK		0x100u	/* a debugger's: no rights are checked, A and D are left alone */
 
 struct x86_paging {
 	enum x86_paging_format format;
 	uint64_t cr3;
-	bool wp, pse, pge, nxe, smep;
+	bool wp, pse, pge, nxe, smep, smap;
 	uint8_t phys_bits;		/* 32 to 52 */
 	/* Physical memory, for the caller's `ctx`.  Entries are naturally aligned; `size` is 4 or 8. */
 	uint64_t (*read)(void *ctx, uint64_t gpa, unsigned size);
@@ -42,8 +43,10 @@ struct x86_paging {
 struct x86_page {
 	uint64_t gpa;			/* of the linear address asked for */
 	uint64_t size;			/* of the page that maps it: 4 KiB, 2, 4 MiB, 1 GiB; 0 with paging off */
-	bool writable;			/* for the privilege that asked, WP considered; D is set or the access was a write */
-	bool user, global, executable;
+	bool readable;			/* for the privilege that asked, as the next two */
+	bool writable;			/* WP considered; D is set or the access was a write */
+	bool executable;
+	bool user, global;
 };
 
 /*

@@ -35,7 +35,8 @@ enum x86_system_type {
 /* A descriptor of 8 bytes, unpacked. */
 struct x86_descriptor {
 	uint64_t raw;
-	uint32_t base, limit;	/* G applied */
+	uint64_t base;		/* of 64 bits in long mode's system descriptors, which are of 16 bytes */
+	uint32_t limit;		/* G applied */
 	uint32_t attr;		/* X86_ATTR_* */
 };
 
@@ -93,10 +94,11 @@ static inline struct x86_descriptor x86_descriptor(uint64_t raw)
 
 /* A call, interrupt, trap or task gate. */
 struct x86_gate {
-	uint32_t offset;
+	uint64_t offset;
 	uint32_t attr;
 	uint16_t sel;
 	uint8_t params;		/* of a call gate, in words of its size */
+	uint8_t ist;		/* of an interrupt or trap gate in long mode */
 };
 
 static inline struct x86_gate x86_gate(uint64_t raw)
@@ -113,12 +115,24 @@ static inline struct x86_gate x86_gate(uint64_t raw)
 	return g;
 }
 
+/* Long mode's, of 16 bytes. */
+static inline struct x86_gate x86_gate64(uint64_t low, uint64_t high)
+{
+	return (struct x86_gate) {
+		.offset = (low & 0xffff) | (low >> 32 & 0xffff0000) | high << 32,
+		.attr = low >> 40 & 0xff,
+		.sel = low >> 16 & 0xffff,
+		.ist = low >> 32 & 7,
+	};
+}
+
 /* TSS layouts: offsets of what is not a plain run (SDM vol. 3 fig. 7-2, 7-10). */
 enum {
 	X86_TSS16_SP0 = 2, X86_TSS16_IP = 14, X86_TSS16_FLAGS = 16, X86_TSS16_GPR = 18, X86_TSS16_SEG = 34,
 	X86_TSS16_LDT = 42, X86_TSS16_LIMIT = 43,
 	X86_TSS32_SP0 = 4, X86_TSS32_CR3 = 28, X86_TSS32_IP = 32, X86_TSS32_FLAGS = 36, X86_TSS32_GPR = 40,
 	X86_TSS32_SEG = 72, X86_TSS32_LDT = 96, X86_TSS32_TRAP = 100, X86_TSS32_IOMAP = 102, X86_TSS32_LIMIT = 103,
+	X86_TSS64_RSP0 = 4, X86_TSS64_IST1 = 36,
 };
 
 #endif
