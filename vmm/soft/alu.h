@@ -16,6 +16,7 @@
 #define ALU_SUFFIX_8	"b"
 #define ALU_SUFFIX_16	"w"
 #define ALU_SUFFIX_32	"l"
+#define ALU_SUFFIX_64	"q"
 #define ALU_FLAGS	"lahf\n\tseto %%al"
 
 /* a = a op b */
@@ -80,9 +81,10 @@ static inline uint##W##_t not_##W(uint##W##_t a, uint16_t *fl) { (void)fl; retur
 ALU_WIDTH(8)
 ALU_WIDTH(16)
 ALU_WIDTH(32)
+ALU_WIDTH(64)
 
 /*
- * Shifts and rotates by `n`, already masked to five bits and not 0.  Rotates
+ * Shifts and rotates by `n`, already masked to five bits (six for 64-bit operands) and not 0.  Rotates
  * change only CF and OF.
  */
 #define ALU_SHIFT(name, insn, W, changed)								\
@@ -118,6 +120,7 @@ ALU_SHIFT(sar, "sar", W, FL_ALL)
 ALU_SHIFT_WIDTH(8)
 ALU_SHIFT_WIDTH(16)
 ALU_SHIFT_WIDTH(32)
+ALU_SHIFT_WIDTH(64)
 
 /* a shifted by n with bits from b; counts above 16 of 16-bit operands are undefined: the host decides. */
 #define ALU_DOUBLE(name, W)										\
@@ -133,7 +136,9 @@ static inline uint##W##_t name##_##W(uint##W##_t a, uint##W##_t b, uint8_t n, ui
 
 ALU_DOUBLE(shld, 16)
 ALU_DOUBLE(shld, 32)
+ALU_DOUBLE(shld, 64)
 ALU_DOUBLE(shrd, 16)
 ALU_DOUBLE(shrd, 32)
+ALU_DOUBLE(shrd, 64)
 
 #endif

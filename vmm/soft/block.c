@@ -37,9 +37,10 @@ struct code_page {
 
 /* ---- from a decoded instruction to one that executes */
 
-static uint8_t reg8_offset(unsigned r)
+/* With a REX prefix SPL to DIL stand where AH to BH do. */
+static uint8_t reg8_offset(const struct x86_insn *x, unsigned r)
 {
-	return r < 4 ? 8 * r : 8 * (r - 4) + 1;
+	return x->rex || r < 4 ? 8 * r : 8 * (r - 4) + 1;
 }
 
 static bool byte_operand(enum x86_operand o)
@@ -65,9 +66,9 @@ static void set_registers(const struct x86_opcode *row, const struct x86_insn *x
 			in->reg = X86_ES + (o - OP_ES);
 		if (byte_operand(o)) {
 			if (o == OP_Gb)
-				in->reg = reg8_offset(x->reg);
+				in->reg = reg8_offset(x, x->reg);
 			else if (!x->mem)
-				in->rm = reg8_offset(in->rm);
+				in->rm = reg8_offset(x, in->rm);
 		}
 	}
 	if (has_operand(row, OP_Zv, OP_Zv) || has_operand(row, OP_Ob, OP_Ov))
@@ -82,7 +83,7 @@ static void set_address(const struct x86_insn *x, struct insn *in)
 	if (!x->mem)
 		return;
 	in->mem = 1;
-	in->rm = x->base == X86_NO_REG ? GPR_ZERO : x->base;
+	in->rm = x->base == X86_NO_REG ? GPR_ZERO : x->base == X86_REG_RIP ? GPR_RIP : x->base;
 	in->index = x->index == X86_NO_REG ? GPR_ZERO : x->index;
 	in->scale = x->scale;
 }
@@ -97,6 +98,18 @@ static void set_immediate(const struct x86_opcode *row, const struct x86_insn *x
 	}
 }
 
+static uint8_t flat_segment(unsigned seg)
+{
+	return seg == X86_FS ? SEG_FLAT_FS : seg == X86_GS ? SEG_FLAT_GS : seg == X86_SS ? SEG_FLAT_SS : SEG_FLAT;
+}
+
+/* Relative to the instruction that follows; `rip` is the block's start, but for a plain handler its own. */
+static void set_rip_relative(const struct x86_insn *x, struct insn *in, bool plain)
+{
+	if (x->base == X86_REG_RIP)
+		in->disp = (uint32_t)in->disp + in->len + (plain ? 0 : in->off);
+}
+
 static void translate_insn(const struct x86_insn *x, struct insn *in, uint32_t mode, unsigned off, unsigned n)
 {
 	const struct x86_opcode *row = &x86_opcodes[x->row];
@@ -104,12 +117,15 @@ static void translate_insn(const struct x86_insn *x, struct insn *in, uint32_t m
 
 	*in = (struct insn){
 		.row = x->row, .off = off, .len = x->len, .n = n, .disp = x->disp, .seg = x->seg,
-		.lock = x->lock, .stack32 = !!(mode & MODE_STACK32), .opsize = x->opsize, .adsize = x->adsize, .cc = x->opcode & 15,
+		.lock = x->lock, .code64 = !!(mode & MODE_CODE64), .stack32 = !!(mode & MODE_STACK32), .opsize = x->opsize, .adsize = x->adsize, .cc = x->opcode & 15,
 		.rep = x->rep == 0xf3 ? REP_E : x->rep == 0xf2 ? REP_NE : REP_NONE,
 	};
 	set_registers(row, x, in);
 	set_address(x, in);
 	set_immediate(row, x, in);
+	if (in->code64)
+		in->seg = flat_segment(x->seg);
+	set_rip_relative(x, in, d->plain);
 	if (!x86_isa_offered(x86_row_isa(row)))
 		in->fn = thread_ud;
 	else if (d->plain)
@@ -131,7 +147,7 @@ static bool translate_bad(enum x86_decode_result r, struct insn *in, unsigned of
 
 static unsigned code_bits(uint32_t mode)
 {
-	return mode & MODE_CODE32 ? 32 : 16;
+	return mode & MODE_CODE64 ? 64 : mode & MODE_CODE32 ? 32 : 16;
 }
 
 static size_t block_size(const struct block *b)
@@ -143,7 +159,8 @@ static size_t block_size(const struct block *b)
 static void add_end(struct block *b, insn_fn *fn)
 {
 	b->insn[b->count] = (struct insn){
-		.fn = fn, .off = b->bytes, .disp = b->bytes, .n = b->count, .opsize = 4, .row = NO_ROW,
+		.fn = fn, .off = b->bytes, .disp = b->bytes, .n = b->count, .row = NO_ROW,
+		.opsize = b->mode & MODE_CODE64 ? 8 : 4, .code64 = !!(b->mode & MODE_CODE64),
 	};
 }
 
@@ -277,7 +294,7 @@ static struct block *crossing_block(struct cpu *cpu, uint64_t lin, const uint8_t
 	uint64_t gpa;
 
 	memcpy(bytes, page + (lin & PAGE_OFFSET), first);
-	second = mmu_fetch_page(cpu, (uint32_t)(lin + first), &gpa);
+	second = mmu_fetch_page(cpu, (lin + first) & cpu->ip_mask, &gpa);
 	memcpy(bytes + first, second ? second : all_ones, X86_INSN_MAX - first);
 	return lone_block(cpu->blocks, bytes, mode);
 }
@@ -320,7 +337,7 @@ static void remember_jump(struct cpu *cpu, struct block *b, uint64_t lin)
 struct block *block_find(struct cpu *cpu, bool step)
 {
 	struct block_cache *c = cpu->blocks;
-	uint64_t lin = (uint32_t)(cpu->seg[X86_CS].base + cpu->rip), gpa;
+	uint64_t lin = cpu_code_linear(cpu, cpu->rip), gpa;
 	uint32_t mode = cpu->mode | (step ? MODE_STEP : 0);
 	struct jump_entry *e = jump_entry(c, lin);
 	const uint8_t *page;

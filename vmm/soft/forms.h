@@ -15,13 +15,13 @@ enum unary_form { F_R, F_M, UNARY_FORMS = F_M + EA_FORMS };
 enum locked_form { F_LOCK_R, F_LOCK_I, LOCKED_FORMS };
 
 /* Memory, replaced by EXPR of its old value `v`; nothing is changed before the store is done.  In a MEM_HANDLER. */
-#define RMW(W, addr, EXPR)								\
+#define RMW(W, ea, EXPR)								\
 	do {										\
-		uint64_t at_ = addr;							\
+		uint64_t at_ = ADDR_##ea;						\
 		uint##W##_t v;								\
 											\
 		if (slow) {								\
-			volatile struct mmu_u##W *p_ = hit_write(cpu, in->seg, at_, W / 8);	\
+			volatile struct mmu_u##W *p_ = HIT_##ea##_write(cpu, in->seg, at_, W / 8);	\
 											\
 			if (unlikely(!p_))						\
 				return slow(cpu, in);					\
@@ -94,7 +94,7 @@ MEM_HANDLER(op##W##_rm_##ea)								\
 	uint16_t fl = cpu->fl;								\
 	uint##W##_t v;									\
 											\
-	LOAD(W, v, in->seg, ADDR_##ea);							\
+	LOAD_EA(W, v, ea);							\
 	v = op##_##W(GET_##W(in->reg), v, &fl);						\
 	PUT_##W(in->reg, v);								\
 	cpu->fl = fl;									\
@@ -104,7 +104,7 @@ MEM_HANDLER(op##W##_mr_##ea)								\
 {											\
 	uint16_t fl = cpu->fl;								\
 											\
-	RMW(W, ADDR_##ea, op##_##W(v, GET_##W(in->reg), &fl));				\
+	RMW(W, ea, op##_##W(v, GET_##W(in->reg), &fl));				\
 	cpu->fl = fl;									\
 	NEXT(1);									\
 }											\
@@ -112,7 +112,7 @@ MEM_HANDLER(op##W##_mi_##ea)								\
 {											\
 	uint16_t fl = cpu->fl;								\
 											\
-	RMW(W, ADDR_##ea, op##_##W(v, in->imm, &fl));					\
+	RMW(W, ea, op##_##W(v, in->imm, &fl));					\
 	cpu->fl = fl;									\
 	NEXT(1);									\
 }
@@ -162,7 +162,7 @@ MEM_HANDLER(op##W##_rm_##ea)								\
 	uint##W##_t v;									\
 	uint16_t fl;									\
 											\
-	LOAD(W, v, in->seg, ADDR_##ea);							\
+	LOAD_EA(W, v, ea);							\
 	op##_##W(GET_##W(in->reg), v, &fl);						\
 	cpu->fl = fl;									\
 	NEXT(1);									\
@@ -172,7 +172,7 @@ MEM_HANDLER(op##W##_mr_##ea)								\
 	uint##W##_t v;									\
 	uint16_t fl;									\
 											\
-	LOAD(W, v, in->seg, ADDR_##ea);							\
+	LOAD_EA(W, v, ea);							\
 	op##_##W(v, GET_##W(in->reg), &fl);						\
 	cpu->fl = fl;									\
 	NEXT(1);									\
@@ -182,7 +182,7 @@ MEM_HANDLER(op##W##_mi_##ea)								\
 	uint##W##_t v;									\
 	uint16_t fl;									\
 											\
-	LOAD(W, v, in->seg, ADDR_##ea);							\
+	LOAD_EA(W, v, ea);							\
 	op##_##W(v, in->imm, &fl);							\
 	cpu->fl = fl;									\
 	NEXT(1);									\
@@ -205,7 +205,7 @@ MEM_HANDLER(op##W##_m_##ea)									\
 {											\
 	uint16_t fl = cpu->fl;								\
 											\
-	RMW(W, ADDR_##ea, op##_##W(v, &fl));						\
+	RMW(W, ea, op##_##W(v, &fl));						\
 	cpu->fl = fl;									\
 	NEXT(1);									\
 }
@@ -221,26 +221,30 @@ HANDLER(op##W##_locked)									\
 	NEXT(1);									\
 }
 
-#define EACH_EA(M, op, W)	M(op, W, b) M(op, W, s) M(op, W, x)
-#define EACH_WIDTH(M, op)	M(op, 8) M(op, 16) M(op, 32)
+#define EACH_EA(M, op, W)	M(op, W, b) M(op, W, s) M(op, W, x) M(op, W, q) M(op, W, t)
+#define EACH_WIDTH(M, op)	M(op, 8) M(op, 16) M(op, 32) M(op, 64)
 
 /* ---- tables: [width][form] */
-#define EA_ENTRIES(op, W, form)	op##W##_##form##_b, op##W##_##form##_s, op##W##_##form##_x
+#define EA_ENTRIES(op, W, form)	\
+	op##W##_##form##_b, op##W##_##form##_s, op##W##_##form##_x, op##W##_##form##_q, op##W##_##form##_t
 #define BINARY_ENTRIES(op, W)	{ op##W##_rr, op##W##_ri, EA_ENTRIES(op, W, rm), EA_ENTRIES(op, W, mr), EA_ENTRIES(op, W, mi) }
 #define BINARY_TABLE(op)								\
 static insn_fn *const op##_forms[WIDTHS][BINARY_FORMS] = {				\
 	[W8] = BINARY_ENTRIES(op, 8), [W16] = BINARY_ENTRIES(op, 16), [W32] = BINARY_ENTRIES(op, 32),	\
+	[W64] = BINARY_ENTRIES(op, 64),							\
 };
 #define LOCKED_TABLE(op)								\
 static insn_fn *const op##_locked[WIDTHS][LOCKED_FORMS] = {				\
 	[W8] = { op##8_locked_r, op##8_locked_i },					\
 	[W16] = { op##16_locked_r, op##16_locked_i },					\
 	[W32] = { op##32_locked_r, op##32_locked_i },					\
+	[W64] = { op##64_locked_r, op##64_locked_i },					\
 };
 #define UNARY_ENTRIES(op, W)	{ op##W##_r, EA_ENTRIES(op, W, m) }
 #define UNARY_TABLE(op)									\
 static insn_fn *const op##_forms[WIDTHS][UNARY_FORMS] = {				\
 	[W8] = UNARY_ENTRIES(op, 8), [W16] = UNARY_ENTRIES(op, 16), [W32] = UNARY_ENTRIES(op, 32),	\
+	[W64] = UNARY_ENTRIES(op, 64),							\
 };
 
 /* The form of a two-operand instruction.  Register to register always has the destination in rm. */

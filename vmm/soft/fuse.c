@@ -28,12 +28,12 @@ static sel_fn *selector(const struct insn *in)
 	return in->row < x86_opcode_rows ? op_dispatch[in->row].select : NULL;
 }
 
-/* ---- comparison and branch; the branch is in[1], of 32-bit operand size */
+/* ---- comparison and branch; the branch is in[1], of the code's own width, not of 16 bits */
 #define BRANCH(cc)									\
 	do {										\
 		cpu->fl = fl;								\
 		if (fl_cond(fl, cc))							\
-			return branch_direct(cpu, in + 1, (uint32_t)(cpu->rip + in[1].disp), in->n + 2, true); \
+			return branch_direct(cpu, in + 1, (cpu->rip + (int64_t)in[1].disp) & cpu->ip_mask, in->n + 2, true); \
 		NEXT(2);								\
 	} while (0)
 
@@ -53,13 +53,13 @@ HANDLER(op##W##_ri_j##cc)								\
 	BRANCH(cc);									\
 }
 
-#define FUSE_COMPARE_MEM(cc, op, W)							\
-MEM_HANDLER(op##W##_mi_j##cc)								\
+#define FUSE_COMPARE_MEM(cc, op, W, ea)							\
+MEM_HANDLER(op##W##_mi_##ea##_j##cc)								\
 {											\
 	uint##W##_t v;									\
 	uint16_t fl;									\
 											\
-	LOAD(W, v, in->seg, ADDR_b);							\
+	LOAD_EA(W, v, ea);								\
 	op##_##W(v, in->imm, &fl);							\
 	BRANCH(cc);									\
 }
@@ -84,11 +84,19 @@ EACH_CC(FUSE_COMPARE_REG, cmp, 8)
 EACH_CC(FUSE_COMPARE_REG, cmp, 32)
 EACH_CC(FUSE_COMPARE_REG, test, 8)
 EACH_CC(FUSE_COMPARE_REG, test, 32)
-EACH_CC(FUSE_COMPARE_MEM, cmp, 8)
-EACH_CC(FUSE_COMPARE_MEM, cmp, 32)
-EACH_CC(FUSE_COMPARE_MEM, test, 8)
+EACH_CC(FUSE_COMPARE_MEM, cmp, 8, b)
+EACH_CC(FUSE_COMPARE_MEM, cmp, 8, q)
+EACH_CC(FUSE_COMPARE_MEM, cmp, 32, b)
+EACH_CC(FUSE_COMPARE_MEM, cmp, 32, q)
+EACH_CC(FUSE_COMPARE_MEM, test, 8, b)
+EACH_CC(FUSE_COMPARE_MEM, test, 8, q)
+EACH_CC(FUSE_COMPARE_REG, cmp, 64)
+EACH_CC(FUSE_COMPARE_REG, test, 64)
+EACH_CC(FUSE_COMPARE_MEM, cmp, 64, q)
 EACH_CC(FUSE_COUNT, inc, 32)
 EACH_CC(FUSE_COUNT, dec, 32)
+EACH_CC(FUSE_COUNT, inc, 64)
+EACH_CC(FUSE_COUNT, dec, 64)
 
 #define ENTRY(cc, name)	name##_j##cc,
 #define ENTRIES(name)	{ EACH_CC(ENTRY, name) }
@@ -102,15 +110,25 @@ static const struct fused {
 } fused[] = {
 	{ sel_cmp, W8, F_RR, ENTRIES(cmp8_rr) },
 	{ sel_cmp, W8, F_RI, ENTRIES(cmp8_ri) },
-	{ sel_cmp, W8, F_MI, ENTRIES(cmp8_mi) },
+	{ sel_cmp, W8, F_MI + EA_B, ENTRIES(cmp8_mi_b) },
+	{ sel_cmp, W8, F_MI + EA_Q, ENTRIES(cmp8_mi_q) },
 	{ sel_cmp, W32, F_RR, ENTRIES(cmp32_rr) },
 	{ sel_cmp, W32, F_RI, ENTRIES(cmp32_ri) },
-	{ sel_cmp, W32, F_MI, ENTRIES(cmp32_mi) },
+	{ sel_cmp, W32, F_MI + EA_B, ENTRIES(cmp32_mi_b) },
+	{ sel_cmp, W32, F_MI + EA_Q, ENTRIES(cmp32_mi_q) },
+	{ sel_cmp, W64, F_RR, ENTRIES(cmp64_rr) },
+	{ sel_cmp, W64, F_RI, ENTRIES(cmp64_ri) },
+	{ sel_cmp, W64, F_MI + EA_Q, ENTRIES(cmp64_mi_q) },
 	{ sel_test, W8, F_RR, ENTRIES(test8_rr) },
 	{ sel_test, W8, F_RI, ENTRIES(test8_ri) },
-	{ sel_test, W8, F_MI, ENTRIES(test8_mi) },
+	{ sel_test, W8, F_MI + EA_B, ENTRIES(test8_mi_b) },
+	{ sel_test, W8, F_MI + EA_Q, ENTRIES(test8_mi_q) },
 	{ sel_test, W32, F_RR, ENTRIES(test32_rr) },
 	{ sel_test, W32, F_RI, ENTRIES(test32_ri) },
+	{ sel_test, W64, F_RR, ENTRIES(test64_rr) },
+	{ sel_test, W64, F_RI, ENTRIES(test64_ri) },
+	{ sel_inc, W64, F_RR, ENTRIES(inc64_r) },
+	{ sel_dec, W64, F_RR, ENTRIES(dec64_r) },
 	{ sel_inc, W32, F_RR, ENTRIES(inc32_r) },
 	{ sel_dec, W32, F_RR, ENTRIES(dec32_r) },
 };
@@ -119,7 +137,7 @@ static enum width insn_width(const struct insn *in)
 {
 	unsigned bytes = x86_operand_bytes(x86_opcodes[in->row].operand[0], in->opsize);
 
-	return bytes == 1 ? W8 : bytes == 2 ? W16 : W32;
+	return bytes == 1 ? W8 : bytes == 2 ? W16 : bytes == 8 ? W64 : W32;
 }
 
 /* F_RR also for one operand.  -1: a form that is not specialised here. */
@@ -129,12 +147,12 @@ static int simple_form(const struct insn *in)
 
 	if (!in->mem)
 		return imm ? F_RI : F_RR;
-	return imm && ea_form(in) == EA_B ? F_MI : -1;
+	return imm && (ea_form(in) == EA_B || ea_form(in) == EA_Q) ? F_MI + (int)ea_form(in) : -1;
 }
 
 static void fuse_branch(struct insn *in)
 {
-	if (selector(&in[1]) != sel_jcc || in[1].opsize != 4 || in->lock)
+	if (selector(&in[1]) != sel_jcc || in[1].opsize == 2 || in->lock)
 		return;
 	for (size_t i = 0; i < sizeof(fused) / sizeof(fused[0]); i++) {
 		const struct fused *f = &fused[i];
@@ -147,45 +165,50 @@ static void fuse_branch(struct insn *in)
 }
 
 /* ---- flags that nobody sees */
-#define SILENT_RR(op, expr)	HANDLER(op##_silent_rr) { PUT_32(in->rm, expr); NEXT(1); }
-#define SILENT_RI(op, expr)	HANDLER(op##_silent_ri) { PUT_32(in->rm, expr); NEXT(1); }
-#define A	GET_32(in->rm)
-#define B	GET_32(in->reg)
-#define I	((uint32_t)in->imm)
-SILENT_RR(add, A + B)
-SILENT_RI(add, A + I)
-SILENT_RR(sub, A - B)
-SILENT_RI(sub, A - I)
-SILENT_RR(and, A & B)
-SILENT_RI(and, A & I)
-SILENT_RR(or, A | B)
-SILENT_RI(or, A | I)
-SILENT_RR(xor, A ^ B)
-SILENT_RI(xor, A ^ I)
-SILENT_RR(inc, A + 1)
-SILENT_RR(dec, A - 1)
-SILENT_RI(shl, A << I)
-SILENT_RI(shr, A >> I)
-SILENT_RI(sar, (uint32_t)((int32_t)A >> I))
+#define SILENT_RR(op, W, expr)	HANDLER(op##W##_silent_rr) { PUT_##W(in->rm, expr); NEXT(1); }
+#define SILENT_RI(op, W, expr)	HANDLER(op##W##_silent_ri) { PUT_##W(in->rm, expr); NEXT(1); }
+#define A(W)	GET_##W(in->rm)
+#define B(W)	GET_##W(in->reg)
+#define I(W)	((uint##W##_t)in->imm)
+#define SILENT(W)					\
+SILENT_RR(add, W, A(W) + B(W))				\
+SILENT_RI(add, W, A(W) + I(W))				\
+SILENT_RR(sub, W, A(W) - B(W))				\
+SILENT_RI(sub, W, A(W) - I(W))				\
+SILENT_RR(and, W, A(W) & B(W))				\
+SILENT_RI(and, W, A(W) & I(W))				\
+SILENT_RR(or, W, A(W) | B(W))				\
+SILENT_RI(or, W, A(W) | I(W))				\
+SILENT_RR(xor, W, A(W) ^ B(W))				\
+SILENT_RI(xor, W, A(W) ^ I(W))				\
+SILENT_RR(inc, W, A(W) + 1)				\
+SILENT_RR(dec, W, A(W) - 1)				\
+SILENT_RI(shl, W, A(W) << I(W))				\
+SILENT_RI(shr, W, A(W) >> I(W))				\
+SILENT_RI(sar, W, (uint##W##_t)((int##W##_t)A(W) >> I(W)))
+SILENT(32)
+SILENT(64)
 #undef A
 #undef B
 #undef I
 
-/* By register and by immediate; a shift by CL is neither. */
+/* By register and by immediate, 32 and 64 bits; a shift by CL is neither. */
 static const struct silent {
 	sel_fn *select;
-	insn_fn *rr, *ri;
+	insn_fn *rr[2], *ri[2];
 } silent[] = {
-	{ sel_add, add_silent_rr, add_silent_ri },
-	{ sel_sub, sub_silent_rr, sub_silent_ri },
-	{ sel_and, and_silent_rr, and_silent_ri },
-	{ sel_or, or_silent_rr, or_silent_ri },
-	{ sel_xor, xor_silent_rr, xor_silent_ri },
-	{ sel_inc, inc_silent_rr, NULL },
-	{ sel_dec, dec_silent_rr, NULL },
-	{ sel_shl, NULL, shl_silent_ri },
-	{ sel_shr, NULL, shr_silent_ri },
-	{ sel_sar, NULL, sar_silent_ri },
+#define RR(op)	{ op##32_silent_rr, op##64_silent_rr }
+#define RI(op)	{ op##32_silent_ri, op##64_silent_ri }
+	{ sel_add, RR(add), RI(add) },
+	{ sel_sub, RR(sub), RI(sub) },
+	{ sel_and, RR(and), RI(and) },
+	{ sel_or, RR(or), RI(or) },
+	{ sel_xor, RR(xor), RI(xor) },
+	{ sel_inc, .rr = RR(inc) },
+	{ sel_dec, .rr = RR(dec) },
+	{ sel_shl, .ri = RI(shl) },
+	{ sel_shr, .ri = RI(shr) },
+	{ sel_sar, .ri = RI(sar) },
 };
 
 /* Neither faults, nor leaves the block, nor touches memory, in their register forms. */
@@ -193,7 +216,7 @@ static bool is_pure(const struct insn *in)
 {
 	static sel_fn *const pure[] = {
 		sel_add, sel_or, sel_and, sel_sub, sel_xor, sel_cmp, sel_test, sel_inc, sel_dec, sel_neg, sel_not,
-		sel_shl, sel_shr, sel_sar, sel_imul, sel_mov, sel_movzx, sel_movsx, sel_bswap, sel_cbw, sel_cwd, sel_nop,
+		sel_shl, sel_shr, sel_sar, sel_imul, sel_mov, sel_movzx, sel_movsx, sel_movsxd, sel_bswap, sel_cbw, sel_cwd, sel_nop,
 	};
 	sel_fn *s = selector(in);
 
@@ -229,10 +252,10 @@ static void silence(struct insn *in)
 {
 	bool imm = is_imm(x86_opcodes[in->row].operand[1]) || x86_opcodes[in->row].operand[1] == OP_1;
 
-	if (in->mem || insn_width(in) != W32 || x86_opcodes[in->row].operand[1] == OP_CL)
+	if (in->mem || insn_width(in) < W32 || x86_opcodes[in->row].operand[1] == OP_CL)
 		return;
 	for (size_t i = 0; i < sizeof(silent) / sizeof(silent[0]); i++) {
-		insn_fn *fn = imm ? silent[i].ri : silent[i].rr;
+		insn_fn *fn = (imm ? silent[i].ri : silent[i].rr)[insn_width(in) == W64];
 
 		if (silent[i].select == selector(in) && fn) {
 			in->fn = fn;

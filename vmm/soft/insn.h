@@ -33,29 +33,29 @@ enum insn_rep { REP_NONE, REP_E, REP_NE };	/* F3 (REP, REPE), F2 (REPNE) */
 struct insn {
 	insn_fn *fn;
 	union {
-		uint64_t imm;		/* sign-extended where the manual says so; ENTER: Iw | Ib << 16 */
+		uint64_t imm;		/* sign-extended where the manual says so; ENTER: Iw | Ib << 16; a 64-bit moffs */
 		struct {
 			uint32_t off;	/* Ap: far pointer */
 			uint16_t sel;
 		} far;
 		struct block *link;	/* direct branches: target, once known */
 	};
-	int32_t disp;		/* of the memory operand; of a relative branch, from the block's start */
+	int32_t disp;		/* of the memory operand, from `rip` if that is its base; of a relative branch, from the block's start */
 	uint16_t row;		/* x86_opcodes[] */
 	uint8_t off;		/* from the block's start */
 	uint8_t len;
 	/*
 	 * Register operands: a number into gpr[], but the byte offset from gpr
 	 * for byte-sized ones (AH is 1).  `rm` is ModRM.rm's register where
-	 * `mem` is 0, and the base register of the address where it is 1.
+	 * `mem` is 0, and the base register of the address where it is 1 (GPR_RIP too).
 	 * `reg` is ModRM.reg or the register in the opcode's low bits; a
 	 * segment, control or debug register's number where the operand is one.
 	 */
 	uint8_t reg;
 	uint8_t rm;
 	uint8_t index;		/* of the address; GPR_ZERO: none */
-	uint8_t scale : 2, mem : 1, lock : 1, rep : 2, stack32 : 1;	/* stack32: SS.B */
-	uint8_t seg;		/* of the memory operand, overrides applied; DS or its override for strings */
+	uint8_t scale : 2, mem : 1, lock : 1, rep : 2, stack32 : 1, code64 : 1;	/* stack32: SS.B; code64: 64-bit mode */
+	uint8_t seg;		/* of the memory operand, overrides applied; DS or its override for strings; 64-bit mode: SEG_FLAT.. */
 	uint8_t opsize : 4, adsize : 4;	/* in bytes: 2, 4 (8) */
 	uint8_t n;		/* instructions before this one in the block */
 	uint8_t cc;		/* condition, from the opcode */
@@ -85,6 +85,17 @@ static inline void gpr_write(struct cpu *cpu, unsigned r, unsigned size, uint64_
 		cpu->gpr[r].w = v;
 	else
 		cpu->gpr[r].q = size == 4 ? (uint32_t)v : v;
+}
+
+/* Segments that an instruction implies: the stack's, and that of a string's destination. */
+static inline unsigned insn_ss(const struct insn *in)
+{
+	return in->code64 ? SEG_FLAT_SS : X86_SS;
+}
+
+static inline unsigned insn_es(const struct insn *in)
+{
+	return in->code64 ? SEG_FLAT : X86_ES;
 }
 
 /* The IP's width for a near transfer of this operand size. */

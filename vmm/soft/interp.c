@@ -49,7 +49,7 @@ _Noreturn void cpu_fault(struct cpu *cpu, unsigned vector, uint32_t error_code)
 
 static void check_target(struct cpu *cpu, uint64_t target)
 {
-	if (target > cpu->seg[X86_CS].limit)
+	if (cpu->mode & MODE_CODE64 ? !cpu_canonical(cpu, target) : target > cpu->seg[X86_CS].limit)
 		cpu_fault(cpu, X86_GP, 0);
 }
 
@@ -69,7 +69,7 @@ void branch_slow(struct cpu *cpu, const struct insn *in, uint64_t rip, unsigned 
 /* Carry out `in` by its plain handler.  True: it neither transferred control nor repeats. */
 static bool run_plain(struct cpu *cpu, const struct insn *in)
 {
-	uint64_t block_rip = cpu->rip, next = (uint32_t)(block_rip + in->off + in->len);
+	uint64_t block_rip = cpu->rip, next = (block_rip + in->off + in->len) & cpu->ip_mask;
 
 	cpu->insn = NULL;
 	cpu->icount += in->n;		/* as in cpu_sync_rip(): exact if the handler unwinds */
@@ -102,7 +102,7 @@ void thread_plain_end(struct cpu *cpu, const struct insn *in)
 /* Behind a block's last instruction. */
 void thread_follow(struct cpu *cpu, const struct insn *in)
 {
-	return branch_direct(cpu, in, cpu->rip + in->disp, in->n, true);
+	return branch_direct(cpu, in, (cpu->rip + in->disp) & cpu->ip_mask, in->n, true);
 }
 
 /* Leave before this instruction: the block ends here, or its code has changed. */
@@ -128,7 +128,7 @@ void thread_too_long(struct cpu *cpu, const struct insn *in)
 
 static bool fits(const struct cpu *cpu, const struct block *b)
 {
-	return cpu->rip + b->bytes <= cpu->rip_end;
+	return cpu->mode & MODE_CODE64 || cpu->rip + b->bytes <= cpu->rip_end;
 }
 
 /* Near the CS limit instructions go one by one, and the one that crosses it faults. */
@@ -137,7 +137,7 @@ static struct block *next_block(struct cpu *cpu, bool step)
 	struct block *b;
 
 	cpu->insn = NULL;
-	if (cpu->rip >= cpu->rip_end)
+	if (cpu->mode & MODE_CODE64 ? !cpu_canonical(cpu, cpu->rip) : cpu->rip >= cpu->rip_end)
 		cpu_fault(cpu, X86_GP, 0);
 	b = block_find(cpu, step);
 	if (!fits(cpu, b) && !step)

@@ -496,6 +496,12 @@ void mmu_held_store(struct cpu *cpu, const struct mmu_held *held, const void *da
 	}
 }
 
+void mmu_held_touch(struct cpu *cpu, const struct mmu_held *held)
+{
+	for (unsigned i = 0; i < held->parts; i++)
+		code_store(cpu, held->part[i].gpa, held->part[i].len);
+}
+
 /* ---- what the inlined hit falls back to */
 
 void mmu_check_alignment(struct cpu *cpu, uint64_t lin, unsigned size)

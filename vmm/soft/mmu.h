@@ -152,6 +152,8 @@ bool mmu_held_is_mmio(const struct mmu_held *);
 /* Access a held range.  At most 8 bytes where it is device memory, which goes first; may unwind to wait for it. */
 void mmu_held_load(struct cpu *, const struct mmu_held *, void *data);
 void mmu_held_store(struct cpu *, const struct mmu_held *, const void *data);
+/* The caller is about to change host bytes of the range itself. */
+void mmu_held_touch(struct cpu *, const struct mmu_held *);
 
 /* ---- read-modify-write */
 uint64_t mmu_rmw_slow(struct cpu *, struct rmw *, unsigned seg, uint64_t off, unsigned size);

@@ -6,6 +6,7 @@
  */
 #include "vmm/soft/alu.h"
 #include "vmm/soft/forms.h"
+#include "vmm/x86/exception.h"
 
 #define EACH_BINARY(M)	M(add) M(or) M(adc) M(sbb) M(and) M(sub) M(xor)
 #define EACH_COMPARE(M)	M(cmp) M(test)
@@ -33,7 +34,7 @@ EACH_COMPARE(COMPARE)
 #define UNARY(op)		EACH_WIDTH(UNARY_WIDTH, op) UNARY_TABLE(op)					\
 insn_fn *sel_##op(const struct x86_insn *x, struct insn *in)							\
 {														\
-	static insn_fn *const locked[WIDTHS] = { op##8_locked, op##16_locked, op##32_locked };			\
+	static insn_fn *const locked[WIDTHS] = { op##8_locked, op##16_locked, op##32_locked, op##64_locked };			\
 														\
 	return in->lock ? locked[width_of(x)] : op##_forms[width_of(x)][unary_form(in)];			\
 }
@@ -66,10 +67,13 @@ HANDLER(xadd##W##_m)									\
 XADD(8)
 XADD(16)
 XADD(32)
+XADD(64)
 
 insn_fn *sel_xadd(const struct x86_insn *x, struct insn *in)
 {
-	static insn_fn *const forms[WIDTHS][2] = { { xadd8_r, xadd8_m }, { xadd16_r, xadd16_m }, { xadd32_r, xadd32_m } };
+	static insn_fn *const forms[WIDTHS][2] = {
+		{ xadd8_r, xadd8_m }, { xadd16_r, xadd16_m }, { xadd32_r, xadd32_m }, { xadd64_r, xadd64_m },
+	};
 
 	return forms[width_of(x)][in->mem];
 }
@@ -108,14 +112,55 @@ HANDLER(cmpxchg##W##_m)									\
 CMPXCHG(8)
 CMPXCHG(16)
 CMPXCHG(32)
+CMPXCHG(64)
 
 insn_fn *sel_cmpxchg(const struct x86_insn *x, struct insn *in)
 {
 	static insn_fn *const forms[WIDTHS][2] = {
 		{ cmpxchg8_r, cmpxchg8_m }, { cmpxchg16_r, cmpxchg16_m }, { cmpxchg32_r, cmpxchg32_m },
+		{ cmpxchg64_r, cmpxchg64_m },
 	};
 
 	return forms[width_of(x)][in->mem];
+}
+
+/* One host access: the operand is aligned and so within a page. */
+static bool exchange16(void *host, uint64_t old[2], const uint64_t new[2])
+{
+	bool equal;
+
+	__asm__ volatile("lock cmpxchg16b %1" : "=@ccz"(equal), "+m"(*(unsigned __int128 *)host), "+a"(old[0]), "+d"(old[1])
+			 : "b"(new[0]), "c"(new[1]) : "memory");
+	return equal;
+}
+
+static void cmpxchg16b(struct cpu *cpu, const struct insn *in)
+{
+	uint64_t old[2] = { cpu->gpr[X86_RAX].q, cpu->gpr[X86_RDX].q };
+	const uint64_t new[2] = { cpu->gpr[X86_RBX].q, cpu->gpr[X86_RCX].q };
+	uint64_t lin = mmu_linear(cpu, in->seg, insn_ea(cpu, in), 16, true), was[2];
+	struct mmu_held held;
+	bool equal;
+
+	if (lin & 15)
+		cpu_fault(cpu, X86_GP, 0);
+	mmu_probe_write(cpu, lin, 16, &held);
+	mmu_held_load(cpu, &held, was);
+	equal = was[0] == old[0] && was[1] == old[1];
+	if (held.part[0].host) {
+		mmu_held_touch(cpu, &held);
+		equal = exchange16(held.part[0].host, old, new);
+	} else {
+		mmu_held_store(cpu, &held, equal ? new : was);
+		old[0] = was[0], old[1] = was[1];
+	}
+	if (equal) {
+		cpu->fl |= FL_ZF;
+		return;
+	}
+	cpu->fl &= ~FL_ZF;
+	cpu->gpr[X86_RAX].q = old[0];
+	cpu->gpr[X86_RDX].q = old[1];
 }
 
 void op_cmpxchg8b(struct cpu *cpu, const struct insn *in)
@@ -125,6 +170,10 @@ void op_cmpxchg8b(struct cpu *cpu, const struct insn *in)
 	uint64_t old;
 	uint16_t fl = 0;
 
+	if (in->opsize == 8) {
+		cmpxchg16b(cpu, in);
+		return;
+	}
 	RMW_LOCKED(64, insn_ea(cpu, in), (old = v, v == expected ? desired : v));
 	(void)fl;
 	if (old == expected) {

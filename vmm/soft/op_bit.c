@@ -8,19 +8,20 @@
 #include "vmm/soft/forms.h"
 
 /* Only CF changes: ZF must not, the others are undefined and processors keep them. */
-static inline uint16_t fl_bit(uint16_t fl, uint32_t v, unsigned n)
+static inline uint16_t fl_bit(uint16_t fl, uint64_t v, unsigned n)
 {
 	return (fl & ~FL_CF) | ((v >> n & 1) ? FL_CF : 0);
 }
 
-static inline uint32_t do_bt(uint32_t v, unsigned n) { (void)n; return v; }
-static inline uint32_t do_bts(uint32_t v, unsigned n) { return v | 1u << n; }
-static inline uint32_t do_btr(uint32_t v, unsigned n) { return v & ~(1u << n); }
-static inline uint32_t do_btc(uint32_t v, unsigned n) { return v ^ 1u << n; }
+static inline uint64_t do_bt(uint64_t v, unsigned n) { (void)n; return v; }
+static inline uint64_t do_bts(uint64_t v, unsigned n) { return v | 1ull << n; }
+static inline uint64_t do_btr(uint64_t v, unsigned n) { return v & ~(1ull << n); }
+static inline uint64_t do_btc(uint64_t v, unsigned n) { return v ^ 1ull << n; }
 
 /* The word of a bit string that holds the bit. */
 #define WORD_16(offset)	(((int16_t)(offset) >> 4) * 2)
 #define WORD_32(offset)	(((int32_t)(offset) >> 5) * 4)
+#define WORD_64(offset)	(((int64_t)(offset) >> 6) * 8)
 #define STRING_EA(W)	ip_mask(in->adsize, insn_ea(cpu, in) + (int64_t)WORD_##W(GET_##W(in->reg)))
 
 #define BIT_REG(op, W, name, N)								\
@@ -66,14 +67,16 @@ MEM(op, W, mi, in->imm, ADDR_x)
 #define BIT(op, MEM)									\
 BIT_WIDTH(op, 16, MEM)									\
 BIT_WIDTH(op, 32, MEM)									\
+BIT_WIDTH(op, 64, MEM)									\
 insn_fn *sel_##op(const struct x86_insn *x, struct insn *in)				\
 {											\
-	static insn_fn *const forms[2][2][2] = {	/* [dword][mem][imm] */		\
-		{ { op##16_rr, op##16_ri }, { op##16_mr, op##16_mi } },			\
-		{ { op##32_rr, op##32_ri }, { op##32_mr, op##32_mi } },			\
+	static insn_fn *const forms[WIDTHS][2][2] = {	/* [width][mem][imm] */		\
+		[W16] = { { op##16_rr, op##16_ri }, { op##16_mr, op##16_mi } },			\
+		[W32] = { { op##32_rr, op##32_ri }, { op##32_mr, op##32_mi } },		\
+		[W64] = { { op##64_rr, op##64_ri }, { op##64_mr, op##64_mi } },		\
 	};										\
 											\
-	return forms[x->opsize == 4][in->mem][is_imm(x86_opcodes[x->row].operand[1])];	\
+	return forms[width_of(x)][in->mem][is_imm(x86_opcodes[x->row].operand[1])];	\
 }
 BIT(bt, BIT_TEST_MEM)
 BIT(bts, BIT_CHANGE_MEM)
@@ -112,12 +115,14 @@ MEM_HANDLER(op##W##_m)									\
 	NEXT(1);									\
 }
 #define SCAN_ALL(op)									\
-SCAN(op, 16) SCAN(op, 32)								\
+SCAN(op, 16) SCAN(op, 32) SCAN(op, 64)							\
 insn_fn *sel_##op(const struct x86_insn *x, struct insn *in)				\
 {											\
-	static insn_fn *const forms[2][2] = { { op##16_r, op##16_m }, { op##32_r, op##32_m } };	\
+	static insn_fn *const forms[WIDTHS][2] = {					\
+		[W16] = { op##16_r, op##16_m }, [W32] = { op##32_r, op##32_m }, [W64] = { op##64_r, op##64_m },	\
+	};										\
 											\
-	return forms[x->opsize == 4][in->mem];						\
+	return forms[width_of(x)][in->mem];						\
 }
 SCAN_ALL(bsf)
 SCAN_ALL(bsr)

@@ -1,8 +1,8 @@
 /*
  * vmm/soft/op_branch.c - near JMP CALL RET Jcc JCXZ LOOPcc.
  *
- * A target beyond the CS limit is #GP(0) on the branch, before the stack or a
- * counter changes.  `disp` of a relative branch is made to count from the
+ * A target beyond the CS limit, or that is not canonical, is #GP(0) on the
+ * branch, before the stack or a counter changes.  `disp` of a relative branch is made to count from the
  * block's start when the block is built.  SDM vol. 2.
  */
 #include "vmm/soft/forms.h"
@@ -15,11 +15,19 @@ static __attribute__((noinline, cold)) void beyond_limit(struct cpu *cpu, const 
 	cpu_fault(cpu, X86_GP, 0);
 }
 
-#define TARGET_16	((uint16_t)(cpu->rip + in->disp))
-#define TARGET_32	((uint32_t)(cpu->rip + in->disp))
-#define UNWRAPPED	((uint32_t)(cpu->rip + in->disp))
-#define RETURN_RIP	((uint32_t)(cpu->rip + in->off + in->len))
-#define GO(W)		return branch_direct(cpu, in, UNWRAPPED, in->n + 1, W == 32)
+/* Can `rip` not be branched to? */
+static inline bool bad_target(const struct cpu *cpu, const struct insn *in, uint64_t rip)
+{
+	return in->code64 ? !cpu_canonical(cpu, rip) : rip >= cpu->rip_end;
+}
+
+/* Widths of direct branches: 16, or the code's own: 32, and 64 in 64-bit mode. */
+#define UNWRAPPED	((cpu->rip + (int64_t)in->disp) & cpu->ip_mask)
+#define TARGET_16	((uint16_t)UNWRAPPED)
+#define TARGET_32	UNWRAPPED
+#define TARGET_64	UNWRAPPED
+#define RETURN_RIP	((cpu->rip + in->off + in->len) & cpu->ip_mask)
+#define GO(W)		return branch_direct(cpu, in, UNWRAPPED, in->n + 1, W != 16)
 
 static void relative_to_block(struct insn *in)
 {
@@ -49,7 +57,7 @@ insn_fn *sel_jcc(const struct x86_insn *x, struct insn *in)
 	static insn_fn *const forms[2][16] = { { EACH_JCC(JCC_ENTRY, 16) }, { EACH_JCC(JCC_ENTRY, 32) } };
 
 	relative_to_block(in);
-	return forms[x->opsize == 4][in->cc];
+	return forms[x->opsize != 2][in->cc];
 }
 
 /* ---- LOOPcc and JCXZ: the counter's width is the address size */
@@ -61,7 +69,7 @@ HANDLER(name##W##_##A)								\
 	uint##A##_t count = COUNT(A) - 1;					\
 	bool taken = count != 0 EXTRA;						\
 										\
-	if (unlikely(taken && TARGET_##W >= cpu->rip_end))			\
+	if (unlikely(taken && bad_target(cpu, in, TARGET_##W)))			\
 		return beyond_limit(cpu, in);					\
 	PUT_##A(X86_RCX, count);						\
 	if (taken)								\
@@ -75,14 +83,17 @@ HANDLER(name##W##_##A)								\
 		GO(W);								\
 	NEXT(1);								\
 }
-#define EACH_LOOP(M, name, EXTRA)	M(name, 16, 16, EXTRA) M(name, 16, 32, EXTRA) M(name, 32, 16, EXTRA) M(name, 32, 32, EXTRA)
+#define EACH_LOOP(M, name, EXTRA)	\
+	M(name, 16, 16, EXTRA) M(name, 16, 32, EXTRA) M(name, 32, 16, EXTRA) M(name, 32, 32, EXTRA) M(name, 32, 64, EXTRA)
 #define LOOP_SELECT(name)									\
 insn_fn *sel_##name(const struct x86_insn *x, struct insn *in)					\
 {												\
-	static insn_fn *const forms[2][2] = { { name##16_16, name##16_32 }, { name##32_16, name##32_32 } };	\
+	static insn_fn *const forms[2][3] = {							\
+		{ name##16_16, name##16_32 }, { name##32_16, name##32_32, name##32_64 },	\
+	};											\
 												\
 	relative_to_block(in);									\
-	return forms[x->opsize == 4][x->adsize == 4];						\
+	return forms[x->opsize != 2][x->adsize / 4];						\
 }
 EACH_LOOP(LOOP, loop, )
 EACH_LOOP(LOOP, loope, && (cpu->fl & FL_ZF))
@@ -100,16 +111,16 @@ HANDLER(jmp32) { GO(32); }
 insn_fn *sel_jmp(const struct x86_insn *x, struct insn *in)
 {
 	relative_to_block(in);
-	return x->opsize == 4 ? jmp32 : jmp16;
+	return x->opsize != 2 ? jmp32 : jmp16;
 }
 
 /* [operand size][stack size] */
 #define CALL(W, S)							\
 MEM_HANDLER(call##W##_##S)						\
 {									\
-	if (unlikely(TARGET_##W >= cpu->rip_end))			\
+	if (unlikely(bad_target(cpu, in, TARGET_##W)))			\
 		return beyond_limit(cpu, in);				\
-	STORE(W, X86_SS, SP_##S(-(W / 8)), RETURN_RIP);			\
+	STORE_STACK(W, S, SP_##S(-(W / 8)), RETURN_RIP);		\
 	ADD_SP_##S(-(W / 8));						\
 	GO(W);								\
 }
@@ -117,13 +128,14 @@ CALL(16, 16)
 CALL(16, 32)
 CALL(32, 16)
 CALL(32, 32)
+CALL(64, 64)
 
 insn_fn *sel_call(const struct x86_insn *x, struct insn *in)
 {
 	static insn_fn *const forms[2][2] = { { call16_16, call16_32 }, { call32_16, call32_32 } };
 
 	relative_to_block(in);
-	return forms[x->opsize == 4][in->stack32];
+	return x->opsize == 8 ? call64_64 : forms[x->opsize == 4][in->stack32];
 }
 
 /* ---- JMP, CALL: indirect */
@@ -140,19 +152,20 @@ MEM_HANDLER(jmp##W##_m)							\
 }
 JMP_IND(16)
 JMP_IND(32)
+JMP_IND(64)
 
 insn_fn *sel_jmp_ind(const struct x86_insn *x, struct insn *in)
 {
-	static insn_fn *const forms[2][2] = { { jmp16_r, jmp16_m }, { jmp32_r, jmp32_m } };
+	static insn_fn *const forms[3][2] = { { jmp16_r, jmp16_m }, { jmp32_r, jmp32_m }, { jmp64_r, jmp64_m } };
 
-	return forms[x->opsize == 4][in->mem];
+	return forms[x->opsize / 4][in->mem];
 }
 
 #define CALL_TO(W, S, target)						\
 	do {								\
-		if (unlikely((target) >= cpu->rip_end))			\
+		if (unlikely(bad_target(cpu, in, target)))		\
 			return beyond_limit(cpu, in);			\
-		STORE(W, X86_SS, SP_##S(-(W / 8)), RETURN_RIP);		\
+		STORE_STACK(W, S, SP_##S(-(W / 8)), RETURN_RIP);	\
 		ADD_SP_##S(-(W / 8));					\
 		GO_TO(target);						\
 	} while (0)
@@ -175,6 +188,7 @@ CALL_IND(16, 16)
 CALL_IND(16, 32)
 CALL_IND(32, 16)
 CALL_IND(32, 32)
+CALL_IND(64, 64)
 
 insn_fn *sel_call_ind(const struct x86_insn *x, struct insn *in)
 {
@@ -183,6 +197,8 @@ insn_fn *sel_call_ind(const struct x86_insn *x, struct insn *in)
 		{ { call32_16_r, call32_16_m }, { call32_32_r, call32_32_m } },
 	};
 
+	if (x->opsize == 8)
+		return in->mem ? call64_64_m : call64_64_r;
 	return forms[x->opsize == 4][in->stack32][in->mem];
 }
 
@@ -192,8 +208,8 @@ MEM_HANDLER(ret##W##_##S)						\
 {									\
 	uint##W##_t target;						\
 									\
-	LOAD(W, target, X86_SS, SP_##S(0));				\
-	if (unlikely(target >= cpu->rip_end))				\
+	LOAD_STACK(W, S, target, SP_##S(0));				\
+	if (unlikely(bad_target(cpu, in, target)))			\
 		return beyond_limit(cpu, in);				\
 	ADD_SP_##S(W / 8 + in->imm);					\
 	GO_TO(target);							\
@@ -202,10 +218,11 @@ RET(16, 16)
 RET(16, 32)
 RET(32, 16)
 RET(32, 32)
+RET(64, 64)
 
 insn_fn *sel_ret(const struct x86_insn *x, struct insn *in)
 {
 	static insn_fn *const forms[2][2] = { { ret16_16, ret16_32 }, { ret32_16, ret32_32 } };
 
-	return forms[x->opsize == 4][in->stack32];
+	return x->opsize == 8 ? ret64_64 : forms[x->opsize == 4][in->stack32];
 }

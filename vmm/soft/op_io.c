@@ -121,7 +121,7 @@ void op_out(struct cpu *cpu, const struct insn *in)
 
 /* What the instruction says; a copy, for a store may overwrite the instruction and with it the block. */
 struct form {
-	bool input, rep, down;
+	bool input, rep, down, wide;	/* wide: linear addresses of 64 bits */
 	uint8_t size, adsize, seg, reg;
 	uint16_t port, row;
 };
@@ -130,7 +130,7 @@ static struct form form_of(const struct cpu *cpu, const struct insn *in, bool in
 {
 	return (struct form){
 		.input = input, .rep = in->rep != REP_NONE, .down = cpu->rflags & X86_RFLAGS_DF,
-		.size = (uint8_t)element_size(in), .adsize = in->adsize, .seg = input ? X86_ES : in->seg,
+		.size = (uint8_t)element_size(in), .adsize = in->adsize, .seg = input ? insn_es(in) : in->seg, .wide = in->code64,
 		.reg = input ? X86_RDI : X86_RSI, .port = cpu->gpr[X86_RDX].w, .row = in->row,
 	};
 }
@@ -195,7 +195,7 @@ static void watch(struct cpu *cpu, const struct form *f, const struct run *r)
 	uint64_t lin = r->held.lin;
 
 	for (unsigned i = 0; i < r->held.parts; lin += r->held.part[i++].len)
-		debug_data(cpu, (uint32_t)lin, r->held.part[i].len, f->input);
+		debug_data(cpu, f->wide ? lin : (uint32_t)lin, r->held.part[i].len, f->input);
 }
 
 /* Every check and every fault of the elements that go next, before any effect. */

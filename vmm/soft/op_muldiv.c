@@ -27,6 +27,7 @@ static inline uint##W##_t imul_##W(uint##W##_t a, uint##W##_t b, uint16_t *fl)		
 }
 IMUL_PURE(16)
 IMUL_PURE(32)
+IMUL_PURE(64)
 
 /* b: the destination itself, or the immediate */
 #define IMUL(W, name, B)								\
@@ -50,17 +51,20 @@ MEM_HANDLER(imul##W##_##name##_m)							\
 }
 IMUL(16, two, GET_16(in->reg))
 IMUL(32, two, GET_32(in->reg))
+IMUL(64, two, GET_64(in->reg))
 IMUL(16, three, in->imm)
 IMUL(32, three, in->imm)
+IMUL(64, three, in->imm)
 
 insn_fn *sel_imul(const struct x86_insn *x, struct insn *in)
 {
-	static insn_fn *const forms[2][2][2] = {	/* [dword][three][mem] */
-		{ { imul16_two_r, imul16_two_m }, { imul16_three_r, imul16_three_m } },
-		{ { imul32_two_r, imul32_two_m }, { imul32_three_r, imul32_three_m } },
+	static insn_fn *const forms[WIDTHS][2][2] = {	/* [width][three][mem] */
+		[W16] = { { imul16_two_r, imul16_two_m }, { imul16_three_r, imul16_three_m } },
+		[W32] = { { imul32_two_r, imul32_two_m }, { imul32_three_r, imul32_three_m } },
+		[W64] = { { imul64_two_r, imul64_two_m }, { imul64_three_r, imul64_three_m } },
 	};
 
-	return forms[width_of(x) == W32][x86_opcodes[x->row].operand[2] != OP__][in->mem];
+	return forms[width_of(x)][x86_opcodes[x->row].operand[2] != OP__][in->mem];
 }
 
 /* ---- one operand: the accumulator is the other */
@@ -90,10 +94,13 @@ static inline void name##_##W(struct cpu *cpu, uint##W##_t v)				\
 }
 #define MUL_ACC_16	"ax"
 #define MUL_ACC_32	"eax"
+#define MUL_ACC_64	"rax"
 MUL_WIDE(mul, "mul", 16)
 MUL_WIDE(mul, "mul", 32)
+MUL_WIDE(mul, "mul", 64)
 MUL_WIDE(imul1, "imul", 16)
 MUL_WIDE(imul1, "imul", 32)
+MUL_WIDE(imul1, "imul", 64)
 
 /* False: #DE. */
 static inline bool div_8(struct cpu *cpu, uint8_t v)
@@ -162,6 +169,40 @@ static inline bool idiv_32(struct cpu *cpu, uint32_t v)
 	return true;
 }
 
+/* The host's own DIV and IDIV, once it is known that they do not fault. */
+static inline bool div_64(struct cpu *cpu, uint64_t v)
+{
+	uint64_t lo = cpu->gpr[X86_RAX].q, hi = cpu->gpr[X86_RDX].q;
+
+	if (v == 0 || hi >= v)
+		return false;
+	__asm__("divq %2" : "+a"(lo), "+d"(hi) : "r"(v) : "cc");
+	cpu->gpr[X86_RAX].q = lo;
+	cpu->gpr[X86_RDX].q = hi;
+	return true;
+}
+
+/* The quotient of the magnitudes fits 64 bits and, with its sign, 63. */
+static inline bool idiv_64(struct cpu *cpu, uint64_t v)
+{
+	uint64_t lo = cpu->gpr[X86_RAX].q, hi = cpu->gpr[X86_RDX].q;
+	bool minus = hi >> 63, negative = minus != v >> 63;
+	unsigned __int128 n = (unsigned __int128)hi << 64 | lo;
+	uint64_t d = v >> 63 ? -v : v;
+
+	if (minus)
+		n = -n;
+	if (d == 0 || (uint64_t)(n >> 64) >= d)
+		return false;
+	lo = n, hi = n >> 64;
+	__asm__("divq %2" : "+a"(lo), "+d"(hi) : "r"(d) : "cc");
+	if (lo > (uint64_t)INT64_MAX + negative)
+		return false;
+	cpu->gpr[X86_RAX].q = negative ? -lo : lo;
+	cpu->gpr[X86_RDX].q = minus ? -hi : hi;
+	return true;
+}
+
 #define MUL_FORMS(op, W)								\
 HANDLER(op##W##_r)									\
 {											\
@@ -206,6 +247,7 @@ insn_fn *sel_##op(const struct x86_insn *x, struct insn *in)				\
 {											\
 	static insn_fn *const forms[WIDTHS][2] = {					\
 		{ op##8_r, op##8_m }, { op##16_r, op##16_m }, { op##32_r, op##32_m },	\
+		{ op##64_r, op##64_m },							\
 	};										\
 											\
 	return forms[width_of(x)][in->mem];						\

@@ -1,7 +1,7 @@
 /*
  * vmm/soft/op_shift.c - ROL ROR RCL RCR SHL SHR SAR SHLD SHRD.
  *
- * The count is masked to five bits; a count of 0 changes neither operand nor
+ * The count is masked to five bits, six for a 64-bit operand; a count of 0 changes neither operand nor
  * flags, though memory is still accessed for writing.  SDM vol. 2.
  */
 #include "vmm/soft/alu.h"
@@ -9,8 +9,9 @@
 
 enum shift_form { S_RI, S_RC, S_MI, S_MC, SHIFT_FORMS };
 
-#define COUNT_CL	(cpu->gpr[X86_RCX].b[0] & 31)
-#define COUNT_IMM	(in->imm & 31)
+#define COUNT_MASK(W)	(W == 64 ? 63 : 31)
+#define COUNT_CL(W)	(cpu->gpr[X86_RCX].b[0] & COUNT_MASK(W))
+#define COUNT_IMM(W)	(in->imm & COUNT_MASK(W))
 
 /* An immediate count of 0 is chosen when the block is built: see sel_shift(). */
 #define SHIFT(op, W)								\
@@ -25,7 +26,7 @@ HANDLER(op##W##_ri)								\
 }										\
 HANDLER(op##W##_rc)								\
 {										\
-	unsigned n = COUNT_CL;							\
+	unsigned n = COUNT_CL(W);							\
 	uint16_t fl = cpu->fl;							\
 	uint##W##_t v = GET_##W(in->rm);					\
 										\
@@ -40,16 +41,16 @@ MEM_HANDLER(op##W##_mi)								\
 	uint16_t fl = cpu->fl;							\
 	unsigned n = in->imm;							\
 										\
-	RMW(W, ADDR_x, n ? op##_##W(v, n, &fl) : v);				\
+	RMW(W, x, n ? op##_##W(v, n, &fl) : v);				\
 	cpu->fl = fl;								\
 	NEXT(1);								\
 }										\
 MEM_HANDLER(op##W##_mc)								\
 {										\
 	uint16_t fl = cpu->fl;							\
-	unsigned n = COUNT_CL;							\
+	unsigned n = COUNT_CL(W);							\
 										\
-	RMW(W, ADDR_x, n ? op##_##W(v, n, &fl) : v);				\
+	RMW(W, x, n ? op##_##W(v, n, &fl) : v);				\
 	cpu->fl = fl;								\
 	NEXT(1);								\
 }
@@ -73,7 +74,7 @@ static insn_fn *sel_shift(insn_fn *const (*forms)[SHIFT_FORMS], const struct x86
 
 	if (row->operand[1] == OP_CL)
 		return forms[w][in->mem ? S_MC : S_RC];
-	in->imm = row->operand[1] == OP_1 ? 1 : in->imm & 31;
+	in->imm = row->operand[1] == OP_1 ? 1 : in->imm & (w == W64 ? 63 : 31);
 	if (in->imm == 0 && !in->mem)
 		return w == W32 ? shift_nothing32 : shift_nothing;
 	return forms[w][in->mem ? S_MI : S_RI];
@@ -85,7 +86,7 @@ EACH_WIDTH(SHIFT, op)									\
 insn_fn *sel_##op(const struct x86_insn *x, struct insn *in)				\
 {											\
 	static insn_fn *const forms[WIDTHS][SHIFT_FORMS] = {				\
-		SHIFT_ENTRIES(op, 8), SHIFT_ENTRIES(op, 16), SHIFT_ENTRIES(op, 32),	\
+		SHIFT_ENTRIES(op, 8), SHIFT_ENTRIES(op, 16), SHIFT_ENTRIES(op, 32), SHIFT_ENTRIES(op, 64),	\
 	};										\
 											\
 	return sel_shift(forms, x, in);							\
@@ -107,7 +108,7 @@ static inline uint##W##_t op##W(uint##W##_t v, uint##W##_t from, unsigned n, uin
 HANDLER(op##W##_ri)								\
 {										\
 	uint16_t fl = cpu->fl;							\
-	uint##W##_t v = op##W(GET_##W(in->rm), GET_##W(in->reg), COUNT_IMM, &fl);	\
+	uint##W##_t v = op##W(GET_##W(in->rm), GET_##W(in->reg), COUNT_IMM(W), &fl);	\
 										\
 	PUT_##W(in->rm, v);							\
 	cpu->fl = fl;								\
@@ -116,7 +117,7 @@ HANDLER(op##W##_ri)								\
 HANDLER(op##W##_rc)								\
 {										\
 	uint16_t fl = cpu->fl;							\
-	uint##W##_t v = op##W(GET_##W(in->rm), GET_##W(in->reg), COUNT_CL, &fl);	\
+	uint##W##_t v = op##W(GET_##W(in->rm), GET_##W(in->reg), COUNT_CL(W), &fl);	\
 										\
 	PUT_##W(in->rm, v);							\
 	cpu->fl = fl;								\
@@ -126,7 +127,7 @@ MEM_HANDLER(op##W##_mi)								\
 {										\
 	uint16_t fl = cpu->fl;							\
 										\
-	RMW(W, ADDR_x, op##W(v, GET_##W(in->reg), COUNT_IMM, &fl));		\
+	RMW(W, x, op##W(v, GET_##W(in->reg), COUNT_IMM(W), &fl));		\
 	cpu->fl = fl;								\
 	NEXT(1);								\
 }										\
@@ -134,16 +135,16 @@ MEM_HANDLER(op##W##_mc)								\
 {										\
 	uint16_t fl = cpu->fl;							\
 										\
-	RMW(W, ADDR_x, op##W(v, GET_##W(in->reg), COUNT_CL, &fl));		\
+	RMW(W, x, op##W(v, GET_##W(in->reg), COUNT_CL(W), &fl));		\
 	cpu->fl = fl;								\
 	NEXT(1);								\
 }
 #define DOUBLE_ALL(op)									\
-DOUBLE(op, 16) DOUBLE(op, 32)								\
+DOUBLE(op, 16) DOUBLE(op, 32) DOUBLE(op, 64)						\
 insn_fn *sel_##op(const struct x86_insn *x, struct insn *in)				\
 {											\
 	static insn_fn *const forms[WIDTHS][SHIFT_FORMS] = {				\
-		[W16] = SHIFT_ENTRIES(op, 16), [W32] = SHIFT_ENTRIES(op, 32),		\
+		[W16] = SHIFT_ENTRIES(op, 16), [W32] = SHIFT_ENTRIES(op, 32), [W64] = SHIFT_ENTRIES(op, 64),	\
 	};										\
 	bool cl = x86_opcodes[x->row].operand[2] == OP_CL;				\
 											\

@@ -9,7 +9,7 @@
  * element, so a fault finds them as the manual wants them, and events are
  * looked at there.
  *
- * The destination is ES:rDI, the source DS:rSI or its override.  Pointers and
+ * The destination is ES:rDI, the source DS:rSI or its override (64-bit mode: insn.h).  Pointers and
  * counter have the address size's width.  SDM vol. 2; vol. 1 section 7.3.9.
  */
 #include "vmm/soft/alu.h"
@@ -45,9 +45,11 @@ static inline int64_t step_of(const struct cpu *cpu, unsigned size)
  */
 static uint64_t run_length(const struct cpu *cpu, const struct insn *in, unsigned seg, uint64_t end, uint64_t off, unsigned size)
 {
-	uint64_t at = (cpu->seg[seg].base + off) & PAGE_OFFSET;
-	uint64_t top = in->adsize == 2 ? 0x10000 : 0x100000000, n;
+	uint64_t lin = cpu->seg[seg].base + off, at = lin & PAGE_OFFSET;
+	uint64_t top = in->adsize == 2 ? 0x10000 : in->adsize == 4 ? 0x100000000 : ~0ull, n;
 
+	if (in->code64 && !cpu_canonical(cpu, lin))
+		return 0;
 	if (off + size > end || off + size > top || at + size > PAGE_BYTES)
 		return 0;
 	if (backward(cpu)) {
@@ -74,7 +76,7 @@ static struct run source_run(struct cpu *cpu, const struct insn *in, unsigned si
 	if (r.count > count)
 		r.count = count;
 	if (r.count)
-		r.src = mmu_span_read(cpu, (uint32_t)(cpu->seg[in->seg].base + off));
+		r.src = mmu_span_read(cpu, cpu->seg[in->seg].base + off);
 	if (!r.src)
 		r.count = 0;
 	return r;
@@ -83,10 +85,11 @@ static struct run source_run(struct cpu *cpu, const struct insn *in, unsigned si
 /* `write`: as STOS and MOVS reach it; else as SCAS and CMPS. */
 static struct run dest_run(struct cpu *cpu, const struct insn *in, unsigned size, uint64_t count, bool write)
 {
-	const struct seg *es = &cpu->seg[X86_ES];
+	unsigned seg = insn_es(in);
+	const struct seg *es = &cpu->seg[seg];
 	uint64_t off = index_get(cpu, in, X86_RDI);
-	uint64_t lin = (uint32_t)(es->base + off);
-	struct run r = { .count = run_length(cpu, in, X86_ES, write ? es->wend : es->rend, off, size) };
+	uint64_t lin = es->base + off;
+	struct run r = { .count = run_length(cpu, in, seg, write ? es->wend : es->rend, off, size) };
 
 	if (r.count > count)
 		r.count = count;
@@ -150,6 +153,7 @@ static inline void fill_##W(const struct run *r, uint##W##_t v, bool back)	\
 FILL(8, "b")
 FILL(16, "w")
 FILL(32, "l")
+FILL(64, "q")
 
 /* Elements until `stop` (ZF) is met, that one included; *last is the pair that was compared last. */
 #define SCAN_RUN(W)										\
@@ -179,6 +183,7 @@ static uint64_t compare_##W(const struct run *r, bool stop, bool back, uint##W##
 SCAN_RUN(8)
 SCAN_RUN(16)
 SCAN_RUN(32)
+SCAN_RUN(64)
 
 /* ---- handlers */
 
@@ -202,7 +207,7 @@ static void movs_one_##W(struct cpu *cpu, const struct insn *in)			\
 	int64_t by = step_of(cpu, W / 8);						\
 	uint##W##_t v = ld##W(cpu, in->seg, index_get(cpu, in, X86_RSI));		\
 											\
-	st##W(cpu, X86_ES, index_get(cpu, in, X86_RDI), v);				\
+	st##W(cpu, insn_es(in), index_get(cpu, in, X86_RDI), v);				\
 	index_add(cpu, in, X86_RSI, by);						\
 	index_add(cpu, in, X86_RDI, by);						\
 }											\
@@ -238,7 +243,7 @@ HANDLER(rep_movs##W)									\
 }											\
 static void stos_one_##W(struct cpu *cpu, const struct insn *in)			\
 {											\
-	st##W(cpu, X86_ES, index_get(cpu, in, X86_RDI), GET_##W(0));			\
+	st##W(cpu, insn_es(in), index_get(cpu, in, X86_RDI), GET_##W(0));			\
 	index_add(cpu, in, X86_RDI, step_of(cpu, W / 8));				\
 }											\
 HANDLER(stos##W)									\
@@ -294,7 +299,7 @@ HANDLER(rep_lods##W)									\
 }											\
 static void scas_one_##W(struct cpu *cpu, const struct insn *in)			\
 {											\
-	uint##W##_t v = ld##W(cpu, X86_ES, index_get(cpu, in, X86_RDI));		\
+	uint##W##_t v = ld##W(cpu, insn_es(in), index_get(cpu, in, X86_RDI));		\
 											\
 	cmp_##W(GET_##W(0), v, &cpu->fl);						\
 	index_add(cpu, in, X86_RDI, step_of(cpu, W / 8));				\
@@ -336,7 +341,7 @@ static void cmps_one_##W(struct cpu *cpu, const struct insn *in)			\
 {											\
 	int64_t by = step_of(cpu, W / 8);						\
 	uint##W##_t a = ld##W(cpu, in->seg, index_get(cpu, in, X86_RSI));		\
-	uint##W##_t b = ld##W(cpu, X86_ES, index_get(cpu, in, X86_RDI));		\
+	uint##W##_t b = ld##W(cpu, insn_es(in), index_get(cpu, in, X86_RDI));		\
 											\
 	cmp_##W(a, b, &cpu->fl);							\
 	index_add(cpu, in, X86_RSI, by);						\
@@ -381,17 +386,19 @@ HANDLER(rep_cmps##W)									\
 STRINGS(8)
 STRINGS(16)
 STRINGS(32)
+STRINGS(64)
 
 static enum width string_width(const struct x86_insn *x)
 {
-	return !(x->opcode & 1) ? W8 : x->opsize == 2 ? W16 : W32;
+	return !(x->opcode & 1) ? W8 : x->opsize == 2 ? W16 : x->opsize == 4 ? W32 : W64;
 }
 
 #define STRING_SELECT(op)									\
 insn_fn *sel_##op(const struct x86_insn *x, struct insn *in)					\
 {												\
 	static insn_fn *const forms[2][WIDTHS] = {						\
-		{ op##8, op##16, op##32 }, { rep_##op##8, rep_##op##16, rep_##op##32 },		\
+		{ op##8, op##16, op##32, op##64 },						\
+		{ rep_##op##8, rep_##op##16, rep_##op##32, rep_##op##64 },			\
 	};											\
 												\
 	return forms[in->rep != REP_NONE][string_width(x)];					\

@@ -130,6 +130,8 @@ static void build_index(void)
 		index_row(i);
 }
 
+enum { REX_B = 1, REX_X = 2, REX_R = 4, REX_W = 8 };
+
 /* The bytes that are left to read. */
 struct reader {
 	const uint8_t *bytes;
@@ -158,35 +160,67 @@ static int64_t get_signed(struct reader *r, unsigned n)
 {
 	uint64_t v = get(r, n);
 
-	return n == 1 ? (int8_t)v : n == 2 ? (int16_t)v : (int32_t)v;
+	return n == 1 ? (int8_t)v : n == 2 ? (int16_t)v : n == 4 ? (int32_t)v : (int64_t)v;
 }
 
-static bool get_prefixes(struct reader *r, unsigned bits, struct x86_insn *in)
+/* ES, CS, SS and DS have no base in 64-bit mode, and their prefixes no meaning. */
+static void override_segment(struct x86_insn *in, unsigned seg)
 {
-	bool other_op = false, other_ad = false;
+	if (in->bits != 64 || seg >= X86_FS)
+		in->override = seg;
+}
+
+/* False: not a prefix. */
+static bool take_prefix(struct x86_insn *in, uint8_t byte, bool *other_ad)
+{
+	switch (byte) {
+	case 0x26: override_segment(in, X86_ES); return true;
+	case 0x2e: override_segment(in, X86_CS); return true;
+	case 0x36: override_segment(in, X86_SS); return true;
+	case 0x3e: override_segment(in, X86_DS); return true;
+	case 0x64: override_segment(in, X86_FS); return true;
+	case 0x65: override_segment(in, X86_GS); return true;
+	case 0x66: in->osize = true; return true;
+	case 0x67: *other_ad = true; return true;
+	case 0xf0: in->lock = true; return true;
+	case 0xf2: case 0xf3: in->rep = byte; return true;
+	default: return false;
+	}
+}
+
+static bool get_prefixes(struct reader *r, struct x86_insn *in)
+{
+	bool other_ad = false;
 
 	in->override = X86_NO_SEG;
 	for (;;) {
 		in->opcode = get(r, 1);
 		if (r->error)
 			return false;
-		switch (in->opcode) {
-		case 0x26: in->override = X86_ES; continue;
-		case 0x2e: in->override = X86_CS; continue;
-		case 0x36: in->override = X86_SS; continue;
-		case 0x3e: in->override = X86_DS; continue;
-		case 0x64: in->override = X86_FS; continue;
-		case 0x65: in->override = X86_GS; continue;
-		case 0x66: in->osize = other_op = true; continue;
-		case 0x67: other_ad = true; continue;
-		case 0xf0: in->lock = true; continue;
-		case 0xf2: case 0xf3: in->rep = in->opcode; continue;
-		}
-		break;
+		if (take_prefix(in, in->opcode, &other_ad))
+			in->rex = 0;		/* only the last one counts */
+		else if (in->bits == 64 && (in->opcode & 0xf0) == 0x40)
+			in->rex = in->opcode;
+		else
+			break;
 	}
-	in->opsize = (bits == 32) != other_op ? 4 : 2;
-	in->adsize = (bits == 32) != other_ad ? 4 : 2;
+	if (in->bits == 64) {
+		in->opsize = in->rex & REX_W ? 8 : in->osize ? 2 : 4;
+		in->adsize = other_ad ? 4 : 8;
+	} else {
+		in->opsize = (in->bits == 32) != in->osize ? 4 : 2;
+		in->adsize = (in->bits == 32) != other_ad ? 4 : 2;
+	}
 	return true;
+}
+
+/* 64-bit mode: what has a size of its own there. */
+static void adjust_opsize(const struct x86_opcode *row, struct x86_insn *in)
+{
+	if (in->bits != 64)
+		return;
+	if (row->properties & P_F64 || (row->properties & P_DF64 && in->opsize == 4))
+		in->opsize = 8;
 }
 
 /* The address forms of 16-bit ModRM: base, index. */
@@ -210,20 +244,30 @@ static void get_address16(struct reader *r, struct x86_insn *in)
 		in->disp = get_signed(r, in->disp_bytes);
 }
 
+/* REX's bits R, X and B are bit 3 of a register's number. */
+static unsigned rex_bit(const struct x86_insn *in, unsigned bit)
+{
+	return in->rex & bit ? 8 : 0;
+}
+
+/* 32-bit ModRM, and with 64-bit addresses the same with more registers and rIP. */
 static void get_address32(struct reader *r, struct x86_insn *in)
 {
-	in->base = in->rm;
-	if (in->rm == X86_RSP) {
-		uint8_t sib = get(r, 1);
+	bool sib_follows = (in->rm & 7) == X86_RSP;
 
-		in->base = sib & 7;
+	in->base = in->rm;
+	if (sib_follows) {
+		uint8_t sib = get(r, 1);
+		unsigned index = (sib >> 3 & 7) | rex_bit(in, REX_X);
+
+		in->base = (sib & 7) | rex_bit(in, REX_B);
 		in->scale = sib >> 6;
-		if ((sib >> 3 & 7) != X86_RSP)
-			in->index = sib >> 3 & 7;
+		if (index != X86_RSP)
+			in->index = index;
 	}
 	in->disp_bytes = in->mod == 1 ? 1 : in->mod == 2 ? 4 : 0;
-	if (in->mod == 0 && in->base == X86_RBP) {
-		in->base = X86_NO_REG;
+	if (in->mod == 0 && (in->base & 7) == X86_RBP) {
+		in->base = in->bits == 64 && !sib_follows ? X86_REG_RIP : X86_NO_REG;
 		in->disp_bytes = 4;
 	}
 	in->disp_at = r->at;
@@ -237,8 +281,8 @@ static void get_modrm(struct reader *r, struct x86_insn *in)
 
 	in->has_modrm = true;
 	in->mod = modrm >> 6;
-	in->reg = modrm >> 3 & 7;
-	in->rm = modrm & 7;
+	in->reg = (modrm >> 3 & 7) | rex_bit(in, REX_R);
+	in->rm = (modrm & 7) | rex_bit(in, REX_B);
 	in->mem = in->mod != 3;
 }
 
@@ -262,10 +306,13 @@ static const struct x86_opcode *find_row(const struct x86_insn *in)
 {
 	unsigned i = first_row[in->map - 1][in->opcode];
 
+	/* 90 with REX.B is XCHG r8, rAX like its neighbours. */
+	if (in->map == X86_MAP_1 && in->opcode == 0x90 && in->rex & REX_B && !in->rep)
+		i = first_row[in->map - 1][0x91];
 	for (; i != NO_ROW; i = next_row[i]) {
 		const struct x86_opcode *row = &x86_opcodes[i];
 
-		if ((row->ext < 0 || row->ext == in->reg) && prefix_fits(row->prefix, in)
+		if ((row->ext < 0 || row->ext == (in->reg & 7)) && !(row->properties & (in->bits == 64 ? P_I64 : P_O64)) && prefix_fits(row->prefix, in)
 		    && operand_fits(row->operand[0], in) && operand_fits(row->operand[1], in))
 			return row;
 	}
@@ -285,7 +332,8 @@ static void get_moffs(struct reader *r, struct x86_insn *in)
 	in->mem = true;
 	in->disp_at = r->at;
 	in->disp_bytes = in->adsize;
-	in->disp = (int32_t)get(r, in->adsize);
+	in->imm = get(r, in->adsize);
+	in->disp = (int32_t)in->imm;
 }
 
 static void get_relative(struct reader *r, struct x86_insn *in, unsigned n)
@@ -313,13 +361,17 @@ static void get_operand(struct reader *r, struct x86_insn *in, enum x86_operand 
 	case OP_Ib: get_immediate(r, in, 1, false); break;
 	case OP_sIb: get_immediate(r, in, 1, true); break;
 	case OP_Iw: get_immediate(r, in, 2, false); break;
-	case OP_Iz: case OP_Iv: get_immediate(r, in, in->opsize, true); break;
+	case OP_Iz: get_immediate(r, in, in->opsize == 8 ? 4 : in->opsize, true); break;
+	case OP_Iv: get_immediate(r, in, in->opsize, true); break;
 	case OP_Jb: get_relative(r, in, 1); break;
-	case OP_Jz: get_relative(r, in, in->opsize); break;
+	case OP_Jz: get_relative(r, in, in->opsize == 8 ? 4 : in->opsize); break;
 	case OP_Ob: case OP_Ov: get_moffs(r, in); break;
 	case OP_Ap: get_far_pointer(r, in); break;
 	case OP_Rd: in->mem = false; break;
-	case OP_Zb: case OP_Zv: in->reg = in->opcode & 7; break;
+	case OP_Zb: case OP_Zv: in->reg = (in->opcode & 7) | rex_bit(in, REX_B); break;
+	/* There are eight of these; REX's bit says nothing. */
+	case OP_Sw: case OP_Pq: in->reg &= 7; break;
+	case OP_Qq: case OP_Qd: case OP_Nq: case OP_STi: in->rm &= 7; break;
 	default: break;
 	}
 }
@@ -378,8 +430,8 @@ enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned b
 	const struct x86_opcode *row;
 
 	pthread_once(&index_once, build_index);
-	*in = (struct x86_insn){ .map = X86_MAP_1, .base = X86_NO_REG, .index = X86_NO_REG };
-	if (!get_prefixes(&r, bits, in))
+	*in = (struct x86_insn){ .map = X86_MAP_1, .bits = bits, .base = X86_NO_REG, .index = X86_NO_REG };
+	if (!get_prefixes(&r, in))
 		return r.error;
 	get_escapes(&r, in);
 	if (r.error)
@@ -394,6 +446,7 @@ enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned b
 	if (!row)
 		return X86_DECODE_UD;
 	in->row = row - x86_opcodes;
+	adjust_opsize(row, in);
 	if (row->operand[0] == OP_Rd || row->operand[1] == OP_Rd)
 		in->mem = false;
 	if (in->has_modrm && in->mem) {
@@ -421,6 +474,8 @@ unsigned x86_operand_bytes(enum x86_operand o, unsigned opsize)
 		return 1;
 	case OP_Ew: case OP_Gw: case OP_Iw: case OP_Sw: case OP_DX: case OP_Mw: case OP_EdMw: case OP_Ww:
 		return 2;
+	case OP_Ed:
+		return 4;
 	case OP_Ev: case OP_Gv: case OP_Zv: case OP_sIb: case OP_Iz: case OP_Iv: case OP_Ov: case OP_Xv: case OP_Yv:
 	case OP_rAX: case OP_EvMw: case OP_Mv: case OP_Rv:
 		return opsize;

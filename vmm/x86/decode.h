@@ -18,7 +18,7 @@ enum { X86_INSN_MAX = 15 };
 enum x86_operand {
 	OP__,
 	/* ModRM.rm: register or memory */
-	OP_E, OP_Eb, OP_Ew, OP_Ev, OP_EvMw,
+	OP_E, OP_Eb, OP_Ew, OP_Ed, OP_Ev, OP_EvMw,
 	OP_Ey, OP_EdMb, OP_EdMw, OP_EdMd,	/* 32 or, with REX.W, 64 bits; a 32-bit register or 8, 16, 32 bits of memory */
 	/* ModRM.rm: XMM register or memory, of 16 bytes (x aligned, u not), 8, 4 or 2; MMX register or 8 or 4 bytes */
 	OP_Wx, OP_Wu, OP_Wq, OP_Wd, OP_Ww, OP_Qq, OP_Qd,
@@ -26,7 +26,7 @@ enum x86_operand {
 	OP_M, OP_Ma, OP_Mp, OP_Mb, OP_Mw, OP_Md, OP_Mq, OP_Mv, OP_My, OP_Mt, OP_Mx, OP_Mu, OP_Ms,
 	/* ModRM.rm: register only; XMM, MMX, general of the operand size, or none that is looked at */
 	OP_Ux, OP_Nq, OP_Rv, OP_R,
-	OP_Rd,				/* ModRM.rm: 32-bit register, mod ignored */
+	OP_Rd,				/* ModRM.rm: 32-bit register, in 64-bit mode 64-bit; mod ignored */
 	/* ModRM.reg */
 	OP_Gb, OP_Gw, OP_Gv, OP_Gy, OP_Vx, OP_Pq, OP_Sw, OP_Cd, OP_Dd,
 	OP_Zb, OP_Zv,			/* the opcode's low three bits */
@@ -44,6 +44,7 @@ enum x86_operand {
 enum x86_property {
 	P_LOCK = 1 << 0, P_CPL0 = 1 << 1, P_IOPL = 1 << 2, P_IO = 1 << 3, P_PM = 1 << 4,
 	P_REP = 1 << 6, P_REPZ = 1 << 7, P_SPAN8 = 1 << 8, P_SPAN7 = 1 << 9, P_I64 = 1 << 10, P_DF64 = 1 << 11,
+	P_F64 = 1 << 12, P_O64 = 1 << 13,
 };
 
 /*
@@ -95,24 +96,26 @@ static inline enum x86_isa x86_row_isa(const struct x86_opcode *row)
 	return row->properties >> 24;
 }
 
-enum { X86_NO_SEG = 0xff, X86_NO_REG = 0xff };
+enum { X86_NO_SEG = 0xff, X86_NO_REG = 0xff, X86_REG_RIP = 0xfe };
 
 struct x86_insn {
 	uint16_t row;			/* x86_opcodes[] */
 	uint8_t len;
 	uint8_t opcode, map;
+	uint8_t bits;			/* of the code: 16, 32, 64 */
 	uint8_t opsize, adsize;		/* bytes */
+	uint8_t rex;			/* 40-4F, or 0 */
 	uint8_t rep;			/* the last of F2, F3; 0 */
 	bool osize;			/* there is a 66 */
 	bool lock;
 	uint8_t override;		/* enum x86_seg of the last override, or X86_NO_SEG */
 	bool has_modrm, mem;		/* mem: there is a memory operand in ModRM, or a moffs */
-	uint8_t mod, reg, rm;		/* ModRM's fields; without ModRM, reg is the opcode's low bits */
-	uint8_t base, index, scale;	/* of the address: enum x86_gpr or X86_NO_REG; scale is a shift count */
+	uint8_t mod, reg, rm;		/* ModRM's fields with REX's bits; without ModRM, reg is the opcode's low bits */
+	uint8_t base, index, scale;	/* of the address: enum x86_gpr or X86_NO_REG, base also X86_REG_RIP; scale is a shift count */
 	uint8_t seg;			/* effective segment of the memory operand, or of a string's source */
 	uint8_t disp_bytes, disp_at, imm_bytes, imm_at;	/* sizes and places in the instruction; 0: none */
 	int32_t disp;			/* also a relative branch's displacement */
-	uint64_t imm;			/* sIb, Iz: sign-extended to 64 bits; Ap: offset; ENTER: Iw */
+	uint64_t imm;			/* sIb, Iz: sign-extended to 64 bits; Ap: offset; ENTER: Iw; a moffs of 8 bytes */
 	uint16_t imm2;			/* Ap: selector; ENTER: Ib */
 };
 
@@ -123,7 +126,7 @@ enum x86_decode_result {
 	X86_DECODE_UD,			/* no such instruction, or LOCK where it is not allowed: #UD */
 };
 
-/* `bits` is the code size, 16 or 32.  Reads at most `avail` bytes.  out->len is valid with X86_DECODE_OK only. */
+/* `bits` is the code size, 16, 32 or 64.  Reads at most `avail` bytes.  out->len is valid with X86_DECODE_OK only. */
 enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned bits, struct x86_insn *out);
 
 /*
