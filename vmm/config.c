@@ -18,6 +18,7 @@
 #include "proto/names.h"
 #include "vmm/config.h"
 #include "vmm/relay.h"
+#include "vmm/x86/cpuid.h"
 
 /* Long options without a short one. */
 enum { OPT_KERNEL = 256, OPT_INITRD, OPT_APPEND };
@@ -67,6 +68,10 @@ static const struct option_row option_table[] = {
 	{ "name", VALUE_TEXT, AT(name), NULL, "name of the virtual machine", NULL, 0 },
 	{ "memory.size", VALUE_SIZE, AT(memory), "256M", "guest memory: a number with K, M, G or T; whole megabytes", NULL, 0 },
 	{ "cpus", VALUE_COUNT, AT(cpus), "1", "virtual processors", NULL, 0 },
+	{ "cpu", VALUE_CHOICE, AT(cpu), "host", "instructions that CPUID tells of: those of an x86-64 level, or all that work on this host",
+	  x86_level_names, X86_LEVELS },
+	{ "x86.strictmsr", VALUE_BOOL, AT(strict_msr), "true", "an unknown model-specific register is a fault, else zero and ignored",
+	  NULL, 0 },
 	{ "bootrom", VALUE_TEXT, AT(bootrom), NULL, "firmware image", NULL, 0 },
 	{ "kernel", VALUE_TEXT, AT(kernel), NULL, "kernel to start without firmware: Linux bzImage, ELF with a PVH entry, or multiboot 1", NULL, 0 },
 	{ "initrd", VALUE_TEXT, AT(initrd), NULL, "its initramfs; for multiboot modules: FILE[ ARGUMENTS][,FILE...]", NULL, 0 },
@@ -550,6 +555,7 @@ static int short_option(struct config *c, int opt, char *arg)
 	case 'f': return fwcfg_option(c, arg);
 	case 'k': return config_file(c, arg);
 	case 'U': return config_set(c, "uuid", arg);
+	case 'w': return config_set(c, "x86.strictmsr", "false");
 	case 'u': return config_set(c, "rtc.use_localtime", "false");
 	case 'h': c->action = CONFIG_USAGE; return 0;
 	case 'V': c->action = CONFIG_VERSION; return 0;
@@ -570,7 +576,7 @@ int config_args(struct config *c, int argc, char **argv)
 
 	optind = 0;		/* glibc: start again, so that tests can */
 	opterr = 0;
-	while (!ret && c->action == CONFIG_RUN && (opt = getopt_long(argc, argv, ":B:c:f:m:s:l:o:k:U:uhV", long_options, NULL)) != -1)
+	while (!ret && c->action == CONFIG_RUN && (opt = getopt_long(argc, argv, ":B:c:f:m:s:l:o:k:U:uwhV", long_options, NULL)) != -1)
 		ret = short_option(c, opt, optarg);
 	if (ret || c->action != CONFIG_RUN)
 		return ret;

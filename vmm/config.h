@@ -71,6 +71,8 @@ struct config {
 	char *name;
 	uint64_t memory;		/* bytes, whole MiB */
 	unsigned cpus;
+	unsigned cpu;			/* enum x86_level */
+	bool strict_msr;
 	char *bootrom;
 	char *kernel, *initrd, *append;	/* direct boot: instead of a boot ROM */
 	char *uuid_text;

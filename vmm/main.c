@@ -57,6 +57,7 @@ static void usage(FILE *f)
 		   "  -o KEY=VAL  any other setting; -o help lists them\n"
 		   "  -s SLOT     a PCI device; -s help lists them, -s DEVICE,help its keys\n"
 		   "  -u          the real-time clock shows UTC\n"
+		   "  -w          unknown model-specific registers are ignored\n"
 		   "  -U UUID     the machine's UUID\n"
 		   "  --kernel    start this kernel without firmware: Linux bzImage, ELF with a PVH entry, multiboot 1\n"
 		   "  --initrd    its initramfs, or FILE[ ARGUMENTS],... for multiboot modules\n"

@@ -30,6 +30,7 @@
 
 #include "vmm/vcpu.h"
 #include "vmm/x86/control.h"
+#include "vmm/x86/cpuid.h"
 #include "vmm/x86/flags.h"
 #include "vmm/x86/state.h"
 #include "vmm/soft/simd.h"
@@ -143,12 +144,13 @@ struct cpu {
 
 	/* system state; whoever changes what MODE_*, cpl, rip_end or intr_mask follow from calls cpu_update_mode() */
 	uint64_t rflags;	/* all but the arithmetic flags, which are 0 here */
-	uint64_t cr0, cr2, cr3, cr4, cr8, efer;
+	uint64_t cr0, cr2, cr3, cr4, efer;
 	uint64_t dr[8];
 	struct x86_table gdtr, idtr;
 	uint64_t tsc_offset;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+	enum x86_level level;	/* what CPUID tells */
 	uint64_t tsc_aux, tsc_adjust, pat, misc_enable;
 	struct mtrr mtrr;
 	uint32_t mode;		/* MODE_* of the code that runs, without MODE_STEP */

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "vmm/apic.h"
+#include "vmm/config.h"
 #include "vmm/inout.h"
 #include "vmm/irq.h"
 #include "vmm/mem.h"
@@ -359,14 +360,12 @@ static void soft_reset(struct vcpu *v)
 	reset_segment(cpu, X86_TR, 0, 0, X86_ATTR_P | X86_SYS_TSS32_BUSY);
 	cpu->gdtr = cpu->idtr = (struct x86_table) { .limit = 0xffff };
 	cpu->cr0 = X86_CR0_ET | X86_CR0_CD | X86_CR0_NW;
-	cpu->cr2 = cpu->cr3 = cpu->cr4 = cpu->cr8 = cpu->efer = 0;
+	cpu->cr2 = cpu->cr3 = cpu->cr4 = cpu->efer = 0;
 	for (unsigned i = 0; i < 8; i++)
 		cpu->dr[i] = 0;
 	cpu->dr[6] = X86_DR6_ONES;
 	cpu->dr[7] = X86_DR7_ONES;
-	cpu->sysenter_cs = cpu->sysenter_esp = cpu->sysenter_eip = 0;
-	cpu->tsc_offset = 0;
-	cpu->tsc_offset = -cpu_tsc(cpu);
+	msr_reset(cpu);
 	cpu->shadow = 0;
 	cpu->nmi_blocked = cpu->halted = cpu->ext = cpu->resume = cpu->alone = cpu->entered = false;
 	cpu->pending_db = 0;
@@ -386,6 +385,8 @@ static void soft_get_state(struct vcpu *v, struct x86_state *s)
 		.cr0 = cpu->cr0, .cr2 = cpu->cr2, .cr3 = cpu->cr3, .cr4 = cpu->cr4, .cr8 = apic_cr8(v), .efer = cpu->efer,
 		.tsc = cpu_tsc(cpu),
 		.sysenter_cs = cpu->sysenter_cs, .sysenter_esp = cpu->sysenter_esp, .sysenter_eip = cpu->sysenter_eip,
+		.star = cpu->star, .lstar = cpu->lstar, .cstar = cpu->cstar, .sfmask = cpu->sfmask,
+		.kernel_gs_base = cpu->kernel_gs_base, .tsc_aux = cpu->tsc_aux, .pat = cpu->pat,
 		.halted = cpu->halted, .sti_shadow = cpu->shadow, .nmi_blocked = cpu->nmi_blocked, .cpl = cpu->cpl,
 	};
 	simd_get(cpu, &s->fpu);
@@ -401,25 +402,54 @@ static void soft_get_state(struct vcpu *v, struct x86_state *s)
 		};
 }
 
-/* What a processor without 64-bit mode cannot hold. */
-static bool impossible(const struct x86_state *s)
+/* The address registers' upper halves, where there is no long mode to use them. */
+static bool wide(const struct x86_state *s)
 {
-	uint64_t wide = s->rip | s->cr0 | s->cr2 | s->cr3 | s->cr4 | s->rflags;
+	uint64_t all = s->rip | s->cr3 | s->gdtr.base | s->idtr.base;
 
-	for (unsigned i = 0; i < X86_GPRS; i++)
-		if (i < X86_R8 ? s->gpr[i] >> 32 : s->gpr[i])
-			return true;
 	for (unsigned i = 0; i < X86_SEGS; i++)
-		wide |= s->seg[i].base;
-	if (wide >> 32 || s->efer || s->cr8 || s->cpl > 3)
+		all |= s->seg[i].base;
+	return all >> 32;
+}
+
+static bool canonical_state(const struct x86_state *s)
+{
+	const uint64_t at[] = { s->gdtr.base, s->idtr.base, s->seg[X86_FS].base, s->seg[X86_GS].base, s->seg[X86_LDTR].base,
+		s->seg[X86_TR].base, s->kernel_gs_base, s->lstar, s->cstar, s->sysenter_esp, s->sysenter_eip };
+
+	for (unsigned i = 0; i < sizeof(at) / sizeof(at[0]); i++)
+		if ((uint64_t)((int64_t)(at[i] << 16) >> 16) != at[i])
+			return false;
+	return true;
+}
+
+enum { EFER_BITS = X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE };
+
+/* EFER and what goes with it. */
+static bool impossible_long(const struct x86_state *s)
+{
+	bool on = (s->efer & X86_EFER_LME) && (s->cr0 & X86_CR0_PG);
+
+	if ((s->efer & ~(uint64_t)EFER_BITS) || on != !!(s->efer & X86_EFER_LMA))
+		return true;
+	if (!on)
+		return wide(s) || (s->cr4 & X86_CR4_PCIDE);
+	return !(s->cr4 & X86_CR4_PAE) || (s->rflags & X86_RFLAGS_VM) || s->cr3 >> X86_PHYS_BITS
+		|| (s->seg[X86_CS].attr & (X86_ATTR_L | X86_ATTR_DB)) == (X86_ATTR_L | X86_ATTR_DB);
+}
+
+/* What no processor can hold. */
+static bool impossible(const struct cpu *cpu, const struct x86_state *s)
+{
+	if (s->cr0 >> 32 || s->cr8 > 15 || s->cpl > 3 || s->sfmask >> 32 || s->tsc_aux >> 32 || s->sysenter_cs >> 32)
 		return true;
 	if ((s->cr0 & X86_CR0_PG) && !(s->cr0 & X86_CR0_PE))
 		return true;
 	if ((s->cr0 & X86_CR0_NW) && !(s->cr0 & X86_CR0_CD))
 		return true;
-	if (s->cr4 & ~(uint64_t)(X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT))
+	if (s->cr4 & ~x86_cr4_bits(cpu->level))
 		return true;
-	if (s->rflags & ~(uint64_t)0x3f7fd7)
+	if (s->rflags & ~(uint64_t)0x3f7fd7 || !canonical_state(s) || impossible_long(s))
 		return true;
 	return (s->rflags & X86_RFLAGS_VM) && (!(s->cr0 & X86_CR0_PE) || s->cpl != 3);
 }
@@ -428,12 +458,12 @@ static int soft_set_state(struct vcpu *v, const struct x86_state *s)
 {
 	struct cpu *cpu = cpu_of(v);
 
-	if (impossible(s))
+	if (impossible(cpu, s))
 		return -EINVAL;
 	for (unsigned i = 0; i < X86_GPRS; i++)
 		cpu->gpr[i].q = s->gpr[i];
 	for (unsigned i = 0; i < 8; i++)
-		cpu->dr[i] = (uint32_t)s->dr[i];
+		cpu->dr[i] = i < 4 ? s->dr[i] : (uint32_t)s->dr[i];
 	for (unsigned i = 0; i < X86_SEGS; i++) {
 		cpu->seg[i] = (struct seg) {
 			.base = s->seg[i].base, .limit = s->seg[i].limit,
@@ -449,6 +479,15 @@ static int soft_set_state(struct vcpu *v, const struct x86_state *s)
 	cpu->cr2 = s->cr2;
 	cpu->cr3 = s->cr3;
 	cpu->cr4 = s->cr4;
+	apic_set_cr8(v, s->cr8);
+	cpu->efer = s->efer;
+	cpu->star = s->star;
+	cpu->lstar = s->lstar;
+	cpu->cstar = s->cstar;
+	cpu->sfmask = s->sfmask;
+	cpu->kernel_gs_base = s->kernel_gs_base;
+	cpu->tsc_aux = s->tsc_aux;
+	cpu->pat = s->pat;
 	simd_set(cpu, &s->fpu);
 	cpu->simd.xcr0 = s->xcr0;
 	cpu->sysenter_cs = s->sysenter_cs;
@@ -498,7 +537,7 @@ static int soft_vcpu_new(struct vcpu *v)
 
 	if (!s)
 		return -ENOMEM;
-	*s = (struct soft) { .a20 = true, .cpu.vcpu = v };
+	*s = (struct soft) { .a20 = true, .cpu.vcpu = v, .cpu.level = v->vm->config ? v->vm->config->cpu : X86_LEVEL_ALL };
 	pthread_mutex_init(&s->lock, NULL);
 	v->engine_state = s;
 	err = mmu_init(&s->cpu);

@@ -18,15 +18,31 @@
 
 enum {
 	CR0_KNOWN = X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM,
-	CR4_KNOWN = X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT,
 };
+
+/* Setting PG with EFER.LME enters long mode, clearing it leaves. */
+static void switch_long_mode(struct cpu *cpu, uint64_t val)
+{
+	bool on = (val & X86_CR0_PG) && !(cpu->cr0 & X86_CR0_PG), off = !(val & X86_CR0_PG) && (cpu->cr0 & X86_CR0_PG);
+
+	if (on && (cpu->efer & X86_EFER_LME)) {
+		if (!(cpu->cr4 & X86_CR4_PAE) || (cpu->seg[X86_CS].attr & X86_ATTR_L))
+			cpu_fault(cpu, X86_GP, 0);
+		cpu->efer |= X86_EFER_LMA;
+	}
+	if (off && (cpu_code64(cpu) || (cpu->cr4 & X86_CR4_PCIDE)))
+		cpu_fault(cpu, X86_GP, 0);
+	if (off)
+		cpu->efer &= ~(uint64_t)X86_EFER_LMA;
+}
 
 void cr0_write(struct cpu *cpu, uint64_t val)
 {
 	uint64_t old = cpu->cr0;
 
-	if (((val & X86_CR0_PG) && !(val & X86_CR0_PE)) || ((val & X86_CR0_NW) && !(val & X86_CR0_CD)))
+	if (val >> 32 || ((val & X86_CR0_PG) && !(val & X86_CR0_PE)) || ((val & X86_CR0_NW) && !(val & X86_CR0_CD)))
 		cpu_fault(cpu, X86_GP, 0);
+	switch_long_mode(cpu, val);
 	cpu->cr0 = (val & ((uint32_t)CR0_KNOWN | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)) | X86_CR0_ET;
 	if ((old ^ cpu->cr0) & (X86_CR0_PG | X86_CR0_WP | X86_CR0_PE))
 		mmu_flush(cpu, true);
@@ -34,37 +50,67 @@ void cr0_write(struct cpu *cpu, uint64_t val)
 	cpu_update_mode(cpu);
 }
 
+/*
+ * Translations are not kept apart by PCID, so that those of the old one go even
+ * where X86_CR3_KEEP says that they may stay.
+ */
 void cr3_write(struct cpu *cpu, uint64_t val)
 {
-	cpu->cr3 = val & (0xfffff000u | X86_CR3_PWT | X86_CR3_PCD);
+	uint64_t known = (cpu->cr4 & X86_CR4_PAE) ? 0xffffffe0u : 0xfffff000u;
+
+	if (cpu_long(cpu)) {
+		if (cpu->cr4 & X86_CR4_PCIDE)
+			val &= ~X86_CR3_KEEP;
+		if (val >> X86_PHYS_BITS)
+			cpu_fault(cpu, X86_GP, 0);
+		known = ~0ull;
+	}
+	cpu->cr3 = val & (known | X86_CR3_PWT | X86_CR3_PCD);
 	mmu_flush(cpu, false);
 	cpu->recheck = true;
 }
 
+enum {
+	CR4_TRANSLATION = X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_LA57 | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP,
+};
+
 void cr4_write(struct cpu *cpu, uint64_t val)
 {
-	uint64_t old = cpu->cr4;
+	uint64_t old = cpu->cr4, set = val & ~old;
 
-	if (val & ~(uint64_t)CR4_KNOWN)
+	if (val & ~x86_cr4_bits(cpu->level))
+		cpu_fault(cpu, X86_GP, 0);
+	if (cpu_long(cpu) && (!(val & X86_CR4_PAE) || ((old ^ val) & X86_CR4_LA57)))
+		cpu_fault(cpu, X86_GP, 0);
+	if ((set & X86_CR4_PCIDE) && (!cpu_long(cpu) || (cpu->cr3 & X86_CR3_PCID)))
 		cpu_fault(cpu, X86_GP, 0);
 	cpu->cr4 = val;
-	if ((old ^ val) & (X86_CR4_PSE | X86_CR4_PGE))
+	if ((old ^ val) & CR4_TRANSLATION)
 		mmu_flush(cpu, true);
 	simd_update(cpu);
+	mmu_select(cpu);
+	cpu->recheck = true;
+}
+
+static void cr8_write(struct cpu *cpu, uint64_t val)
+{
+	if (val & ~15ull)
+		cpu_fault(cpu, X86_GP, 0);
+	apic_set_cr8(cpu->vcpu, val);
 	cpu->recheck = true;
 }
 
 /* A control register that does not exist is #UD before the privilege is looked at. */
 static void need_cr(struct cpu *cpu, unsigned cr)
 {
-	if (cr > 4 || cr == 1)
+	if (cr == 1 || (cr > 4 && (cr != 8 || !cpu_code64(cpu))))
 		cpu_fault(cpu, X86_UD, 0);
 	need_cpl0(cpu);
 }
 
 void op_mov_to_cr(struct cpu *cpu, const struct insn *in)
 {
-	uint64_t val = cpu->gpr[in->rm].d;
+	uint64_t val = gpr_read(cpu, in->rm, cpu_code64(cpu) ? 8 : 4);
 
 	need_cr(cpu, in->reg);
 	switch (in->reg) {
@@ -72,6 +118,7 @@ void op_mov_to_cr(struct cpu *cpu, const struct insn *in)
 	case 2: cpu->cr2 = val; break;
 	case 3: cr3_write(cpu, val); break;
 	case 4: cr4_write(cpu, val); break;
+	default: cr8_write(cpu, val); break;
 	}
 }
 
@@ -84,9 +131,10 @@ void op_mov_from_cr(struct cpu *cpu, const struct insn *in)
 	case 0: val = cpu->cr0; break;
 	case 2: val = cpu->cr2; break;
 	case 3: val = cpu->cr3; break;
-	default: val = cpu->cr4; break;
+	case 4: val = cpu->cr4; break;
+	default: val = apic_cr8(cpu->vcpu); break;
 	}
-	gpr_write(cpu, in->rm, 4, val);
+	gpr_write(cpu, in->rm, cpu_code64(cpu) ? 8 : 4, val);
 }
 
 /* The low four bits; PE can be set but not cleared. */
@@ -101,6 +149,7 @@ void op_lmsw(struct cpu *cpu, const struct insn *in)
 
 void op_smsw(struct cpu *cpu, const struct insn *in)
 {
+	check_umip(cpu);
 	if (in->mem)
 		st16(cpu, in->seg, insn_ea(cpu, in), cpu->cr0);
 	else
@@ -119,24 +168,29 @@ void op_clts(struct cpu *cpu, const struct insn *in)
 
 static void load_table(struct cpu *cpu, const struct insn *in, struct x86_table *table)
 {
-	uint64_t ea = insn_ea(cpu, in), mask = in->adsize == 2 ? 0xffff : 0xffffffff;
+	uint64_t ea = insn_ea(cpu, in), at = ip_mask(in->adsize, ea + 2), base;
 	uint16_t limit;
-	uint32_t base;
 
 	need_cpl0(cpu);
 	limit = ld16(cpu, in->seg, ea);
-	base = ld32(cpu, in->seg, (ea + 2) & mask);
+	base = cpu_code64(cpu) ? ld64(cpu, in->seg, at) : ld32(cpu, in->seg, at);
+	if (cpu_code64(cpu) && !cpu_canonical(cpu, base))
+		cpu_fault(cpu, X86_GP, 0);
 	table->limit = limit;
-	table->base = in->opsize == 2 ? base & 0xffffff : base;
+	table->base = in->opsize == 2 && !cpu_code64(cpu) ? base & 0xffffff : base;
 }
 
 /* All 32 bits of the base are stored with either operand size, as processors do. */
 static void store_table(struct cpu *cpu, const struct insn *in, const struct x86_table *table)
 {
-	uint64_t ea = insn_ea(cpu, in), mask = in->adsize == 2 ? 0xffff : 0xffffffff;
+	uint64_t ea = insn_ea(cpu, in), at = ip_mask(in->adsize, ea + 2);
 
+	check_umip(cpu);
 	st16(cpu, in->seg, ea, table->limit);
-	st32(cpu, in->seg, (ea + 2) & mask, table->base);
+	if (cpu_code64(cpu))
+		st64(cpu, in->seg, at, table->base);
+	else
+		st32(cpu, in->seg, at, table->base);
 }
 
 void op_lgdt(struct cpu *cpu, const struct insn *in)
@@ -188,7 +242,7 @@ void op_popf(struct cpu *cpu, const struct insn *in)
 
 	need_iopl3_in_v86(cpu);
 	image = stack_read(cpu, 0, in->opsize);
-	stack_set(cpu, cpu->gpr[X86_RSP].d + in->opsize);
+	stack_set(cpu, cpu->gpr[X86_RSP].q + in->opsize);
 	flags_load(cpu, image, eflags_writable(cpu, in->opsize));
 	cpu_update_mode(cpu);
 }
@@ -267,13 +321,115 @@ void op_wbinvd(struct cpu *cpu, const struct insn *in)
 	need_cpl0(cpu);
 }
 
+enum { INVPCID_ADDRESS, INVPCID_ONE, INVPCID_ALL_GLOBAL, INVPCID_ALL };
+
+/* Only the running PCID's translations are kept, and the global ones. */
+void op_invpcid(struct cpu *cpu, const struct insn *in)
+{
+	uint64_t ea = insn_ea(cpu, in), type = gpr_read(cpu, in->reg, cpu_code64(cpu) ? 8 : 4), pcid, linear;
+
+	if (!cpu->pe || cpu->v86)
+		cpu_fault(cpu, cpu->v86 ? X86_GP : X86_UD, 0);
+	need_cpl0(cpu);
+	pcid = ld64(cpu, in->seg, ea);
+	linear = ld64(cpu, in->seg, ip_mask(in->adsize, ea + 8));
+	if (type > INVPCID_ALL || pcid >> 12)
+		cpu_fault(cpu, X86_GP, 0);
+	if (type <= INVPCID_ONE && pcid && !(cpu->cr4 & X86_CR4_PCIDE))
+		cpu_fault(cpu, X86_GP, 0);
+	if (type == INVPCID_ADDRESS && !cpu_canonical(cpu, linear))
+		cpu_fault(cpu, X86_GP, 0);
+	if (type == INVPCID_ADDRESS)
+		mmu_invlpg(cpu, linear);
+	else
+		mmu_flush(cpu, type == INVPCID_ALL_GLOBAL);
+}
+
+/* ---- SMAP, FS and GS */
+
+static void set_ac(struct cpu *cpu, bool on)
+{
+	if (cpu->cpl != 0)
+		cpu_fault(cpu, X86_UD, 0);
+	cpu->rflags = on ? cpu->rflags | X86_RFLAGS_AC : cpu->rflags & ~(uint64_t)X86_RFLAGS_AC;
+	mmu_select(cpu);
+}
+
+void op_stac(struct cpu *cpu, const struct insn *in)
+{
+	(void)in;
+	set_ac(cpu, true);
+}
+
+void op_clac(struct cpu *cpu, const struct insn *in)
+{
+	(void)in;
+	set_ac(cpu, false);
+}
+
+void op_swapgs(struct cpu *cpu, const struct insn *in)
+{
+	uint64_t base = cpu->seg[X86_GS].base;
+
+	(void)in;
+	if (!cpu_code64(cpu))
+		cpu_fault(cpu, X86_UD, 0);
+	need_cpl0(cpu);
+	seg_set_base(cpu, X86_GS, cpu->kernel_gs_base);
+	cpu->kernel_gs_base = base;
+}
+
+static void need_fsgsbase(struct cpu *cpu)
+{
+	if (!cpu_code64(cpu) || !(cpu->cr4 & X86_CR4_FSGSBASE))
+		cpu_fault(cpu, X86_UD, 0);
+}
+
+static void read_base(struct cpu *cpu, const struct insn *in, unsigned seg)
+{
+	need_fsgsbase(cpu);
+	gpr_write(cpu, in->rm, in->opsize == 8 ? 8 : 4, cpu->seg[seg].base);
+}
+
+static void write_base(struct cpu *cpu, const struct insn *in, unsigned seg)
+{
+	uint64_t val = gpr_read(cpu, in->rm, in->opsize == 8 ? 8 : 4);
+
+	need_fsgsbase(cpu);
+	if (!cpu_canonical(cpu, val))
+		cpu_fault(cpu, X86_GP, 0);
+	seg_set_base(cpu, seg, val);
+}
+
+void op_rdfsbase(struct cpu *cpu, const struct insn *in)
+{
+	read_base(cpu, in, X86_FS);
+}
+
+void op_rdgsbase(struct cpu *cpu, const struct insn *in)
+{
+	read_base(cpu, in, X86_GS);
+}
+
+void op_wrfsbase(struct cpu *cpu, const struct insn *in)
+{
+	write_base(cpu, in, X86_FS);
+}
+
+void op_wrgsbase(struct cpu *cpu, const struct insn *in)
+{
+	write_base(cpu, in, X86_GS);
+}
+
 void op_cpuid(struct cpu *cpu, const struct insn *in)
 {
 	uint32_t leaf = cpu->gpr[X86_RAX].d, subleaf = cpu->gpr[X86_RCX].d;
-	struct x86_cpuid r = x86_cpuid(leaf, subleaf);
+	struct x86_cpuid r = x86_cpuid(cpu->level, leaf, subleaf);
 
 	(void)in;
-	apic_cpuid(cpu->vcpu, leaf, subleaf, x86_cpuid(0, 0).eax, &r);
+	apic_cpuid(cpu->vcpu, leaf, subleaf, x86_cpuid(cpu->level, 0, 0).eax, &r);
+	if (leaf == 1 && (cpu->cr4 & X86_CR4_OSXSAVE))
+		r.ecx |= X86_FEATURE_OSXSAVE;
 	cpu->gpr[X86_RAX].q = r.eax;
 	cpu->gpr[X86_RBX].q = r.ebx;
 	cpu->gpr[X86_RCX].q = r.ecx;

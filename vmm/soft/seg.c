@@ -183,6 +183,12 @@ void seg_set(struct cpu *cpu, unsigned seg, uint16_t sel, const struct x86_descr
 	seg_update(cpu, seg);
 }
 
+void seg_set_base(struct cpu *cpu, unsigned seg, uint64_t base)
+{
+	cpu->seg[seg].base = base;
+	seg_update(cpu, seg);
+}
+
 void seg_set_null(struct cpu *cpu, unsigned seg, uint16_t sel)
 {
 	cpu->seg[seg] = (struct seg) { .selector = sel, .attr = X86_ATTR_UNUSABLE };
@@ -338,11 +344,11 @@ void op_push_seg(struct cpu *cpu, const struct insn *in)
 	uint64_t sp = (cpu->gpr[X86_RSP].q - in->opsize) & stack_mask(cpu, &cpu->seg[X86_SS]);
 
 	if (in->opsize == 8)
-		st64(cpu, insn_ss(in), sp, cpu->seg[in->reg].selector);
+		st64(cpu, SEG_FLAT_SS, sp, cpu->seg[in->reg].selector);
 	else if (in->opsize == 4)
 		st32(cpu, X86_SS, sp, cpu->seg[in->reg].selector);
 	else
-		st16(cpu, insn_ss(in), sp, cpu->seg[in->reg].selector);
+		st16(cpu, cpu_code64(cpu) ? SEG_FLAT_SS : X86_SS, sp, cpu->seg[in->reg].selector);
 	stack_set(cpu, sp);
 }
 

@@ -31,6 +31,7 @@ struct x86_descriptor seg_check_stack(struct cpu *, uint16_t sel, unsigned cpl, 
 struct x86_descriptor seg_check_data(struct cpu *, uint16_t sel, unsigned cpl, unsigned vector);
 
 void seg_set(struct cpu *, unsigned seg, uint16_t sel, const struct x86_descriptor *);
+void seg_set_base(struct cpu *, unsigned seg, uint64_t base);
 void seg_set_null(struct cpu *, unsigned seg, uint16_t sel);
 void seg_set_real(struct cpu *, unsigned seg, uint16_t sel);
 void seg_set_v86(struct cpu *, unsigned seg, uint16_t sel);

@@ -72,13 +72,14 @@ uint64_t eflags_writable(const struct cpu *, unsigned opsize);
 /* I/O permission for `size` bytes at `port` by IOPL and the TSS's bitmap: #GP(0) where it is refused. */
 void check_io(struct cpu *, uint16_t port, unsigned size);
 
-/* op_system.c: control registers with all that follows from a change; #GP(0) for what cannot be set. */
+/* op_system.c, msr.c: control registers with all that follows from a change; #GP(0) for what cannot be set. */
 void cr0_write(struct cpu *, uint64_t val);
 void cr3_write(struct cpu *, uint64_t val);
 void cr4_write(struct cpu *, uint64_t val);
 /* No privilege check.  False: #GP(0). */
 bool msr_read(struct cpu *, uint32_t index, uint64_t *val);
 bool msr_write(struct cpu *, uint32_t index, uint64_t val);
+void msr_reset(struct cpu *);
 uint64_t cpu_tsc(const struct cpu *);
 
 #endif

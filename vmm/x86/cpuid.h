@@ -1,29 +1,35 @@
 /*
  * vmm/x86/cpuid.h - what CPUID tells: exactly what works.  SDM vol. 2 CPUID.
+ *
+ * What a vCPU's local APIC and the state of its registers decide (APIC, OSXSAVE
+ * and their like) is not here.
  */
 #ifndef CLEAVE_VMM_X86_CPUID_H
 #define CLEAVE_VMM_X86_CPUID_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct x86_cpuid {
 	uint32_t eax, ebx, ecx, edx;
 };
 
-/* Family 6, model 8, stepping 1: also EDX after reset. */
-#define X86_SIGNATURE	0x00000681u
+/*
+ * How much of what works is told: instructions of a level of the x86-64 psABI,
+ * or all of them.  System features are always there.
+ */
+enum x86_level { X86_LEVEL_V1, X86_LEVEL_V2, X86_LEVEL_V3, X86_LEVEL_ALL, X86_LEVELS };
+
+extern const char *const x86_level_names[X86_LEVELS];	/* of -o cpu= */
+
+/* Family 6, model 1Ch, stepping 10: also EDX after reset. */
+#define X86_SIGNATURE	0x000106cau
 
 /* Addresses, leaf 80000008h. */
 enum { X86_PHYS_BITS = 40, X86_LINEAR_BITS = 48 };
 
-/* Leaf 1, EDX */
-#define X86_FEATURE_DE		(1u << 2)
-#define X86_FEATURE_PSE		(1u << 3)
-#define X86_FEATURE_TSC		(1u << 4)
-#define X86_FEATURE_MSR		(1u << 5)
-#define X86_FEATURE_CX8		(1u << 8)
-#define X86_FEATURE_PGE		(1u << 13)
-#define X86_FEATURE_CMOV	(1u << 15)
+/* Leaf 1, ECX: CR4.OSXSAVE, and so the caller's */
+#define X86_FEATURE_OSXSAVE	(1u << 27)
 
 /* Those that depend on a machine's APIC are set by vmm/apic.c. */
 #define X86_FEATURE_APIC	(1u << 9)
@@ -34,6 +40,10 @@ enum { X86_PHYS_BITS = 40, X86_LINEAR_BITS = 48 };
 /* Leaf 6, EAX */
 #define X86_FEATURE_ARAT	(1u << 2)	/* the APIC timer runs in every sleep state */
 
-struct x86_cpuid x86_cpuid(uint32_t leaf, uint32_t subleaf);
+struct x86_cpuid x86_cpuid(enum x86_level, uint32_t leaf, uint32_t subleaf);
+/* The highest level of which nothing is missing here, or -1. */
+int x86_level_complete(void);
+/* CR4 bits that belong to what is told. */
+uint64_t x86_cr4_bits(enum x86_level);
 
 #endif
