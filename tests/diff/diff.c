@@ -319,7 +319,7 @@ static bool same(const struct gen_case *c, const struct x86_insn *in, const stru
 
 	if (in && in->opsize == 4 && !strcmp(handler, "push_seg") && strcmp(host_vendor(), "AuthenticAMD"))
 		return true;
-	if (h->vector == 12 && e->vector == 13 && !strcmp(x86_opcodes[in ? in->row : 0].mnemonic, "call"))
+	if ((h->vector == 12 || h->vector == 14) && e->vector == 13 && !strcmp(x86_opcodes[in ? in->row : 0].mnemonic, "call"))
 		return true;
 
 	if (in && reaches_out(c, in))

@@ -68,6 +68,7 @@ static void check(const uint8_t *data, size_t size, unsigned bits)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	check(data, size, 16);
+	check(data, size, 64);
 	check(data, size, 32);
 	return 0;
 }

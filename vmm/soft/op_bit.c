@@ -13,7 +13,6 @@ static inline uint16_t fl_bit(uint16_t fl, uint64_t v, unsigned n)
 	return (fl & ~FL_CF) | ((v >> n & 1) ? FL_CF : 0);
 }
 
-static inline uint64_t do_bt(uint64_t v, unsigned n) { (void)n; return v; }
 static inline uint64_t do_bts(uint64_t v, unsigned n) { return v | 1ull << n; }
 static inline uint64_t do_btr(uint64_t v, unsigned n) { return v & ~(1ull << n); }
 static inline uint64_t do_btc(uint64_t v, unsigned n) { return v ^ 1ull << n; }
@@ -24,7 +23,13 @@ static inline uint64_t do_btc(uint64_t v, unsigned n) { return v ^ 1ull << n; }
 #define WORD_64(offset)	(((int64_t)(offset) >> 6) * 8)
 #define STRING_EA(W)	ip_mask(in->adsize, insn_ea(cpu, in) + (int64_t)WORD_##W(GET_##W(in->reg)))
 
-#define BIT_REG(op, W, name, N)								\
+#define BIT_TEST_REG(op, W, name, N)							\
+HANDLER(op##W##_##name)									\
+{											\
+	cpu->fl = fl_bit(cpu->fl, GET_##W(in->rm), (N) & (W - 1));			\
+	NEXT(1);									\
+}
+#define BIT_CHANGE_REG(op, W, name, N)							\
 HANDLER(op##W##_##name)									\
 {											\
 	unsigned n = (N) & (W - 1);							\
@@ -58,16 +63,16 @@ HANDLER(op##W##_##name)									\
 	cpu->fl = fl;									\
 	NEXT(1);									\
 }
-#define BIT_WIDTH(op, W, MEM)								\
-BIT_REG(op, W, rr, GET_##W(in->reg))							\
-BIT_REG(op, W, ri, in->imm)								\
+#define BIT_WIDTH(op, W, REG, MEM)							\
+REG(op, W, rr, GET_##W(in->reg))							\
+REG(op, W, ri, in->imm)									\
 MEM(op, W, mr, GET_##W(in->reg), STRING_EA(W))						\
 MEM(op, W, mi, in->imm, ADDR_x)
 
-#define BIT(op, MEM)									\
-BIT_WIDTH(op, 16, MEM)									\
-BIT_WIDTH(op, 32, MEM)									\
-BIT_WIDTH(op, 64, MEM)									\
+#define BIT(op, REG, MEM)									\
+BIT_WIDTH(op, 16, REG, MEM)								\
+BIT_WIDTH(op, 32, REG, MEM)								\
+BIT_WIDTH(op, 64, REG, MEM)								\
 insn_fn *sel_##op(const struct x86_insn *x, struct insn *in)				\
 {											\
 	static insn_fn *const forms[WIDTHS][2][2] = {	/* [width][mem][imm] */		\
@@ -78,40 +83,40 @@ insn_fn *sel_##op(const struct x86_insn *x, struct insn *in)				\
 											\
 	return forms[width_of(x)][in->mem][is_imm(x86_opcodes[x->row].operand[1])];	\
 }
-BIT(bt, BIT_TEST_MEM)
-BIT(bts, BIT_CHANGE_MEM)
-BIT(btr, BIT_CHANGE_MEM)
-BIT(btc, BIT_CHANGE_MEM)
+BIT(bt, BIT_TEST_REG, BIT_TEST_MEM)
+BIT(bts, BIT_CHANGE_REG, BIT_CHANGE_MEM)
+BIT(btr, BIT_CHANGE_REG, BIT_CHANGE_MEM)
+BIT(btc, BIT_CHANGE_REG, BIT_CHANGE_MEM)
 
 /* ---- BSF, BSR: of 0 the destination stays, on AMD's and, undocumented, Intel's processors */
 #define SCAN_PURE(op, W)								\
-static inline uint##W##_t op##_##W(uint##W##_t v, uint##W##_t old, uint16_t *fl)	\
+static inline uint##W##_t op##_##W(uint##W##_t v, uint16_t *fl)				\
 {											\
-	uint##W##_t r = old;								\
+	uint##W##_t r = 0;								\
 	uint16_t f;									\
 											\
 	__asm__(#op ALU_SUFFIX_##W " %2, %1\n\t" ALU_FLAGS : "=&a"(f), "+&r"(r) : "r"(v) : "cc");	\
 	*fl = f;									\
-	return v ? r : old;								\
+	return r;									\
 }
 #define SCAN(op, W)									\
 SCAN_PURE(op, W)									\
 HANDLER(op##W##_r)									\
 {											\
-	uint16_t fl;									\
+	uint##W##_t v = GET_##W(in->rm), r = op##_##W(v, &cpu->fl);			\
 											\
-	PUT_##W(in->reg, op##_##W(GET_##W(in->rm), GET_##W(in->reg), &fl));		\
-	cpu->fl = fl;									\
+	if (v)										\
+		PUT_##W(in->reg, r);							\
 	NEXT(1);									\
 }											\
 MEM_HANDLER(op##W##_m)									\
 {											\
-	uint##W##_t v;									\
-	uint16_t fl;									\
+	uint##W##_t v, r;								\
 											\
 	LOAD(W, v, in->seg, ADDR_x);							\
-	PUT_##W(in->reg, op##_##W(v, GET_##W(in->reg), &fl));				\
-	cpu->fl = fl;									\
+	r = op##_##W(v, &cpu->fl);							\
+	if (v)										\
+		PUT_##W(in->reg, r);							\
 	NEXT(1);									\
 }
 #define SCAN_ALL(op)									\

@@ -105,6 +105,7 @@ EXTEND(movsx, 64, 8, int8_t)
 EXTEND(movsx, 16, 16, int16_t)
 EXTEND(movsx, 32, 16, int16_t)
 EXTEND(movsx, 64, 16, int16_t)
+EXTEND(movsxd, 16, 32, uint16_t)
 EXTEND(movsxd, 32, 32, uint32_t)
 EXTEND(movsxd, 64, 32, int32_t)
 
@@ -128,7 +129,7 @@ EXTEND_SELECT(movsx)
 insn_fn *sel_movsxd(const struct x86_insn *x, struct insn *in)
 {
 	static insn_fn *const forms[WIDTHS][UNARY_FORMS] = {
-		[W16] = EXTEND_ENTRIES(movsx, 16, 16), [W32] = EXTEND_ENTRIES(movsxd, 32, 32),
+		[W16] = EXTEND_ENTRIES(movsxd, 16, 32), [W32] = EXTEND_ENTRIES(movsxd, 32, 32),
 		[W64] = EXTEND_ENTRIES(movsxd, 64, 32),
 	};
 

@@ -302,21 +302,34 @@ static bool operand_fits(enum x86_operand o, const struct x86_insn *in)
 	return !(x86_operand_is_memory(o) && !in->mem) && !(x86_operand_is_register(o) && in->mem);
 }
 
+static bool exists(const struct x86_opcode *row, const struct x86_insn *in)
+{
+	return !(row->properties & (in->bits == 64 ? P_I64 : P_O64));
+}
+
+/*
+ * The row of the instruction.  64-bit mode's gaps are found where nothing else
+ * is: such an instruction is fetched to its end before it is refused.
+ */
 static const struct x86_opcode *find_row(const struct x86_insn *in)
 {
+	const struct x86_opcode *gap = NULL;
 	unsigned i = first_row[in->map - 1][in->opcode];
 
 	/* 90 with REX.B is XCHG r8, rAX like its neighbours. */
-	if (in->map == X86_MAP_1 && in->opcode == 0x90 && in->rex & REX_B && !in->rep)
+	if (in->map == X86_MAP_1 && in->opcode == 0x90 && in->rex & REX_B)
 		i = first_row[in->map - 1][0x91];
 	for (; i != NO_ROW; i = next_row[i]) {
 		const struct x86_opcode *row = &x86_opcodes[i];
 
-		if ((row->ext < 0 || row->ext == (in->reg & 7)) && !(row->properties & (in->bits == 64 ? P_I64 : P_O64)) && prefix_fits(row->prefix, in)
-		    && operand_fits(row->operand[0], in) && operand_fits(row->operand[1], in))
+		if ((row->ext >= 0 && row->ext != (in->reg & 7)) || !prefix_fits(row->prefix, in)
+		    || !operand_fits(row->operand[0], in) || !operand_fits(row->operand[1], in))
+			continue;
+		if (exists(row, in))
 			return row;
+		gap = row;
 	}
-	return NULL;
+	return gap;
 }
 
 static void get_far_pointer(struct reader *r, struct x86_insn *in)
@@ -424,6 +437,23 @@ static void modrm_as_opcode(struct x86_insn *in, uint8_t modrm)
 	in->opcode = modrm;
 }
 
+static void get_address(struct reader *r, struct x86_insn *in)
+{
+	if (!in->has_modrm || !in->mem)
+		return;
+	if (in->adsize == 2)
+		get_address16(r, in);
+	else
+		get_address32(r, in);
+}
+
+/* No row: what is known of its length is fetched all the same. */
+static enum x86_decode_result refuse(struct reader *r, struct x86_insn *in)
+{
+	get_address(r, in);
+	return r->error ? r->error : X86_DECODE_UD;
+}
+
 enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned bits, struct x86_insn *in)
 {
 	struct reader r = { .bytes = bytes, .avail = avail < X86_INSN_MAX ? avail : X86_INSN_MAX };
@@ -444,22 +474,17 @@ enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned b
 	}
 	row = find_row(in);
 	if (!row)
-		return X86_DECODE_UD;
+		return refuse(&r, in);
 	in->row = row - x86_opcodes;
 	adjust_opsize(row, in);
 	if (row->operand[0] == OP_Rd || row->operand[1] == OP_Rd)
 		in->mem = false;
-	if (in->has_modrm && in->mem) {
-		if (in->adsize == 2)
-			get_address16(&r, in);
-		else
-			get_address32(&r, in);
-	}
+	get_address(&r, in);
 	for (unsigned i = 0; i < 3; i++)
 		get_operand(&r, in, row->operand[i]);
 	if (r.error)
 		return r.error;
-	if (in->lock && !lock_allowed(row, in))
+	if (!exists(row, in) || (in->lock && !lock_allowed(row, in)))
 		return X86_DECODE_UD;
 	in->seg = effective_segment(in);
 	in->len = r.at;
@@ -493,6 +518,8 @@ unsigned x86_operand_bytes(enum x86_operand o, unsigned opsize)
 		return 2 * opsize;
 	case OP_Mp:
 		return opsize + 2;
+	case OP_Mqo:
+		return opsize == 8 ? 16 : 8;	/* CMPXCHG8B and, with REX.W, CMPXCHG16B */
 	case OP_Mq: case OP_Wq: case OP_Qq: case OP_Pq: case OP_Nq:
 		return 8;
 	case OP_Ms:

@@ -22,8 +22,8 @@ enum x86_operand {
 	OP_Ey, OP_EdMb, OP_EdMw, OP_EdMd,	/* 32 or, with REX.W, 64 bits; a 32-bit register or 8, 16, 32 bits of memory */
 	/* ModRM.rm: XMM register or memory, of 16 bytes (x aligned, u not), 8, 4 or 2; MMX register or 8 or 4 bytes */
 	OP_Wx, OP_Wu, OP_Wq, OP_Wd, OP_Ww, OP_Qq, OP_Qd,
-	/* ModRM.rm: memory only; M is an address, Ma a pair, Mp a far pointer, Mq 8 bytes, Ms a table register's image */
-	OP_M, OP_Ma, OP_Mp, OP_Mb, OP_Mw, OP_Md, OP_Mq, OP_Mv, OP_My, OP_Mt, OP_Mx, OP_Mu, OP_Ms,
+	/* ModRM.rm: memory only; M is an address, Ma a pair, Mp a far pointer, Mq 8 bytes, Mqo 8 or 16, Ms a table register's image */
+	OP_M, OP_Ma, OP_Mp, OP_Mb, OP_Mw, OP_Md, OP_Mq, OP_Mqo, OP_Mv, OP_My, OP_Mt, OP_Mx, OP_Mu, OP_Ms,
 	/* ModRM.rm: register only; XMM, MMX, general of the operand size, or none that is looked at */
 	OP_Ux, OP_Nq, OP_Rv, OP_R,
 	OP_Rd,				/* ModRM.rm: 32-bit register, in 64-bit mode 64-bit; mod ignored */

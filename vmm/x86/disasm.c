@@ -32,14 +32,32 @@ static void put(struct text *t, const char *fmt, ...)
 		t->len += (size_t)n < t->room - t->len ? (size_t)n : t->room - t->len - 1;
 }
 
-static const char *const names8[] = { "al", "cl", "dl", "bl", "ah", "ch", "dh", "bh" };
-static const char *const names16[] = { "ax", "cx", "dx", "bx", "sp", "bp", "si", "di" };
-static const char *const names32[] = { "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi" };
+static const char *const names8[] = {
+	"al", "cl", "dl", "bl", "spl", "bpl", "sil", "dil",
+	"r8b", "r9b", "r10b", "r11b", "r12b", "r13b", "r14b", "r15b",
+};
+static const char *const names_high[] = { "ah", "ch", "dh", "bh" };
+static const char *const names16[] = {
+	"ax", "cx", "dx", "bx", "sp", "bp", "si", "di",
+	"r8w", "r9w", "r10w", "r11w", "r12w", "r13w", "r14w", "r15w",
+};
+static const char *const names32[] = {
+	"eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi",
+	"r8d", "r9d", "r10d", "r11d", "r12d", "r13d", "r14d", "r15d",
+};
+static const char *const names64[] = {
+	"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+	"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+};
 static const char *const seg_names[] = { "es", "cs", "ss", "ds", "fs", "gs", "?", "?" };
 
-static const char *reg_name(unsigned r, unsigned bytes)
+static const char *reg_name(const struct x86_insn *in, unsigned r, unsigned bytes)
 {
-	return bytes == 1 ? names8[r & 7] : bytes == 2 ? names16[r & 7] : names32[r & 7];
+	if (r == X86_REG_RIP)
+		return bytes == 4 ? "eip" : "rip";
+	if (bytes == 1 && !in->rex && r >= 4 && r < 8)
+		return names_high[r - 4];
+	return (bytes == 1 ? names8 : bytes == 2 ? names16 : bytes == 8 ? names64 : names32)[r & 15];
 }
 
 static const char *size_name(unsigned bytes)
@@ -56,11 +74,12 @@ static const char *size_name(unsigned bytes)
 	}
 }
 
-/* ---- mnemonics that depend on a size: {operand or address size 16, 32} */
-static const struct { const char *name, *by_size[2]; bool address; } sized[] = {
-	{ "cbw", { "cbw", "cwde" }, false },
-	{ "cwd", { "cwd", "cdq" }, false },
-	{ "jcxz", { "jcxz", "jecxz" }, true },
+/* ---- mnemonics that depend on a size: {operand or address size 16, 32, 64} */
+static const struct { const char *name, *by_size[3]; bool address; } sized[] = {
+	{ "cbw", { "cbw", "cwde", "cdqe" }, false },
+	{ "cwd", { "cwd", "cdq", "cqo" }, false },
+	{ "jcxz", { "jcxz", "jecxz", "jrcxz" }, true },
+	{ "cmpxchg8b", { "cmpxchg8b", "cmpxchg8b", "cmpxchg16b" }, false },
 };
 
 /* Those that take a suffix where the operand size is not the code's own. */
@@ -80,17 +99,25 @@ static bool takes_suffix(const struct x86_opcode *row)
 	return false;
 }
 
+/* A moffs of 64 bits. */
+static bool is_absolute(const struct x86_insn *in)
+{
+	return in->mem && !in->has_modrm && in->adsize == 8;
+}
+
 static void put_mnemonic(struct text *t, const struct x86_insn *in, const struct x86_opcode *row, unsigned bits)
 {
 	const char *name = row->mnemonic, *suffix = "";
 
 	for (size_t i = 0; i < sizeof(sized) / sizeof(sized[0]); i++)
 		if (!strcmp(name, sized[i].name)) {
-			name = sized[i].by_size[(sized[i].address ? in->adsize : in->opsize) == 4];
+			name = sized[i].by_size[(sized[i].address ? in->adsize : in->opsize) / 4];
 			break;
 		}
+	if (is_absolute(in) || (in->opsize == 8 && row->operand[1] == OP_Iv))
+		name = "movabs";
 	if (in->opsize * 8 != bits && takes_suffix(row))
-		suffix = in->opsize == 2 ? "w" : "d";
+		suffix = in->opsize == 2 ? "w" : in->opsize == 8 ? "q" : bits == 64 ? "" : "d";
 	if (in->lock)
 		put(t, "lock ");
 	if (in->rep && row->properties & (P_REP | P_REPZ))
@@ -102,20 +129,20 @@ static void put_mnemonic(struct text *t, const struct x86_insn *in, const struct
 static void put_sum(struct text *t, const struct x86_insn *in)
 {
 	bool any = in->base != X86_NO_REG || in->index != X86_NO_REG;
-	uint32_t disp = in->adsize == 2 ? (uint16_t)in->disp : (uint32_t)in->disp;
+	uint64_t disp = in->adsize == 2 ? (uint16_t)in->disp : in->adsize == 4 ? (uint32_t)in->disp : (uint64_t)in->disp;
 
 	if (!any) {
-		put(t, "%s:0x%x", seg_names[in->seg], disp);
+		put(t, "%s:0x%" PRIx64, seg_names[in->seg], is_absolute(in) ? in->imm : disp);
 		return;
 	}
 	if (in->override != X86_NO_SEG)
 		put(t, "%s:", seg_names[in->seg]);
 	put(t, "[");
 	if (in->base != X86_NO_REG)
-		put(t, "%s", reg_name(in->base, in->adsize));
+		put(t, "%s", reg_name(in, in->base, in->adsize));
 	if (in->index != X86_NO_REG) {
-		put(t, "%s%s", in->base != X86_NO_REG ? "+" : "", reg_name(in->index, in->adsize));
-		if (in->adsize == 4)
+		put(t, "%s%s", in->base != X86_NO_REG ? "+" : "", reg_name(in, in->index, in->adsize));
+		if (in->adsize >= 4)
 			put(t, "*%u", 1u << in->scale);
 	}
 	if (in->disp_bytes || in->base == X86_NO_REG)
@@ -126,7 +153,7 @@ static void put_sum(struct text *t, const struct x86_insn *in)
 static void put_rm(struct text *t, const struct x86_insn *in, unsigned reg_bytes, unsigned mem_bytes)
 {
 	if (!in->mem) {
-		put(t, "%s", reg_name(in->rm, reg_bytes));
+		put(t, "%s", reg_name(in, in->rm, reg_bytes));
 		return;
 	}
 	put(t, "%s", size_name(mem_bytes));
@@ -149,7 +176,7 @@ static void put_string_operand(struct text *t, const struct x86_insn *in, enum x
 	bool dest = o == OP_Yb || o == OP_Yv || o == OP_Yz;
 
 	put(t, "%s%s:[%s]", size_name(x86_operand_bytes(o, in->opsize)), dest ? "es" : seg_names[in->seg],
-	    reg_name(dest ? X86_RDI : X86_RSI, in->adsize));
+	    reg_name(in, dest ? X86_RDI : X86_RSI, in->adsize));
 }
 
 static void put_immediate(struct text *t, const struct x86_insn *in, enum x86_operand o, bool second)
@@ -168,7 +195,7 @@ static void put_target(struct text *t, const struct x86_insn *in, uint64_t rip)
 {
 	uint64_t target = rip + in->len + (int64_t)in->disp;
 
-	put(t, "0x%" PRIx64, in->opsize == 2 ? (uint16_t)target : (uint64_t)(uint32_t)target);
+	put(t, "0x%" PRIx64, in->opsize == 2 ? (uint16_t)target : in->bits == 64 ? target : (uint32_t)target);
 }
 
 /* Selectors move through registers of the operand size; system instructions name 16-bit ones. */
@@ -183,18 +210,18 @@ static void put_operand(struct text *t, const struct x86_insn *in, const struct 
 	unsigned bytes = x86_operand_bytes(o, in->opsize);
 
 	switch (o) {
-	case OP_Eb: case OP_Ev: put_rm(t, in, bytes, bytes); break;
+	case OP_Eb: case OP_Ed: case OP_Ev: put_rm(t, in, bytes, bytes); break;
 	case OP_Ew: put_rm(t, in, ew_bytes(row, in->opsize), 2); break;
 	case OP_EvMw: put_rm(t, in, bytes, 2); break;
 	case OP_E: put_rm(t, in, 4, 0); break;
 	case OP_M: case OP_Ms: put_rm(t, in, 4, o == OP_M && !strcmp(row->mnemonic, "invlpg") ? 1 : 0); break;
-	case OP_Ma: case OP_Mp: case OP_Mq: case OP_Mb: case OP_Mw: case OP_Md: case OP_Mt: case OP_Mx: case OP_Mu:
+	case OP_Ma: case OP_Mp: case OP_Mq: case OP_Mqo: case OP_Mb: case OP_Mw: case OP_Md: case OP_Mt: case OP_Mx: case OP_Mu:
 	case OP_Mv: case OP_My: case OP_Rv:
 		put_rm(t, in, bytes, bytes);
 		break;
 	case OP_Ey: put_rm(t, in, bytes, bytes); break;
 	case OP_EdMb: case OP_EdMw: case OP_EdMd: put_rm(t, in, 4, bytes); break;
-	case OP_Gy: put(t, "%s", reg_name(in->reg, bytes)); break;
+	case OP_Gy: put(t, "%s", reg_name(in, in->reg, bytes)); break;
 	case OP_Vx: put_vector(t, in, "xmm", in->reg, 0); break;
 	case OP_Pq: put_vector(t, in, "mm", in->reg, 0); break;
 	case OP_Wx: case OP_Wu: case OP_Wq: case OP_Wd: case OP_Ww: case OP_Ux: put_vector(t, in, "xmm", in->rm, bytes); break;
@@ -202,8 +229,8 @@ static void put_operand(struct text *t, const struct x86_insn *in, const struct 
 	case OP_ST0: put(t, "st"); break;
 	case OP_STi: put(t, "st(%u)", in->rm); break;
 	case OP_X0: put(t, "xmm0"); break;
-	case OP_Rd: put(t, "%s", names32[in->rm]); break;
-	case OP_Gb: case OP_Gw: case OP_Gv: case OP_Zb: case OP_Zv: put(t, "%s", reg_name(in->reg, bytes)); break;
+	case OP_Rd: put(t, "%s", reg_name(in, in->rm, in->bits == 64 ? 8 : 4)); break;
+	case OP_Gb: case OP_Gw: case OP_Gv: case OP_Zb: case OP_Zv: put(t, "%s", reg_name(in, in->reg, bytes)); break;
 	case OP_Sw: put(t, "%s", seg_names[in->reg]); break;
 	case OP_Cd: put(t, "cr%u", in->reg); break;
 	case OP_Dd: put(t, "dr%u", in->reg); break;
@@ -215,7 +242,7 @@ static void put_operand(struct text *t, const struct x86_insn *in, const struct 
 	case OP_Ap: put(t, "0x%x:0x%" PRIx64, in->imm2, in->imm); break;
 	case OP_Xb: case OP_Xv: case OP_Xz: case OP_Yb: case OP_Yv: case OP_Yz: put_string_operand(t, in, o); break;
 	case OP_AL: put(t, "al"); break;
-	case OP_rAX: case OP_zAX: put(t, "%s", reg_name(X86_RAX, bytes)); break;
+	case OP_rAX: case OP_zAX: put(t, "%s", reg_name(in, X86_RAX, bytes)); break;
 	case OP_CL: put(t, "cl"); break;
 	case OP_DX: put(t, "dx"); break;
 	case OP_1: put(t, "1"); break;
@@ -236,7 +263,7 @@ size_t x86_disassemble(const struct x86_insn *in, uint64_t rip, unsigned bits, c
 	text[0] = 0;
 	put_mnemonic(&t, in, row, bits);
 	if (!strcmp(row->mnemonic, "xlat"))
-		put(&t, " BYTE PTR %s:[%s]", seg_names[in->seg], reg_name(X86_RBX, in->adsize));
+		put(&t, " BYTE PTR %s:[%s]", seg_names[in->seg], reg_name(in, X86_RBX, in->adsize));
 	if (row->operand[0] != OP__ && row->operand[0] != OP_R) {
 		while (t.len < 6 && t.len + 1 < t.room)
 			put(&t, " ");
