@@ -36,7 +36,8 @@ bool gen_skipped(const struct x86_opcode *row)
 {
 	static const char *const names[] = {
 		"int", "int1",	/* a host that is itself a guest may report INT1 at the instruction */
-		"cpuid", "rdrand", "rdseed", "xsave", "xsaveopt", "xrstor", "xgetbv", "xsetbv", "rdtsc", "rdtscp", "rdpmc", "syscall", "sysenter", "sysexit", "sysret",
+		"cpuid", "rdrand", "rdseed", "xsave", "xsaveopt", "xrstor", "xgetbv", "xsetbv", "rdtsc", "rdtscp", "rdpid", "rdpmc",
+		"rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase", "syscall", "sysenter", "sysexit", "sysret",
 		"iret", "retf", "lds", "les", "lss", "lfs", "lgs", "lar", "lsl", "verr", "verw",
 		"sldt", "str", "smsw", "sgdt", "sidt", "hlt",	/* emulated, or blocked by UMIP, at the host's choice */
 	};

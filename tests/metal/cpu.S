@@ -22,24 +22,36 @@ main:
 	TEST("CPUID")
 	xorl	%eax, %eax
 	cpuid
-	CHECK(%eax, $1)
+	CHECK(%eax, $0x16)
 	movl	$1, %eax
 	cpuid
-	CHECK(%eax, $0x681)
-	andl	$(1 << 12 | 1 << 0 | 1 << 6 | 1 << 23 | 1 << 24 | 1 << 25), %edx	/* MTRR FPU PAE MMX FXSR SSE */
+	CHECK(%eax, $0x106ca)
+	andl	$(1 << 28), %edx			/* one processor */
 	CHECK(%edx, $0)
-	andl	$~(1 << 21 | 1 << 24), %ecx	/* the local APIC's */
+	andl	$(1 << 3 | 1 << 5 | 1 << 6 | 1 << 27 | 1 << 28), %ecx	/* MONITOR VMX SMX OSXSAVE AVX */
 	CHECK(%ecx, $0)
 	movl	$1, %eax
 	cpuid
-	andl	$(1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 13 | 1 << 15), %edx
-	CHECK(%edx, $(1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 13 | 1 << 15))
+	andl	$0xf97e, %edx		/* DE PSE TSC MSR PAE CX8 SEP MTRR PGE MCA CMOV */
+	CHECK(%edx, $0xf97c)
 	movl	$0x80000000, %eax
 	cpuid
-	CHECK(%eax, $0x80000004)
-	movl	$0x12345, %eax			/* beyond the last leaf */
+	CHECK(%eax, $0x80000008)
+	movl	$0x80000001, %eax
 	cpuid
-	CHECK(%eax, $0x681)
+	andl	$(1 << 11 | 1 << 20 | 1 << 26 | 1 << 27 | 1 << 29), %edx	/* SYSCALL NX 1 GiB RDTSCP LM */
+	CHECK(%edx, $(1 << 11 | 1 << 20 | 1 << 26 | 1 << 27 | 1 << 29))
+	movl	$0x80000008, %eax
+	cpuid
+	CHECK(%eax, $0x3028)
+	movl	$0x80000009, %eax			/* beyond the last leaf */
+	cpuid
+	orl	%ebx, %eax
+	CHECK(%eax, $0)
+	movl	$0x12345, %eax
+	cpuid
+	orl	%ebx, %eax
+	CHECK(%eax, $0)
 
 	TEST("the time-stamp counter counts, and can be set")
 	rdtsc
@@ -67,10 +79,62 @@ main:
 	movl	$-1, %edx
 	rdmsr
 	CHECK(%edx, $0)
+	movl	$0x48, %ecx			/* SPEC_CTRL, not offered */
+	FAULT(13, 0, rdmsr)
+	FAULT(13, 0, wrmsr)
+
+	TEST("memory types are kept")
 	movl	$0xfe, %ecx			/* MTRRcap */
+	rdmsr
+	CHECK(%eax, $0x508)
+	FAULT(13, 0, wrmsr)
+	movl	$0x20f, %ecx			/* the last mask */
+	movl	$0xfffff800, %eax
+	movl	$0xff, %edx
+	wrmsr
+	xorl	%eax, %eax
+	rdmsr
+	CHECK(%eax, $0xfffff800)
+	movl	$0x100, %edx			/* beyond the physical address */
+	FAULT(13, 0, wrmsr)
+	movl	$0x210, %ecx
 	FAULT(13, 0, rdmsr)
-	movl	$0xc0000080, %ecx		/* EFER */
-	FAULT(13, 0, rdmsr)
+	movl	$0x26f, %ecx
+	movl	$0x06050401, %eax
+	xorl	%edx, %edx
+	wrmsr
+	rdmsr
+	CHECK(%eax, $0x06050401)
+	movb	$2, %al				/* reserved */
+	FAULT(13, 0, wrmsr)
+	movl	$0x277, %ecx			/* PAT */
+	rdmsr
+	CHECK(%eax, $0x00070406)
+	CHECK(%edx, $0x00070406)
+	movb	$3, %al
+	FAULT(13, 0, wrmsr)
+
+	TEST("EFER")
+	movl	$0xc0000080, %ecx
+	movl	$0x801, %eax			/* NXE SCE */
+	xorl	%edx, %edx
+	wrmsr
+	rdmsr
+	CHECK(%eax, $0x801)
+	movl	$0x1801, %eax			/* SVME */
+	FAULT(13, 0, wrmsr)
+	xorl	%eax, %eax
+	wrmsr
+
+	TEST("TSC_ADJUST")
+	movl	$0x3b, %ecx
+	rdmsr
+	movl	%edx, %ebx
+	addl	$0x100, %edx
+	wrmsr
+	movl	$0x10, %ecx
+	rdmsr
+	CHECK(%edx, $0x1334)
 
 	TEST("CR0, CR4")
 	movl	%cr0, %eax
@@ -86,9 +150,11 @@ main:
 	movl	%eax, %cr4
 	movl	%cr4, %ebx
 	CHECK(%ebx, $0x9c)
-	movl	$0x20, %eax			/* PAE */
+	movl	$0x2000, %eax			/* VMXE, LA57, PCIDE without long mode */
 	FAULT(13, 0, movl %eax, %cr4)
-	movl	$0x2000, %eax			/* VMXE */
+	movl	$0x1000, %eax
+	FAULT(13, 0, movl %eax, %cr4)
+	movl	$0x20000, %eax
 	FAULT(13, 0, movl %eax, %cr4)
 	xorl	%eax, %eax
 	movl	%eax, %cr4

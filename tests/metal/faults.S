@@ -54,9 +54,12 @@ main:
 	FAULT(6, 0, .byte 0xf0, 0xa3, 0, 0, 0x90, 0)	/* LOCK on a MOV to memory */
 	FAULT(6, 0, .byte 0xf0, 0x01, 0xc3)
 	FAULT(6, 0, .byte 0x0f, 0xaa)		/* RSM outside SMM */
-	FAULT(6, 0, .byte 0x0f, 0x34)		/* SYSENTER, not offered */
 	FAULT(6, 0, .byte 0x0f, 0x33)		/* RDPMC, not offered */
-	FAULT(6, 0, .byte 0x0f, 0x05)		/* SYSCALL */
+	FAULT(6, 0, .byte 0x0f, 0x05)		/* SYSCALL, SYSRET, SWAPGS, RDFSBASE: of 64-bit mode */
+	FAULT(6, 0, .byte 0x0f, 0x07)
+	FAULT(6, 0, .byte 0x0f, 0x01, 0xf8)
+	FAULT(6, 0, .byte 0xf3, 0x0f, 0xae, 0xc0)
+	FAULT(13, 0, sysenter)			/* IA32_SYSENTER_CS is null */
 	FAULT(6, 0, .byte 0x0f, 0x20, 0x28)	/* MOV EAX, CR5 */
 	FAULT(6, 0, .byte 0x0f, 0x20, 0x08)	/* MOV EAX, CR1 */
 	FAULT(6, 0, .byte 0x8c, 0xf0)		/* MOV EAX, sreg 6 */

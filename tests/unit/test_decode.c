@@ -89,6 +89,8 @@ static void every_row_is_found(void **state)
 					assert_int_not_equal(in.row, i);	/* 40 is a prefix there, 63 MOVSXD */
 					continue;
 				}
+				if (in.map == X86_MAP_0F01 && x86_opcodes[i].map == X86_MAP_0F)
+					continue;				/* the same bytes but for ModRM.mod */
 				assert_int_equal(in.row, i);
 				found++;
 			}

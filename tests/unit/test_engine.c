@@ -136,6 +136,14 @@ static void test_state_round_trip(void **state)
 	assert_true(out.halted && out.sti_shadow && out.nmi_blocked);
 }
 
+static void to_long(struct x86_state *s)
+{
+	s->cr0 |= X86_CR0_PG | X86_CR0_PE;
+	s->cr4 = X86_CR4_PAE;
+	s->efer = X86_EFER_LME | X86_EFER_LMA;
+	s->seg[X86_CS].attr = (s->seg[X86_CS].attr & ~X86_ATTR_DB) | X86_ATTR_L;
+}
+
 #define IMPOSSIBLE(m, change) do {						\
 	struct x86_state s = some_state(m), before = get(m), after;		\
 	change;									\
@@ -152,12 +160,20 @@ static void test_impossible_states(void **state)
 
 	IMPOSSIBLE(m, s.cr0 = X86_CR0_PG);
 	IMPOSSIBLE(m, s.cr0 = X86_CR0_PE | X86_CR0_NW);
-	IMPOSSIBLE(m, s.cr4 = X86_CR4_PAE);
-	IMPOSSIBLE(m, s.efer = 0x100);
+	IMPOSSIBLE(m, s.cr4 = 1u << 31);
+	IMPOSSIBLE(m, s.cr4 = X86_CR4_PAE | X86_CR4_LA57);
+	IMPOSSIBLE(m, s.cr4 = X86_CR4_PAE | X86_CR4_PCIDE);
+	IMPOSSIBLE(m, s.efer = X86_EFER_LME);			/* paging is on */
+	IMPOSSIBLE(m, s.efer = X86_EFER_LMA);
+	IMPOSSIBLE(m, s.efer = 1 << 12);
 	IMPOSSIBLE(m, s.rip = 1ull << 32);
-	IMPOSSIBLE(m, s.gpr[X86_RAX] = 1ull << 32);
-	IMPOSSIBLE(m, s.gpr[X86_R8] = 1);
 	IMPOSSIBLE(m, s.seg[X86_DS].base = 1ull << 32);
+	IMPOSSIBLE(m, (to_long(&s), s.cr4 = 0));
+	IMPOSSIBLE(m, (to_long(&s), s.cr3 = 1ull << 40));
+	IMPOSSIBLE(m, (to_long(&s), s.seg[X86_FS].base = 1ull << 47));
+	IMPOSSIBLE(m, (to_long(&s), s.seg[X86_CS].attr |= X86_ATTR_DB));
+	IMPOSSIBLE(m, s.lstar = 1ull << 63);
+	IMPOSSIBLE(m, s.cr0 |= 1ull << 32);
 	IMPOSSIBLE(m, s.rflags |= 1 << 15);
 	IMPOSSIBLE(m, (s.cpl = 0, s.rflags |= X86_RFLAGS_VM));
 	IMPOSSIBLE(m, (s.cr0 = 0x10, s.rflags |= X86_RFLAGS_VM));
