@@ -32,6 +32,21 @@ static uint32_t value(void)
 	return chance(10) ? v << below(32) : v;
 }
 
+static uint64_t value64(void)
+{
+	static const uint64_t edge[] = {
+		0x7fffffffffffffff, 0x8000000000000000, ~0ull, ~0ull - 1, 0x100000000, 0xffffffff00000000, 63, 64,
+	};
+	uint64_t v = chance(40) ? value() : chance(40) ? edge[below(sizeof(edge) / sizeof(edge[0]))] : next();
+
+	return chance(10) ? (uint64_t)(int32_t)value() : v;
+}
+
+unsigned gen_bits(enum host_mode m)
+{
+	return m == HOST_16 ? 16 : m == HOST_32 ? 32 : 64;
+}
+
 bool gen_skipped(const struct x86_opcode *row)
 {
 	static const char *const names[] = {
@@ -52,6 +67,12 @@ bool gen_skipped(const struct x86_opcode *row)
 		if (!strcmp(row->handler, handlers[i]))
 			return true;
 	return false;
+}
+
+/* In 64-bit mode these bytes begin longer encodings, which the host may have; IN and OUT are as in the others. */
+static bool skipped_in_64(const struct x86_opcode *row)
+{
+	return row->map == 1 && (row->opcode == 0x62 || row->opcode == 0xc4 || row->opcode == 0xc5);
 }
 
 static bool is_string(const struct x86_opcode *row)
@@ -102,7 +123,10 @@ static uint32_t code_target(const struct gen_case *c)
 
 static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66, bool *ad67)
 {
-	static const uint8_t segments[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
+	/* FS last: in 64-bit mode it is the process's own thread pointer */
+	static const uint8_t segments[] = { 0x26, 0x2e, 0x36, 0x3e, 0x65, 0x64 };
+	bool is64 = c->mode == HOST_64;
+	uint8_t rex = is64 && chance(60) ? 0x40 | below(16) : 0;
 	struct bytes b = { c->bytes, 0 };
 	uint8_t opcode[3];
 	unsigned opsize, adsize, escapes = x86_opcode_bytes(row, opcode);
@@ -110,14 +134,14 @@ static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66,
 	bool no_rep = (row->map == 2 && row->opcode >= 0xb8 && row->opcode <= 0xbd)
 		|| (row->map == 1 && (row->opcode == 0x90 || row->opcode == 0xe0 || row->opcode == 0xe1));
 
-	*op66 = chance(25);
+	*op66 = chance(25) && !(is64 && row->properties & P_F64);	/* AMD's branch to 16 bits then, Intel's ignore it */
 	*ad67 = chance(is_string(row) ? 8 : 15);
 	if (*op66)
 		put(&b, 0x66, 1);
 	if (*ad67)
 		put(&b, 0x67, 1);
 	if (chance(12))
-		put(&b, segments[chance(90) ? below(4) : 4 + below(2)], 1);
+		put(&b, segments[chance(90) ? below(4) : 4 + below(is64 ? 1 : 2)], 1);
 	if (chance(row->properties & P_LOCK ? 20 : 1) && !(row->map == 2 && row->opcode >= 0x20 && row->opcode <= 0x23))	/* AMD's LOCK MOV CR0 is CR8 */
 		put(&b, 0xf0, 1);
 	if (row->prefix == X86_NO_PREFIX || row->prefix == X86_NO_REPEAT)
@@ -126,8 +150,16 @@ static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66,
 		put(&b, row->prefix, 1);
 	else if (is_string(row) ? chance(60) : !no_rep && row->map == 1 && chance(3))
 		put(&b, chance(50) ? 0xf3 : 0xf2, 1);
+	if (rex)
+		put(&b, rex, 1);
 	opsize = (c->mode == HOST_16) == *op66 ? 4 : 2;
 	adsize = (c->mode == HOST_16) == *ad67 ? 4 : 2;
+	if (is64) {
+		opsize = rex & 8 ? 8 : *op66 ? 2 : 4;
+		if (row->properties & P_F64 || (row->properties & P_DF64 && opsize == 4))
+			opsize = 8;
+		adsize = *ad67 ? 4 : 8;
+	}
 
 	for (unsigned i = 0; i + 1 < escapes; i++)
 		put(&b, opcode[i], 1);
@@ -139,7 +171,7 @@ static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66,
 		unsigned rm = below(8), reg = row->ext >= 0 ? (unsigned)row->ext : below(8);
 
 		put(&b, mod << 6 | reg << 3 | rm, 1);
-		if (mod != 3 && adsize == 4) {
+		if (mod != 3 && adsize >= 4) {
 			unsigned base = rm;
 
 			if (rm == 4) {
@@ -163,8 +195,8 @@ static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66,
 		switch (row->operand[i]) {
 		case OP_Ib: case OP_sIb: put(&b, chance(50) ? value() : next(), 1); break;
 		case OP_Iw: put(&b, row->opcode == 0xc8 || row->opcode == 0xc2 ? below(chance(90) ? 256 : 65536) : value(), 2); break;
-		case OP_Iz: put(&b, value(), opsize); break;
-		case OP_Iv: put(&b, value(), opsize); break;
+		case OP_Iz: put(&b, value(), opsize == 8 ? 4 : opsize); break;
+		case OP_Iv: put(&b, value64(), opsize); break;
 		case OP_Ob: case OP_Ov: put(&b, host_data_base(c->mode) ? next() : HOST_DATA + below(HOST_DATA_BYTES), adsize); break;
 		case OP_Ap: put(&b, next(), opsize); put(&b, next(), 2); break;
 		case OP_Jb:
@@ -172,6 +204,8 @@ static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66,
 			put(&b, chance(50) ? below(128) : 0x80 + below(96), 1);
 			break;
 		case OP_Jz:
+			if (opsize == 8)
+				opsize = 4;
 			end = c->at + b.n + opsize + (host_code_base(c->mode) ? 0 : HOST_CODE);
 			put(&b, code_target(c) - end, opsize);
 			break;
@@ -191,12 +225,24 @@ static uint32_t data_offset(void)
 	}
 }
 
+/* rIP-relative: the displacement in the bytes. */
+static void aim_rip(struct gen_case *c, const struct x86_insn *in, uint32_t target)
+{
+	uint32_t disp = target - (HOST_CODE + c->at + in->len);
+
+	memcpy(c->bytes + in->disp_at, &disp, 4);
+}
+
 /* Registers such that the memory operand lies in the data area, where the addressing form leaves the freedom. */
 static void aim(struct gen_case *c, const struct x86_insn *in)
 {
-	uint32_t target = data_offset() + (host_data_base(c->mode) ? 0 : HOST_DATA);
-	uint32_t other = 0;
+	uint64_t target = data_offset() + (host_data_base(c->mode) ? 0 : HOST_DATA);
+	uint64_t other = 0;
 
+	if (in->base == X86_REG_RIP) {
+		aim_rip(c, in, target);
+		return;
+	}
 	if (in->index != X86_NO_REG)
 		other = c->gpr[in->index] << in->scale;
 	if (in->base != X86_NO_REG && in->base != in->index)
@@ -205,12 +251,17 @@ static void aim(struct gen_case *c, const struct x86_insn *in)
 		c->gpr[in->index] = target - in->disp;
 }
 
-uint32_t gen_ea(const struct gen_case *c, const struct x86_insn *in)
+uint64_t gen_ea(const struct gen_case *c, const struct x86_insn *in)
 {
-	uint32_t ea = in->disp + (in->base != X86_NO_REG ? c->gpr[in->base] : 0)
-		+ (in->index != X86_NO_REG ? c->gpr[in->index] << in->scale : 0);
+	uint64_t ea = (int64_t)in->disp;
 
-	return in->adsize == 2 ? (uint16_t)ea : ea;
+	if (in->base == X86_REG_RIP)
+		ea += HOST_CODE + c->at + in->len;
+	else if (in->base != X86_NO_REG)
+		ea += c->gpr[in->base];
+	if (in->index != X86_NO_REG)
+		ea += c->gpr[in->index] << in->scale;
+	return in->adsize == 2 ? (uint16_t)ea : in->adsize == 4 ? (uint32_t)ea : ea;
 }
 
 /* ---- floating point */
@@ -272,8 +323,10 @@ static uint64_t vector_word(void)
 	}
 }
 
-static void fpu_state(struct x86_fxsave *f, uint8_t *data)
+static void fpu_state(struct gen_case *c, uint8_t *data)
 {
+	struct x86_fxsave *f = &c->fpu;
+
 	memset(f, 0, sizeof(*f));
 	f->fcw = 0x037f & ~(chance(30) ? (uint16_t)(next() & 0x33f) : 0);
 	f->fcw |= chance(50) ? below(4) << 10 : 0;
@@ -291,7 +344,7 @@ static void fpu_state(struct x86_fxsave *f, uint8_t *data)
 		put_real(f->st[i]);
 	for (unsigned i = 0; i < 16; i++)
 		for (unsigned j = 0; j < 16; j += 8) {
-			uint64_t v = i < 8 ? vector_word() : 0;
+			uint64_t v = i < 8 || c->mode == HOST_64 ? vector_word() : 0;
 
 			memcpy(f->xmm[i] + j, &v, 8);
 		}
@@ -306,12 +359,73 @@ static void fpu_state(struct x86_fxsave *f, uint8_t *data)
 	}
 }
 
-static void stack_word(struct gen_case *c, uint8_t *data, uint32_t v)
+/* Of the code's width; sometimes one that is not canonical. */
+static uint64_t wide_target(const struct gen_case *c)
 {
-	uint32_t at = c->gpr[4] - (host_data_base(c->mode) ? 0 : HOST_DATA);
+	return code_target(c) | (c->mode == HOST_64 && chance(8) ? 1ull << (47 + below(16)) : 0);
+}
 
-	if (at <= HOST_DATA_BYTES - 4)
-		memcpy(data + at, &v, 4);
+static void stack_word(struct gen_case *c, uint8_t *data, uint64_t v)
+{
+	uint64_t at = c->gpr[4] - (host_data_base(c->mode) ? 0 : HOST_DATA);
+
+	if (at <= HOST_DATA_BYTES - 8)
+		memcpy(data + at, &v, c->mode == HOST_64 ? 8 : 4);
+}
+
+/* 16 and 32-bit code sees half of the registers' bits. */
+static void narrow(struct gen_case *c)
+{
+	for (int i = 0; i < 16; i++)
+		c->gpr[i] = i < 8 ? (uint32_t)c->gpr[i] : 0;
+}
+
+/* Bits of rCX that the address size does not count in. */
+static uint64_t unused_bits(const struct gen_case *c, const struct x86_insn *in)
+{
+	if (in->adsize == 2)
+		return value() & 0xffff0000;
+	return c->mode == HOST_64 && in->adsize == 4 ? next() << 32 : 0;
+}
+
+/* Operands that make the instruction do something. */
+static void steer(struct gen_case *c, uint8_t *data, const struct x86_insn *in, uint32_t base)
+{
+	const struct x86_opcode *row = &x86_opcodes[c->row];
+
+	if (is_string(row)) {
+		c->gpr[6] = base + data_offset();
+		c->gpr[7] = base + data_offset();
+		if (chance(90))
+			c->gpr[1] = chance(50) ? below(24) : below(24) | unused_bits(c, in);
+		else if (in->adsize >= 4)
+			c->gpr[1] = below(3000);
+	}
+	if (in->mem && in->has_modrm && chance(95))
+		aim(c, in);
+	if (!strcmp(row->mnemonic, "xlat"))
+		c->gpr[3] = base + data_offset();
+	if (!strcmp(row->mnemonic, "bt") || !strcmp(row->mnemonic, "bts") || !strcmp(row->mnemonic, "btr") || !strcmp(row->mnemonic, "btc"))
+		if (in->mem && in->reg != in->base && in->reg != in->index && in->reg != 4 && chance(90))
+			c->gpr[in->reg] = (int64_t)below(2048) - 1024;
+	if (!strcmp(row->mnemonic, "div") || !strcmp(row->mnemonic, "idiv"))
+		if (chance(70))		/* else nearly all of them overflow */
+			c->gpr[2] = chance(50) ? 0 : in->opsize == 8 ? (uint64_t)((int64_t)c->gpr[0] >> 63) : (uint32_t)((int32_t)c->gpr[0] >> 31);
+	if (!strcmp(row->mnemonic, "ret"))
+		stack_word(c, data, wide_target(c));
+	if (!strcmp(row->mnemonic, "popf"))
+		stack_word(c, data, next() & ~(X86_RFLAGS_TF | X86_RFLAGS_AC));
+	if (!strcmp(row->handler, "call_rm") || !strcmp(row->handler, "jmp_rm")
+	    || (row->map == 1 && row->opcode == 0xff && (row->ext == 2 || row->ext == 4))) {
+		if (!in->mem) {
+			c->gpr[in->rm] = wide_target(c);
+		} else if (in->mem) {
+			uint64_t ea = gen_ea(c, in) - base, t = wide_target(c);
+
+			if (ea <= HOST_DATA_BYTES - 8)
+				memcpy(data + ea, &t, c->mode == HOST_64 ? 8 : 4);
+		}
+	}
 }
 
 void gen_case(uint64_t seed, uint64_t number, unsigned modes, struct gen_case *c, uint8_t *data)
@@ -335,7 +449,7 @@ void gen_case(uint64_t seed, uint64_t number, unsigned modes, struct gen_case *c
 	base = host_data_base(c->mode) ? 0 : HOST_DATA;
 	do
 		c->row = below(x86_opcode_rows);
-	while (gen_skipped(&x86_opcodes[c->row]));
+	while (gen_skipped(&x86_opcodes[c->row]) || (c->mode == HOST_64 && skipped_in_64(&x86_opcodes[c->row])));
 	row = &x86_opcodes[c->row];
 
 	c->at = chance(5) ? HOST_CODE_BYTES - 1 - below(16) : 256 + below(HOST_CODE_BYTES - 1024);
@@ -343,48 +457,17 @@ void gen_case(uint64_t seed, uint64_t number, unsigned modes, struct gen_case *c
 		c->at = 256;
 	encode(c, row, &op66, &ad67);
 
-	for (int i = 0; i < 8; i++)
-		c->gpr[i] = value();
+	for (int i = 0; i < (c->mode == HOST_64 ? 16 : 8); i++)
+		c->gpr[i] = c->mode == HOST_64 ? value64() : value();
 	c->gpr[4] = base + (chance(90) ? 0x4000 + below(0x4000) : data_offset());
 	if (!strcmp(row->mnemonic, "leave") || chance(20))
 		c->gpr[5] = base + data_offset();
-	fpu_state(&c->fpu, data);
+	fpu_state(c, data);
 	c->rflags = 0x202 | (next() & (X86_RFLAGS_ARITH | (chance(30) ? X86_RFLAGS_DF : 0)));
 
-	if (x86_decode(c->bytes, c->len, c->mode == HOST_16 ? 16 : 32, &in) != X86_DECODE_OK)
+	if (x86_decode(c->bytes, c->len, gen_bits(c->mode), &in) != X86_DECODE_OK)
 		return;
-	if (is_string(row)) {
-		c->gpr[6] = base + data_offset();
-		c->gpr[7] = base + data_offset();
-		if (chance(90))
-			c->gpr[1] = chance(50) ? below(24) : below(24) | (in.adsize == 2 ? value() & 0xffff0000 : 0);
-		else if (in.adsize == 4)
-			c->gpr[1] = below(3000);
-	}
-	if (in.mem && in.has_modrm && chance(95))
-		aim(c, &in);
-	if (!strcmp(row->mnemonic, "xlat"))
-		c->gpr[3] = base + data_offset();
-	if (!strcmp(row->mnemonic, "bt") || !strcmp(row->mnemonic, "bts") || !strcmp(row->mnemonic, "btr") || !strcmp(row->mnemonic, "btc"))
-		if (in.mem && in.reg != in.base && in.reg != in.index && in.reg != 4 && chance(90))
-			c->gpr[in.reg] = (int32_t)below(2048) - 1024;
-	if (!strcmp(row->mnemonic, "div") || !strcmp(row->mnemonic, "idiv"))
-		if (chance(70))		/* else nearly all of them overflow */
-			c->gpr[2] = chance(50) ? 0 : (uint32_t)((int32_t)c->gpr[0] >> 31);
-	if (!strcmp(row->mnemonic, "ret"))
-		stack_word(c, data, code_target(c));
-	if (!strcmp(row->mnemonic, "popf"))
-		stack_word(c, data, next() & ~(X86_RFLAGS_TF | X86_RFLAGS_AC));
-	if (!strcmp(row->handler, "call_rm") || !strcmp(row->handler, "jmp_rm")
-	    || (row->map == 1 && row->opcode == 0xff && (row->ext == 2 || row->ext == 4))) {
-		if (!in.mem) {
-			c->gpr[in.rm] = code_target(c);
-		} else if (in.mem) {
-			uint32_t ea = gen_ea(c, &in) - base;
-			uint32_t t = code_target(c);
-
-			if (ea <= HOST_DATA_BYTES - 4)
-				memcpy(data + ea, &t, 4);
-		}
-	}
+	steer(c, data, &in, base);
+	if (c->mode != HOST_64)
+		narrow(c);
 }

@@ -19,15 +19,16 @@ struct gen_case {
 	uint8_t bytes[X86_INSN_MAX + 1];
 	unsigned len;			/* as encoded */
 	uint32_t at;			/* offset in the code page */
-	uint32_t gpr[8];
+	uint64_t gpr[16];		/* the first eight, of 32 bits, but in 64-bit mode */
 	uint32_t rflags;
 	struct x86_fxsave fpu;
 };
 
+unsigned gen_bits(enum host_mode);
 /* Rows that user mode on a host cannot show: privileged state, the host's own descriptor tables, time. */
 bool gen_skipped(const struct x86_opcode *);
 /* Where the memory operand in ModRM is, in the data segment. */
-uint32_t gen_ea(const struct gen_case *, const struct x86_insn *);
+uint64_t gen_ea(const struct gen_case *, const struct x86_insn *);
 /* Fills `data` (HOST_DATA_BYTES) too. */
 void gen_case(uint64_t seed, uint64_t number, unsigned modes, struct gen_case *, uint8_t *data);
 
