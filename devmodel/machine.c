@@ -141,6 +141,31 @@ static int start_direct(struct machine *m)
 	return err;
 }
 
+static bool overlap(const struct arena_region *a, const struct arena_region *b)
+{
+	return a->len && b->len && !((a->flags ^ b->flags) & LINK_RGN_MMIO) && a->base < b->base + b->len &&
+	       b->base < a->base + a->len;
+}
+
+/*
+ * Two of a kind at one fixed place: the second would never be heard.  Not for
+ * a successor's devices, whose BARs are where the guest has put them.
+ */
+static int refuse_twin(const struct machine *m, const struct dev *d)
+{
+	for (const struct dev *other = m->dev; other < d; other++)
+		for (unsigned i = 0; other->ops == d->ops && i < DEV_REGIONS * DEV_REGIONS; i++) {
+			const struct arena_region *mine = &d->a->region[i % DEV_REGIONS];
+
+			if (!overlap(mine, &other->a->region[i / DEV_REGIONS]))
+				continue;
+			dev_error(d, "%s %#llx is taken by %s: a machine has one of these",
+				  mine->flags & LINK_RGN_MMIO ? "address" : "port", (unsigned long long)mine->base, dev_name(other));
+			return -EADDRINUSE;
+		}
+	return 0;
+}
+
 int machine_init(struct machine *m, const struct conf_machine *conf, void *arena, size_t arena_bytes)
 {
 	struct arena_plan plan[ARENA_MAX_DEVS];
@@ -178,6 +203,8 @@ int machine_init(struct machine *m, const struct conf_machine *conf, void *arena
 		init_dev(m, i, &plan[i]);
 	for (unsigned i = 0; i < m->ndevs; i++) {
 		err = start_dev(m, &m->dev[i], conf->fresh);
+		if (!err && conf->fresh)
+			err = refuse_twin(m, &m->dev[i]);
 		if (err)
 			return err;
 	}

@@ -465,6 +465,18 @@ static void same_place_twice(void **state)
 	harness_free(h);
 }
 
+/* The ports of both channels are fixed. */
+static void two_controllers(void **state)
+{
+	struct conf_dev dev[2] = { { .model = "ide", .pci = true, .slot = 1, .function = 1 }, { .model = "ide", .pci = true, .slot = 3 } };
+	struct harness *h;
+
+	(void)state;
+	h = harness_new(&(struct harness_conf){ .dev = dev, .ndevs = 2, .may_fail = true });
+	assert_non_null(strstr(harness_error(h), "0x1f0 is taken by ide@1:1"));
+	harness_free(h);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown), \
@@ -472,7 +484,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(presence), T(identify), T(read_pio), T(write_pio), T(multiple), T(lba48), T(addresses), T(slaves),
 		T(interrupt_enable), T(busy), T(reset_in_flight), T(reset_while_writing), T(read_errors), T(odds_and_ends),
-		cmocka_unit_test(same_place_twice),
+		cmocka_unit_test(same_place_twice), cmocka_unit_test(two_controllers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
