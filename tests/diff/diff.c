@@ -352,7 +352,7 @@ static bool same_fpu(const struct x86_insn *in, const struct host_cpu *h, const 
 		}
 	if ((a->mxcsr ^ b->mxcsr) & X86_MXCSR_VALID)
 		return snprintf(why, 160, "mxcsr %#x, host %#x", a->mxcsr, b->mxcsr), false;
-	for (unsigned i = 0; i < 8; i++)
+	for (unsigned i = 0; i < 16; i++)
 		if (memcmp(a->xmm[i], b->xmm[i], 16)) {
 			uint64_t v[4];
 

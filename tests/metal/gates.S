@@ -167,7 +167,7 @@ main:
 	FAULT(13, 0, movl %eax, %cr0)
 	movl	$0x20000011, %eax			/* NW without CD */
 	FAULT(13, 0, movl %eax, %cr0)
-	movl	$0x40000, %eax
+	movl	$0x2000, %eax			/* VMXE */
 	FAULT(13, 0, movl %eax, %cr4)
 	movl	$0x1a, %ecx
 	FAULT(13, 0, rdmsr)
