@@ -164,6 +164,7 @@ static void cmos_content(void **state)
 	assert_int_equal(cmos(0x38), 0x41);
 	assert_int_equal(cmos(0x5f), 0);
 	assert_int_equal(cmos(0x10), 0);
+	assert_int_equal(cmos(0x14), 0x06);
 }
 
 static void lines(void **state)

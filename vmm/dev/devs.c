@@ -455,7 +455,7 @@ static void fill_cmos(struct vm *vm)
 
 	rtc_cmos_memory(vm->rtc, low, bytes - low);
 	rtc_cmos_set(vm->rtc, RTC_CMOS_FLOPPY, 0);		/* no drives */
-	rtc_cmos_set(vm->rtc, RTC_CMOS_EQUIPMENT, 0);		/* no drives, no coprocessor, display by its own BIOS */
+	rtc_cmos_set(vm->rtc, RTC_CMOS_EQUIPMENT, 0x06);	/* coprocessor, pointing device; no drives, display by its own BIOS */
 	rtc_cmos_set(vm->rtc, RTC_CMOS_BOOT12, BOOT_CDROM << 4 | BOOT_HARD_DISK);
 	rtc_cmos_set(vm->rtc, RTC_CMOS_BOOT3, BOOT_NETWORK << 4 | BOOT_NO_FLOPPY_CHECK);
 	rtc_cmos_set(vm->rtc, RTC_CMOS_CPUS, vm->nvcpus ? vm->nvcpus - 1 : 0);
