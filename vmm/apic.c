@@ -2,7 +2,7 @@
  * vmm/apic.c - a vCPU's local APIC, as an engine sees it.
  *
  * Owns which MSRs and CPUID bits are the APIC's.  SDM vol. 2 CPUID (leaves 01h,
- * 06h, 0Bh, 15h), vol. 3 section 10.8.6.1 (CR8), 11.4.4, 11.12.
+ * 06h, 0Bh, 15h, 16h), vol. 3 section 10.8.6.1 (CR8), 11.4.4, 11.12.
  */
 #include "vmm/apic.h"
 
@@ -145,6 +145,9 @@ void apic_cpuid(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t 
 		break;
 	case 0x15:
 		clock_ratio(r);
+		break;
+	case 0x16:	/* MHz: base, highest, bus */
+		*r = (struct x86_cpuid){ .eax = tsc_hz() / 1000000, .ebx = tsc_hz() / 1000000, .ecx = LAPIC_TIMER_HZ / 1000000 };
 		break;
 	}
 }

@@ -28,7 +28,7 @@ void apic_tsc_moved(struct vcpu *, uint64_t tsc);
 uint8_t apic_cr8(const struct vcpu *);
 void apic_set_cr8(struct vcpu *, uint8_t val);
 
-/* Leaves 1, 6, 0Bh and 15h: what of them the APIC and its clock decide is put into *r; `max` is leaf 0's EAX. */
+/* Leaves 1, 6, 0Bh, 15h and 16h: what of them the APIC and its clock decide is put into *r; `max` is leaf 0's EAX. */
 void apic_cpuid(const struct vcpu *, uint32_t leaf, uint32_t subleaf, uint32_t max, struct x86_cpuid *r);
 
 #endif

@@ -21,6 +21,7 @@
 #include "vmm/irq.h"
 #include "vmm/mem.h"
 #include "vmm/timer.h"
+#include "vmm/tsc.h"
 #include "vmm/vm.h"
 #include "vmm/x86/cpuid.h"
 #include "vmm/x86/msr.h"
@@ -558,6 +559,9 @@ static void apic_cpuids(void **state)
 	apic_cpuid(&cpu, 0x15, 0, 0x16, &r);
 	assert_int_equal(r.ecx, 25000000);
 	assert_true(r.eax && r.ebx);
+	apic_cpuid(&cpu, 0x16, 0, 0x16, &r);
+	assert_int_equal(r.eax, tsc_hz() / 1000000);
+	assert_int_equal(r.ecx, 25);
 }
 
 /* x86.apic=off: a machine of the 8259As alone. */
