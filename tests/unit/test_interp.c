@@ -373,31 +373,49 @@ static uint32_t rnd(uint32_t n)
 }
 
 /* One instruction on registers or on the doubleword at DATA; returns its length. */
-static unsigned random_insn(uint8_t *b)
+static unsigned put_memory(uint8_t *b, unsigned reg, bool wide)
 {
-	uint8_t reg = 0xc0 | rnd(64), abs = 5 | rnd(8) << 3;
-	bool mem = rnd(4) == 0;
-	uint32_t at = DATA, imm = rnd(2) ? rnd(8) : rnd(1 << 24) * 257;
+	uint32_t at = DATA;
 	unsigned n = 0;
 
+	b[n++] = reg << 3 | (wide ? 4 : 5);
+	if (wide)
+		b[n++] = 0x25;			/* as a SIB byte: rIP is not meant */
+	memcpy(b + n, &at, 4);
+	return n + 4;
+}
+
+static unsigned random_insn(uint8_t *b, bool wide)
+{
+	uint8_t reg = 0xc0 | rnd(64);
+	bool mem = rnd(4) == 0;
+	uint32_t imm = rnd(2) ? rnd(8) : rnd(1 << 24) * 257;
+	unsigned n = 0, rex = 0;
+
+	if (wide && rnd(4))
+		b[n++] = 0x40 | (rnd(16) & ~2u), rex = 1;	/* no index */
 	switch (rnd(9)) {
 	case 0: case 1:				/* ALU r/m, r and r, r/m */
 		b[n++] = rnd(8) << 3 | rnd(4);
 		break;
 	case 2:					/* ALU r/m, imm8 */
 		b[n++] = rnd(2) ? 0x80 : 0x83;
-		b[n] = mem ? abs : reg;
-		memcpy(b + n + 1, &at, 4);
-		n += mem ? 5 : 1;
+		if (mem)
+			n += put_memory(b + n, reg >> 3 & 7, wide);
+		else
+			b[n++] = reg;
 		b[n++] = imm;
 		return n;
 	case 3:					/* INC, DEC */
-		b[n++] = 0x40 | rnd(16);
+		if (wide)
+			b[n++] = 0xff, b[n++] = 0xc0 | rnd(16);
+		else
+			b[n++] = 0x40 | rnd(16);
 		return n;
 	case 4:					/* shifts by imm8 and 1 */
 		b[n++] = rnd(2) ? 0xc1 : 0xd1;
 		b[n++] = reg;
-		if (b[0] == 0xc1)
+		if (b[rex] == 0xc1)
 			b[n++] = imm;
 		return n;
 	case 5:					/* TEST */
@@ -416,20 +434,18 @@ static unsigned random_insn(uint8_t *b)
 		b[n++] = imm;
 		return n;
 	}
-	b[n++] = mem ? abs : reg;
-	if (mem) {
-		memcpy(b + n, &at, 4);
-		n += 4;
-	}
+	if (mem)
+		return n + put_memory(b + n, reg >> 3 & 7, wide);
+	b[n++] = reg;
 	return n;
 }
 
 /* Instructions, some behind a conditional branch that may skip them, and HLT. */
-static void random_program(uint8_t *b)
+static void random_program(uint8_t *b, bool wide)
 {
 	for (unsigned i = 0; i < 14; i++) {
 		uint8_t insn[16];
-		unsigned len = random_insn(insn);
+		unsigned len = random_insn(insn, wide);
 
 		if (rnd(3) == 0) {
 			*b++ = 0x70 | rnd(16);
@@ -452,16 +468,34 @@ static void step_to_halt(const struct x86_state *s)
 	cpu->halted = false;
 }
 
-static void blocks_do_what_their_instructions_do(void **state)
+/* Large pages, linear is physical. */
+static void enter_long_mode(struct x86_state *s)
 {
-	(void)state;
+	enum { PML4 = 0x300000, PDPT = 0x301000, PD = 0x302000, PRESENT = 3, LARGE = 0x80 };
+
+	memset(ram + PML4, 0, 0x3000);
+	put32(PML4, PDPT | PRESENT);
+	put32(PDPT, PD | PRESENT);
+	for (uint32_t i = 0; i < RAM >> 21; i++)
+		put32(PD + i * 8, i << 21 | LARGE | PRESENT);
+	s->cr0 = 0x80000011;
+	s->cr3 = PML4;
+	s->cr4 = 0x20;
+	s->efer = 0x500;
+	s->seg[X86_CS] = flat(8, 0xa09b);
+}
+
+static void compare_blocks(bool wide)
+{
 	for (unsigned i = 0; i < 4000; i++) {
 		struct x86_state s = START(return_imm), whole, steps;
 		uint64_t data = (uint64_t)rnd(1 << 24) << 20, result;
 
-		random_program(ram + BASE);
-		for (unsigned r = 0; r < 8; r++)
-			s.gpr[r] = rnd(2) ? rnd(5) : rnd(1 << 24) * 251;
+		if (wide)
+			enter_long_mode(&s);
+		random_program(ram + BASE, wide);
+		for (unsigned r = 0; r < (wide ? 16 : 8); r++)
+			s.gpr[r] = (rnd(2) ? rnd(5) : rnd(1 << 24) * 251) | (wide && rnd(2) ? (uint64_t)rnd(1 << 24) * 251 << 32 : 0);
 		s.rflags = 2 | (rnd(0x1000) & X86_RFLAGS_ARITH);
 		memcpy(ram + DATA, &data, 8);
 		whole = halts(s);
@@ -474,6 +508,18 @@ static void blocks_do_what_their_instructions_do(void **state)
 		assert_int_equal(whole.rip, steps.rip);
 		assert_memory_equal(&result, ram + DATA, 8);
 	}
+}
+
+static void blocks_do_what_their_instructions_do(void **state)
+{
+	(void)state;
+	compare_blocks(false);
+}
+
+static void blocks_of_64_bit_code_do(void **state)
+{
+	(void)state;
+	compare_blocks(true);
 }
 
 /* Flags that a later instruction overwrites are still seen by the fault in between. */
@@ -685,6 +731,7 @@ int main(void)
 		cmocka_unit_test(code_limit),
 		cmocka_unit_test(instructions_are_counted),
 		cmocka_unit_test(blocks_do_what_their_instructions_do),
+		cmocka_unit_test(blocks_of_64_bit_code_do),
 		cmocka_unit_test(flags_at_a_fault),
 		cmocka_unit_test(rep_movs_as_by_element),
 		cmocka_unit_test(rep_stos_as_by_element),
