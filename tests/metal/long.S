@@ -72,7 +72,7 @@ start64:
 	LTRAP(0x3d, int $0x3d)				/* IST1 */
 	CHECK64(lex_rsp, $(IST_TOP & ~15) - 40)
 	CHECK64(lex_oldrsp, lresume_rsp)
-	LFAULT(13, 0x402, int $0x40)			/* beyond the IDT */
+	LFAULT(13, 0x202, int $0x40)			/* beyond the IDT */
 	movb	$0x85, IDT64 + 0x3c * 16 + 5		/* a task gate is none */
 	LFAULT(13, 0x3c * 8 + 2, int $0x3c)
 	movb	$0x8e, IDT64 + 0x3c * 16 + 5
@@ -91,7 +91,8 @@ start64:
 	pushq	$CS64
 	pushq	$1f
 	iretq
-1:	CHECK64(%rsp, %rbx)
+1:	movq	%rsp, %rdx
+	CHECK64(%rdx, %rbx)
 	movl	%ss, %eax
 	CHECK64(%rax, $0)
 	pushq	$UDS64
@@ -108,7 +109,8 @@ start64:
 	pushfq
 	andq	$~0x4000, (%rsp)
 	popfq
-	LFAULT(13, UDS64 & ~3, movl %ebx, %ss; movw $UDS64, %ax; movw %ax, %ss) 
+	movl	$UDS64, %eax
+	LFAULT(13, UDS64 & ~3, movl %eax, %ss)
 
 	TEST64("addresses that are not canonical")
 	movq	$0x800000000000, %rbx
@@ -120,12 +122,13 @@ start64:
 	LFAULT(13, 0, call *%rbx)
 	movq	%rbx, %rcx
 	movq	%rsp, %rdx
-	movq	%rbx, %rsp
 	movq	%rdx, lresume_rsp
 	movq	$1f, lresume
-	pushq	$0
+	movb	$1, IDT64 + 12 * 16 + 4			/* the handler needs a stack that is one */
+	movq	%rbx, %rsp
+	popq	%rax
 	fail64_	__LINE__
-1:	movq	%rdx, %rsp
+1:	movb	$0, IDT64 + 12 * 16 + 4
 	CHECK64(lex_vector, $12)
 	LFAULT(14, 0, movq -8(%rbx), %rax)
 	CHECK64(lex_cr2, $0x7ffffffffff8)
@@ -134,8 +137,7 @@ start64:
 	LFAULT(14, 0, movq V, %rbx)
 	CHECK64(lex_cr2, $V)
 	LFAULT(14, 2, movq %rbx, V + 8)
-	LFAULT(14, 0x10, jmp V)
-	CHECK64(lex_vector, $14)
+	LFAULT_AT(14, 0x10, V, jmp V)
 	movq	$PAGE(0) + 3, PTE(0)
 	CHECK64(V, $0x1122334455667788)
 	CHECK64(PTE(0), $PAGE(0) + 0x23)
@@ -153,10 +155,6 @@ start64:
 	btsq	$52, %rax				/* the system's */
 	movq	%rax, PTE(0)
 	CHECK64(V, $0x1122334455667788)
-	orb	$0x80, PML4				/* reserved there */
-	FLUSH
-	movb	$7, PML4
-	FLUSH
 
 	TEST64("NX")
 	movb	$0xc3, PAGE(0)
@@ -166,13 +164,7 @@ start64:
 	FLUSH
 	movl	$V, %ebx
 	movb	V, %al
-	movq	$1f, lresume
-	movq	%rsp, lresume_rsp
-	call	*%rbx
-	fail64_	__LINE__
-1:	CHECK64(lex_vector, $14)
-	CHECK64(lex_error, $0x11)
-	CHECK64(lex_rip, $V)
+	LFAULT_AT(14, 0x11, V, call *%rbx)
 	LUSER(14, 0x15, jmp *%rbx)
 	movq	$PAGE(0) + 7, PTE(0)
 	invlpg	V
@@ -180,12 +172,7 @@ start64:
 
 	TEST64("SMEP")
 	cr4_	0x100000, 0
-	movq	$1f, lresume
-	movq	%rsp, lresume_rsp
-	call	*%rbx
-	fail64_	__LINE__
-1:	CHECK64(lex_vector, $14)
-	CHECK64(lex_error, $0x11)
+	LFAULT_AT(14, 0x11, V, call *%rbx)
 	LUSER(0x3f, 0, nop)
 	cr4_	0, 0x100000
 	call	*%rbx
@@ -222,7 +209,162 @@ start64:
 	LUSER(13, 0, movq %cr0, %rax)
 	LUSER(13, 0, swapgs)
 	LUSER(13, 0x3c * 8 + 2, int $0x3c)
-	LUSER(0x3d, 0, movq $0, %rax; nop; .byte 0xcd, 0x3f)
-	ud2
+	LUSER(13, 0, hlt)
+	LUSER(0x3f, 0, addq $8, %rsp)
 
+	TEST64("SYSCALL and SYSRET")
+	wrmsr_	0xc0000081, 0, (UCS32 & ~3) << 16 | CS64
+	wrmsr_	0xc0000082, 1f, 0
+	wrmsr_	0xc0000084, 0x200, 0			/* IF */
+	movq	%rsp, %rbp
+	movl	$2f + UV, %ecx
+	movl	$0x246, %r11d
+	movl	$UV + 0x6700, %esp
+	sysretq
+2:	movl	%cs, %eax
+	movl	%ss, %ebx
+	syscall
+3:	nop
+1:	CHECK64(%rcx, $3b + UV)
+	andl	$0xffff, %r11d
+	CHECK64(%r11, $0x246)
+	CHECK64(%rax, $UCS64)
+	CHECK64(%rbx, $UDS64)
+	movl	%cs, %eax
+	CHECK64(%rax, $CS64)
+	movl	%ss, %eax
+	CHECK64(%rax, $DS64)
+	pushfq
+	popq	%rax
+	andl	$0x200, %eax
+	CHECK64(%rax, $0)
+	movq	%rbp, %rsp
+	movq	$0x800000000000, %rcx
+	LFAULT(13, 0, sysretq)
+	movl	$0xc0000082, %ecx			/* LSTAR must be canonical */
+	movl	$0x8000, %edx
+	LFAULT(13, 0, wrmsr)
+	wrmsr_	0xc0000080, 0xd00, 0			/* without SCE */
+	LFAULT(6, 0, syscall)
+	LFAULT(6, 0, sysretq)
+	wrmsr_	0xc0000080, 0xd01, 0
+
+	TEST64("compatibility mode")
+	movq	$0x1234567800000001, %rbx
+	LUSER32(0x3f, 0, incl %ebx)
+	CHECK64(lex_cs, $UCS32)
+	CHECK64(%rbx, $2)
+	LUSER32(6, 0, .byte 0x0f, 0x05)		/* SYSCALL */
+	LUSER32(14, 4, movl 0xfffffffc, %eax)
+	LUSER32(14, 5, movl 0x8000, %eax)
+	LUSER32(0x3f, 0, .byte 0x40, 0x48)	/* INC, DEC: no prefixes here */
+	movl	$2f + UV, %ecx
+	movl	$0x246, %r11d
+	movq	$1f, lresume
+	movq	%rsp, lresume_rsp
+	sysretl
+	.code32
+2:	movl	$UV + 0x6700, %esp
+	int	$0x3f
+	.code64
+1:	CHECK64(lex_vector, $0x3f)
+	CHECK64(lex_cs, $UCS32)
+	CHECK64(lex_oldrsp, $UV + 0x6700)
+
+	TEST64("SYSENTER and SYSEXIT")
+	wrmsr_	0x174, CS64, 0
+	wrmsr_	0x175, 0x6d00, 0
+	wrmsr_	0x176, 1f, 0
+	LUSER32(3, 0, sysenter)
+	jmp	2f
+1:	movq	%rsp, %rdx
+	CHECK64(%rdx, $0x6d00)
+	movl	%cs, %eax
+	CHECK64(%rax, $CS64)
+	movl	%ss, %eax
+	CHECK64(%rax, $DS64)
+	int3
+2:	wrmsr_	0x174, 0, 0
+	LFAULT(13, 0, sysenter)
+	LFAULT(13, 0, sysexitl)
+
+	TEST64("FS and GS")
+	wrmsr_	0xc0000100, PAGE(0), 0
+	movq	$0x5566, PAGE(0) + 16
+	CHECK64(%fs:16, $0x5566)
+	wrmsr_	0xc0000101, 0x1000, 0
+	wrmsr_	0xc0000102, PAGE(0), 0
+	swapgs
+	CHECK64(%gs:16, $0x5566)
+	movl	$0xc0000102, %ecx
+	rdmsr
+	CHECK64(%rax, $0x1000)
+	swapgs
+	LFAULT(6, 0, rdfsbase %rax)
+	cr4_	0x10000, 0
+	rdfsbase %rax
+	CHECK64(%rax, $PAGE(0))
+	movq	$KV + PAGE(0), %rbx
+	wrgsbase %rbx
+	CHECK64(%gs:16, $0x5566)
+	movq	$0x800000000000, %rbx
+	LFAULT(13, 0, wrfsbase %rbx)
+	movl	$DS64, %eax
+	movl	%eax, %fs				/* a descriptor's base replaces it */
+	rdfsbase %rax
+	CHECK64(%rax, $0)
+	cr4_	0, 0x10000
+
+	TEST64("a call gate")
+	movl	$1f, %eax
+	movw	%ax, gdt + GATE64
+	movw	$CS64, gdt + GATE64 + 2
+	movl	$0xec00, gdt + GATE64 + 4		/* DPL 3 */
+	movq	$0, gdt + GATE64 + 8
+	LUSER(3, 0, lcall *gate_at + UV)
+	jmp	2f
+1:	movl	%cs, %eax
+	CHECK64(%rax, $CS64)
+	movq	%rsp, %rdx
+	CHECK64(%rdx, $RSP0_TOP - 32)
+	CHECK64(8(%rdx), $UCS64)
+	int3
+2:	movl	$0x0c00, gdt + GATE64 + 12		/* the upper half looks like a descriptor */
+	LFAULT(13, GATE64, lcall *gate_at)
+	movl	$0, gdt + GATE64 + 12
+	movw	$CS32, gdt + GATE64 + 2
+	LFAULT(13, CS32, lcall *gate_at)
+	LFAULT(13, TSS64, ljmp *tss_at)			/* no tasks */
+
+	TEST64("PCID")
+	cr4_	0x20000, 0
+	movq	$PAGE(1) + 3, PTE(1)
+	movq	$0x77, PAGE(1)
+	CHECK64(V + 0x1000, $0x77)
+	movq	$0, PTE(1)
+	movq	%cr3, %rax
+	orq	$5, %rax
+	movq	%rax, %cr3
+	LFAULT(14, 0, movq V + 0x1000, %rax)
+	movq	$PAGE(1) + 3, PTE(1)
+	CHECK64(V + 0x1000, $0x77)
+	movq	$0, PTE(1)
+	movl	$0, %eax
+	invpcid	pcid_5, %rax
+	LFAULT(14, 0, movq V + 0x1000, %rax)
+	movl	$4, %eax
+	LFAULT(13, 0, invpcid pcid_5, %rax)
+	movq	$PML4, %rax
+	movq	%rax, %cr3
+	cr4_	0, 0x20000
+	movq	$0x10000000000, %rax
+	LFAULT(13, 0, movq %rax, %cr3)
+
+	TEST64("leaving")
 	jmp	leave_long
+
+	.data
+	.balign	16
+pcid_5:	.quad	5, V + 0x1000
+gate_at: .long	0, GATE64
+tss_at:	.long	0, TSS64
