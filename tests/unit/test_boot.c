@@ -117,6 +117,7 @@ static void is_flat(bool is64)
 	assert_int_equal(state.seg[X86_TR].attr, 0x8b);
 	assert_int_equal(state.seg[X86_TR].limit, 0x67);
 	assert_int_equal(state.rflags, 2);
+	assert_int_equal(state.mtrr_def_type, 0x806);
 	assert_int_equal(state.cpl, 0);
 	assert_false(state.halted || state.sti_shadow || state.nmi_blocked);
 	/* The descriptors that are in the registers are also in the table. */

@@ -2,7 +2,7 @@
  * vmm/boot/state.c - the processor's first state when no firmware runs.
  *
  * SDM vol. 3: 3.4.5 (descriptors), 4.5 (4-level paging), 10.8.5 (entering
- * IA-32e mode: this is its result).  Linux's boot protocols want the code
+ * IA-32e mode: this is its result), 12.11.2.1 (default memory type).  Linux's boot protocols want the code
  * segment at 10h and the data segment at 18h; PVH and multiboot do not care.
  */
 #include "vmm/boot/load.h"
@@ -13,9 +13,8 @@
 #include "vmm/x86/segment.h"
 #include "vmm/x86/state.h"
 
-#define EFER_LME	(1u << 8)
-#define EFER_LMA	(1u << 10)
-#define CR4_PAE		(1u << 5)
+#define MTRR_ENABLE	(1u << 11)
+#define MTRR_WRITE_BACK	6u
 
 #define PTE_PRESENT	0x01u
 #define PTE_WRITE	0x02u
@@ -61,6 +60,8 @@ static int set_common(struct load *l, uint64_t entry, bool is64)
 	s->cr0 = X86_CR0_PE | X86_CR0_ET;
 	s->cr2 = s->cr3 = s->cr4 = s->cr8 = 0;
 	s->efer = 0;
+	/* Firmware would have made RAM cacheable; devices are the page tables' to except. */
+	s->mtrr_def_type = MTRR_ENABLE | MTRR_WRITE_BACK;
 	s->cpl = 0;
 	s->halted = s->sti_shadow = s->nmi_blocked = false;
 	return 0;
@@ -101,7 +102,7 @@ int load_state64(struct load *l, uint64_t entry)
 	if (ret)
 		return ret;
 	s->cr0 |= X86_CR0_PG;
-	s->cr4 = CR4_PAE;
-	s->efer = EFER_LME | EFER_LMA;
+	s->cr4 = X86_CR4_PAE;
+	s->efer = X86_EFER_LME | X86_EFER_LMA;
 	return 0;
 }

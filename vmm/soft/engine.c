@@ -387,6 +387,7 @@ static void soft_get_state(struct vcpu *v, struct x86_state *s)
 		.sysenter_cs = cpu->sysenter_cs, .sysenter_esp = cpu->sysenter_esp, .sysenter_eip = cpu->sysenter_eip,
 		.star = cpu->star, .lstar = cpu->lstar, .cstar = cpu->cstar, .sfmask = cpu->sfmask,
 		.kernel_gs_base = cpu->kernel_gs_base, .tsc_aux = cpu->tsc_aux, .pat = cpu->pat,
+		.mtrr_def_type = cpu->mtrr.def_type,
 		.halted = cpu->halted, .sti_shadow = cpu->shadow, .nmi_blocked = cpu->nmi_blocked, .cpl = cpu->cpl,
 	};
 	simd_get(cpu, &s->fpu);
@@ -488,6 +489,7 @@ static int soft_set_state(struct vcpu *v, const struct x86_state *s)
 	cpu->kernel_gs_base = s->kernel_gs_base;
 	cpu->tsc_aux = s->tsc_aux;
 	cpu->pat = s->pat;
+	cpu->mtrr.def_type = s->mtrr_def_type;
 	simd_set(cpu, &s->fpu);
 	cpu->simd.xcr0 = s->xcr0;
 	cpu->sysenter_cs = s->sysenter_cs;

@@ -58,7 +58,7 @@ struct x86_state {
 	uint64_t xcr0;
 	uint64_t star, lstar, cstar, sfmask;
 	uint64_t kernel_gs_base;	/* FS's and GS's bases are seg[]'s */
-	uint64_t tsc_aux, pat;
+	uint64_t tsc_aux, pat, mtrr_def_type;
 	bool halted;
 	bool sti_shadow;	/* STI or MOV SS/POP SS: the next instruction is shielded */
 	bool nmi_blocked;
