@@ -53,15 +53,31 @@ static void check_target(struct cpu *cpu, uint64_t target)
 		cpu_fault(cpu, X86_GP, 0);
 }
 
+/* Direct branches between pages are not linked: a page may be mapped elsewhere.  The jump cache knows. */
+static void follow_jump(struct cpu *cpu, uint64_t rip)
+{
+	struct block *b = jump_block(cpu, rip);
+
+	if (b && block_may_run(cpu, b, rip))
+		return enter_block(cpu, b);
+}
+
 void branch_slow(struct cpu *cpu, const struct insn *in, uint64_t rip, unsigned done)
 {
+	bool other_page;
+
 	cpu->insn = in;
 	rip = ip_mask(in->opsize, rip);
 	check_target(cpu, rip);
 	cpu->insn = NULL;
+	other_page = (rip ^ cpu->rip) & PAGE_FRAME;
 	cpu->rip = rip;
 	cpu->icount += done;
-	cpu->blocks->link_from = insn_has_link(in) ? in : NULL;
+	if (!insn_has_link(in))
+		return;
+	if (other_page)
+		return follow_jump(cpu, rip);
+	cpu->blocks->link_from = in;
 }
 
 /* ---- handlers of no instruction */

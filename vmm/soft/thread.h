@@ -207,17 +207,24 @@ static inline void branch_direct(struct cpu *cpu, const struct insn *in, uint64_
 	return branch_slow(cpu, in, rip, done);
 }
 
-/* An indirect one: `rip` is masked to the operand size, but unchecked. */
-static inline void branch_indirect(struct cpu *cpu, const struct insn *in, uint64_t rip, unsigned done)
+/* The block at `rip`, if the jump cache knows it. */
+static inline struct block *jump_block(struct cpu *cpu, uint64_t rip)
 {
 	uint64_t lin = cpu_code_linear(cpu, rip);
 	struct jump_entry *e = jump_entry(cpu->blocks, lin);
 
-	if (likely(e->lin == lin) && likely(e->gen == cpu->mmu.gen) && likely(e->block->mode == cpu->mode)
-	    && block_may_run(cpu, e->block, rip)) {
+	return likely(e->lin == lin) && likely(e->gen == cpu->mmu.gen) && likely(e->block->mode == cpu->mode) ? e->block : NULL;
+}
+
+/* An indirect one: `rip` is masked to the operand size, but unchecked. */
+static inline void branch_indirect(struct cpu *cpu, const struct insn *in, uint64_t rip, unsigned done)
+{
+	struct block *b = jump_block(cpu, rip);
+
+	if (likely(b != NULL) && block_may_run(cpu, b, rip)) {
 		cpu->rip = rip;
 		cpu->icount += done;
-		return enter_block(cpu, e->block);
+		return enter_block(cpu, b);
 	}
 	return branch_slow(cpu, in, rip, done);
 }
