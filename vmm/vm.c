@@ -29,6 +29,7 @@
 #include "vmm/timer.h"
 #include "vmm/tsc.h"
 #include "vmm/vm.h"
+#include "vmm/x86/cpuid.h"
 
 enum { PARK_MS = 2000, DAEMON_MS = 10000 };
 
@@ -396,11 +397,26 @@ static int new_vcpus(struct vm *vm, char *err, size_t errlen)
 	return 0;
 }
 
+/* A level is wanted whole or not at all. */
+static int check_level(unsigned level, char *err, size_t errlen)
+{
+	int highest = x86_level_complete();
+
+	if (level >= X86_LEVEL_ALL || (int)level <= highest)
+		return 0;
+	snprintf(err, errlen, "cpu=%s: some of its instructions do not work here; take cpu=%s", x86_level_names[level],
+		 x86_level_names[highest < 0 ? X86_LEVEL_ALL : highest]);
+	return -ENOTSUP;
+}
+
 static int new_parts(struct vm *vm, char *err, size_t errlen)
 {
 	const struct link_hooks hooks = { .lost = on_link_lost, .arg = vm };
 	int ret;
 
+	ret = check_level(vm->config->cpu, err, errlen);
+	if (ret)
+		return ret;
 	vm->request_event = event_new(vm->base, -1, 0, on_request, vm);
 	vm->events_base = event_base_new();
 	if (!vm->request_event || !vm->events_base)

@@ -13,6 +13,7 @@
 
 #include "proto/names.h"
 #include "vmm/config.h"
+#include "vmm/x86/cpuid.h"
 
 static const char list_text[] =
 	"hostbridge\tpci,implied=0:0\thost bridge\n"
@@ -244,6 +245,15 @@ static void test_keys(void **state)
 	assert_string_equal(key(c, "fwcfg", "dma")->value, "off");
 	config_free(c);
 
+	assert_int_equal(parse(&c, "x"), 0);
+	assert_int_equal(c->cpu, X86_LEVEL_ALL);
+	assert_true(c->strict_msr);
+	config_free(c);
+	assert_int_equal(parse(&c, "-w -o cpu=x86-64-v2 x"), 0);
+	assert_int_equal(c->cpu, X86_LEVEL_V2);
+	assert_false(c->strict_msr);
+	config_free(c);
+
 	/* the later setting holds, wherever it came from */
 	assert_int_equal(parse(&c, "-m 1G -o memory.size=3M -m 5 x"), 0);
 	assert_int_equal(c->memory, 5 << 20);
@@ -344,6 +354,7 @@ static void test_errors(void **state)
 		{ "-o triple_fault=wait x", "triple_fault=wait" },
 		{ "-o stats=perhaps x", "want true or false" },
 		{ "-o escape=abc x", "escape=abc" },
+		{ "-o cpu=x86-64-v4 x", "cpu=x86-64-v4" },
 		{ "-o link.spin=some x", "link.spin=some" },
 		{ "-o pci.0.9.0.hd0=a x", "no pci.0.9.0.device before it" },
 		{ "-o pci.x=1 x", "want pci.0.SLOT.FUNC.KEY" },

@@ -308,6 +308,36 @@ static void test_4_levels(void **state)
 	assert_int_equal(ok(&p, LIN4, X86_ACCESS_FETCH | X86_ACCESS_USER).gpa, 0xc0201123);
 }
 
+/* SMAP: the supervisor's data accesses to what is the user's at every level. */
+static void test_smap(void **state)
+{
+	struct x86_paging p = setup(X86_PAGING_4L);
+	struct x86_page page;
+
+	(void)state;
+	put(ROOT + 511 * 8, 8, 0x2000 | P | W | U);
+	put(0x2008, 8, 0x3000 | P | W | U);
+	put(0x3008, 8, 0x4000 | P | W | U);
+	put(0x4008, 8, 0x9000 | P | W | U | D);
+	p.smap = p.wp = true;
+	assert_int_equal(fault(&p, LIN4, 0), X86_PF_P);
+	assert_int_equal(fault(&p, LIN4, X86_ACCESS_WRITE), X86_PF_P | X86_PF_W);
+	assert_int_equal(get(0x4008, 8) & A, 0);
+	page = ok(&p, LIN4, X86_ACCESS_OPEN | X86_ACCESS_WRITE);
+	assert_true(page.readable && page.writable && page.user);
+	page = ok(&p, LIN4, X86_ACCESS_USER);
+	assert_true(page.readable && page.writable);
+	page = ok(&p, LIN4, X86_ACCESS_FETCH);		/* SMEP's affair; the page's data stays out of reach */
+	assert_true(page.executable);
+	assert_false(page.readable || page.writable);
+	put(0x4008, 8, 0x9000 | P | W);
+	page = ok(&p, LIN4, 0);
+	assert_true(page.readable && !page.user);
+	put(0x4008, 8, 0x9000 | P | W | U);
+	put(0x2008, 8, 0x3000 | P | W);			/* the supervisor's by an upper level */
+	assert_int_equal(ok(&p, LIN4, X86_ACCESS_WRITE).gpa, 0x9123);
+}
+
 static void test_5_levels(void **state)
 {
 	struct x86_paging p = setup(X86_PAGING_5L);
@@ -334,6 +364,7 @@ int main(void)
 		cmocka_unit_test(test_race),
 		cmocka_unit_test(test_pae),
 		cmocka_unit_test(test_4_levels),
+		cmocka_unit_test(test_smap),
 		cmocka_unit_test(test_5_levels),
 	};
 

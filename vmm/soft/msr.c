@@ -246,12 +246,13 @@ static void set_edx_eax(struct cpu *cpu, uint64_t val)
 	cpu->gpr[X86_RDX].q = val >> 32;
 }
 
-/* A register that is none: the user may want it to be ignored (-w). */
-static void unknown(struct cpu *cpu)
+/* #GP(0), but for a register that is none where the user wants those ignored (-w). */
+static void refuse(struct cpu *cpu, uint32_t index)
 {
 	const struct config *c = cpu->vcpu->vm->config;
+	uint64_t val;
 
-	if (!c || c->strict_msr)
+	if (!c || c->strict_msr || msr_read(cpu, index, &val))
 		cpu_fault(cpu, X86_GP, 0);
 }
 
@@ -262,7 +263,7 @@ void op_rdmsr(struct cpu *cpu, const struct insn *in)
 	(void)in;
 	need_cpl0(cpu);
 	if (!msr_read(cpu, cpu->gpr[X86_RCX].d, &val))
-		unknown(cpu);
+		refuse(cpu, cpu->gpr[X86_RCX].d);
 	set_edx_eax(cpu, val);
 }
 
@@ -271,7 +272,7 @@ void op_wrmsr(struct cpu *cpu, const struct insn *in)
 	(void)in;
 	need_cpl0(cpu);
 	if (!msr_write(cpu, cpu->gpr[X86_RCX].d, (uint64_t)cpu->gpr[X86_RDX].d << 32 | cpu->gpr[X86_RAX].d))
-		unknown(cpu);
+		refuse(cpu, cpu->gpr[X86_RCX].d);
 }
 
 static void need_tsc(struct cpu *cpu)

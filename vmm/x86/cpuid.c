@@ -33,6 +33,8 @@ const char *const x86_level_names[X86_LEVELS] = {
 
 enum reg { EAX, EBX, ECX, EDX };
 
+enum { ISA_TO_COME = X86_ISAS };	/* no row has it: the feature is known to be missing */
+
 struct feature {
 	uint32_t leaf;
 	uint8_t reg, bit;		/* in the leaf's subleaf 0 */
@@ -74,16 +76,22 @@ static const struct feature features[] = {
 	SYSTEM(1, ECX, 17, .cr4 = X86_CR4_PCIDE),
 	NATIVE(V2, 1, ECX, 19, SSE41),
 	NATIVE(V2, 1, ECX, 20, SSE42),
+	USER(V3, 1, ECX, 12, .isa = ISA_TO_COME),	/* FMA */
 	USER(V3, 1, ECX, 22, .isa = X86_ISA_MOVBE),
 	NATIVE(V2, 1, ECX, 23, POPCNT),
 	NATIVE(ALL, 1, ECX, 25, AES),
 	NATIVE(V3, 1, ECX, 26, XSAVE, .cr4 = X86_CR4_OSXSAVE),
+	USER(V3, 1, ECX, 28, .isa = ISA_TO_COME),	/* AVX */
+	USER(V3, 1, ECX, 29, .isa = ISA_TO_COME),	/* F16C */
 	NATIVE(ALL, 1, ECX, 30, RDRAND),
 	SYSTEM(1, ECX, 31),				/* there is a hypervisor */
 
 	SYSTEM(7, EBX, 0, .cr4 = X86_CR4_FSGSBASE),
 	SYSTEM(7, EBX, 1),				/* TSC_ADJUST */
+	USER(V3, 7, EBX, 3, .isa = ISA_TO_COME),	/* BMI1 */
+	USER(V3, 7, EBX, 5, .isa = ISA_TO_COME),	/* AVX2 */
 	SYSTEM(7, EBX, 7, .cr4 = X86_CR4_SMEP),
+	USER(V3, 7, EBX, 8, .isa = ISA_TO_COME),	/* BMI2 */
 	SYSTEM(7, EBX, 9),				/* REP MOVSB is fast */
 	SYSTEM(7, EBX, 10),				/* INVPCID */
 	NATIVE(ALL, 7, EBX, 18, RDSEED),
@@ -98,6 +106,7 @@ static const struct feature features[] = {
 	SYSTEM(7, EDX, 29),				/* ARCH_CAPABILITIES */
 
 	USER(V2, 0x80000001, ECX, 0),			/* LAHF, SAHF in 64-bit mode */
+	USER(V3, 0x80000001, ECX, 5, .isa = ISA_TO_COME),	/* LZCNT */
 	SYSTEM(0x80000001, EDX, 11),			/* SYSCALL */
 	SYSTEM(0x80000001, EDX, 20),			/* NX */
 	SYSTEM(0x80000001, EDX, 26),			/* pages of 1 GiB */
