@@ -787,7 +787,7 @@ void op_mfence(struct cpu *cpu, const struct insn *in)
 {
 	(void)cpu;
 	(void)in;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__asm__ volatile("mfence" ::: "memory");
 }
 
 /* No cache to flush, but the faults of a byte's load. */
