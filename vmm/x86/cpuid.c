@@ -94,6 +94,7 @@ static const struct feature features[] = {
 	USER(V3, 7, EBX, 8, .isa = ISA_TO_COME),	/* BMI2 */
 	SYSTEM(7, EBX, 9),				/* REP MOVSB is fast */
 	SYSTEM(7, EBX, 10),				/* INVPCID */
+	SYSTEM(7, EBX, 13),				/* x87's selectors are stored as 0 */
 	NATIVE(ALL, 7, EBX, 18, RDSEED),
 	NATIVE(ALL, 7, EBX, 19, ADX),
 	SYSTEM(7, EBX, 20, .cr4 = X86_CR4_SMAP),
