@@ -21,12 +21,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap);
 
-enum { TABLES = 0x1000, CODE = 0x8000, TSS_AT = 0x3000, DIRECTORY = 0x4000, STACK = 0x7000, SLICE_US = 200, SLICES = 3 };
+enum { TABLES = 0x1000, CODE = 0x8000, TSS_AT = 0x3000, DIRECTORY = 0x4000, LEVEL4 = 0x5000, LEVEL3 = 0x6000, STACK = 0x7000, SLICE_US = 200, SLICES = 3 };
 
 static struct metal *m;
 
 /* Beginnings of what reaches the system side; random operand bytes follow. */
-static const struct { uint8_t len, bytes[4]; } dictionary[] = {
+static const struct { uint8_t len, bytes[5]; } dictionary[] = {
 	{ 2, { 0x0f, 0x01 } }, { 2, { 0x0f, 0x00 } }, { 3, { 0x0f, 0x22, 0xc0 } }, { 3, { 0x0f, 0x22, 0xd8 } },
 	{ 3, { 0x0f, 0x22, 0xe0 } }, { 3, { 0x0f, 0x23, 0xf8 } }, { 3, { 0x0f, 0x23, 0xc0 } }, { 2, { 0x8e, 0xd8 } },
 	{ 2, { 0x8e, 0xd0 } }, { 1, { 0xcf } }, { 1, { 0xcb } }, { 1, { 0xea } }, { 1, { 0x9a } }, { 2, { 0xff, 0x2d } },
@@ -35,6 +35,11 @@ static const struct { uint8_t len, bytes[4]; } dictionary[] = {
 	{ 2, { 0xf3, 0x6f } }, { 2, { 0xf3, 0xa5 } }, { 2, { 0xf3, 0xab } }, { 1, { 0x68 } }, { 1, { 0x60 } }, { 1, { 0x61 } },
 	{ 1, { 0xb8 } }, { 1, { 0xbc } }, { 1, { 0xa3 } }, { 1, { 0xa1 } }, { 2, { 0xf0, 0xff } }, { 2, { 0x0f, 0xc7 } },
 	{ 1, { 0x66 } }, { 1, { 0x67 } }, { 2, { 0xe7, 0x9c } }, { 2, { 0xe7, 0xb0 } }, { 2, { 0xe7, 0xc4 } }, { 2, { 0x0f, 0x30 } },
+	{ 2, { 0x0f, 0x05 } }, { 3, { 0x48, 0x0f, 0x07 } }, { 2, { 0x0f, 0x34 } }, { 3, { 0x48, 0x0f, 0x35 } },
+	{ 3, { 0x0f, 0x01, 0xf8 } }, { 2, { 0x48, 0xcf } }, { 3, { 0x48, 0xff, 0x2d } }, { 3, { 0x48, 0xff, 0x1d } },
+	{ 5, { 0xb9, 0x80, 0x00, 0x00, 0xc0 } }, { 5, { 0xb9, 0x81, 0x00, 0x00, 0xc0 } }, { 5, { 0xb9, 0x01, 0x01, 0x00, 0xc0 } },
+	{ 4, { 0xf3, 0x48, 0x0f, 0xae } }, { 4, { 0x66, 0x0f, 0x38, 0x82 } }, { 3, { 0x0f, 0x01, 0xcb } }, { 3, { 0x0f, 0x01, 0x3d } },
+	{ 2, { 0x48, 0xb8 } }, { 2, { 0x48, 0xbc } }, { 2, { 0x64, 0x48 } }, { 4, { 0x44, 0x0f, 0x22, 0xc0 } },
 };
 
 size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
@@ -89,12 +94,27 @@ static void good_tables(void)
 	static const uint64_t gdt[] = {
 		0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff,
 		0x0000890030000067, 0x00009b000000ffff, 0x000093000000ffff,
+		0x00af9b000000ffff, 0x00affb000000ffff, 0x0000890030000067, 0,
 	};
+	static const uint64_t level4 = LEVEL3 + 7, level3 = 0x87;	/* a page of 1 GiB */
 	static const uint32_t tss[] = { 0, STACK, 0x10 }, large = 0x87;
 
 	mem_copy_to(m->vm.mem, TABLES, gdt, sizeof(gdt));
 	mem_copy_to(m->vm.mem, TSS_AT, tss, sizeof(tss));
 	mem_copy_to(m->vm.mem, DIRECTORY, &large, sizeof(large));
+	mem_copy_to(m->vm.mem, LEVEL4, &level4, sizeof(level4));
+	mem_copy_to(m->vm.mem, LEVEL3, &level3, sizeof(level3));
+}
+
+/* Gates of long mode, into the code, on the running stack or IST1. */
+static void good_gates(void)
+{
+	for (unsigned v = 0; v < 32; v++) {
+		uint64_t gate[2] = { (CODE + 64 * v) | 0x400000 | (uint64_t)(0xee00 | (v == 8)) << 32, 0 };
+
+		mem_copy_to(m->vm.mem, TABLES + 0x800 + v * 16, gate, sizeof(gate));
+	}
+	mem_copy_to(m->vm.mem, TSS_AT + 36, &(uint64_t) { STACK - 0x100 }, 8);
 }
 
 static struct x86_segment segment(uint16_t sel, uint32_t attr, bool big)
@@ -116,6 +136,22 @@ static void protected_mode(struct x86_state *s, bool paging, bool user, bool big
 	s->seg[X86_TR] = (struct x86_segment) { .selector = 0x28, .base = TSS_AT, .limit = 0x67, .attr = 0x8b };
 }
 
+static void long_mode(struct x86_state *s, bool user, bool code64)
+{
+	protected_mode(s, true, user, true);
+	s->cr4 = X86_CR4_PAE | X86_CR4_FSGSBASE | X86_CR4_SMAP | X86_CR4_PGE;
+	s->cr3 = LEVEL4;
+	s->efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_SCE | X86_EFER_NXE;
+	s->seg[X86_TR].selector = 0x50;
+	s->star = 0x0018004000000000;
+	s->lstar = CODE + 0x100;
+	s->kernel_gs_base = TABLES;
+	if (!code64)
+		return;
+	s->seg[X86_CS].selector = user ? 0x4b : 0x40;
+	s->seg[X86_CS].attr = (s->seg[X86_CS].attr & ~X86_ATTR_DB) | X86_ATTR_L;
+}
+
 static void enter(uint8_t mode)
 {
 	struct x86_state s;
@@ -126,6 +162,8 @@ static void enter(uint8_t mode)
 	s.seg[X86_CS].base = 0;
 	if (mode & 1)
 		protected_mode(&s, mode & 2, mode & 4, mode & 8);
+	else if (mode & 2)
+		long_mode(&s, mode & 4, mode & 8);
 	s.rip = CODE;
 	s.gpr[X86_RSP] = STACK;
 	if (mode & 0x10)
@@ -153,6 +191,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fill(CODE, 0x4000, data + 1, size - 1);
 	if (data[0] & 0x80)
 		good_tables();
+	if ((data[0] & 0x83) == 0x82)
+		good_gates();
 	enter(data[0]);
 	for (unsigned i = 0; i < SLICES; i++) {
 		enum vcpu_exit e;
