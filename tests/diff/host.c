@@ -43,10 +43,10 @@ static const int greg_of[16] = {
 	REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
 };
 
-/* NT and ID are what sigreturn does not bring back: no case may leave them to the next. */
+/* NT and ID are what sigreturn does not bring back: no case may leave them to the next.  With AC the handler itself would fault. */
 static void clear_sticky_flags(void)
 {
-	__asm__ volatile("pushfq; andq $~0x204000, (%%rsp); popfq" ::: "memory", "cc");
+	__asm__ volatile("pushfq; andq $~0x244000, (%%rsp); popfq" ::: "memory", "cc");
 }
 
 /*
