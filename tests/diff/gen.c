@@ -121,20 +121,33 @@ static uint32_t code_target(const struct gen_case *c)
 	return host_code_base(c->mode) ? t : HOST_CODE + t;
 }
 
+/* The three-byte VEX of the row, with random registers, W and sometimes what must not be. */
+static uint8_t put_vex(struct bytes *b, const struct gen_case *c, const struct x86_opcode *row, const uint8_t opcode[4])
+{
+	bool is64 = c->mode == HOST_64, by = has_operand(row, OP_By);
+	uint8_t regs = is64 ? below(8) << 5 : 0, w = chance(50) ? 0x80 : 0, vvvv = by || chance(3) ? below(16) : 0;
+
+	put(b, opcode[0], 1);
+	put(b, (opcode[1] ^ regs) & 0xff, 1);
+	put(b, (opcode[2] ^ vvvv << 3) | w | (chance(3) ? 4 : 0), 1);
+	return is64 ? 0x40 | regs >> 5 | (w ? 8 : 0) : 0;
+}
+
 static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66, bool *ad67)
 {
 	/* FS last: in 64-bit mode it is the process's own thread pointer */
 	static const uint8_t segments[] = { 0x26, 0x2e, 0x36, 0x3e, 0x65, 0x64 };
 	bool is64 = c->mode == HOST_64;
-	uint8_t rex = is64 && chance(60) ? 0x40 | below(16) : 0;
+	bool vex = x86_row_is_vex(row);
+	uint8_t rex = is64 && chance(vex ? 2 : 60) ? 0x40 | below(16) : 0;
 	struct bytes b = { c->bytes, 0 };
-	uint8_t opcode[3];
+	uint8_t opcode[4];
 	unsigned opsize, adsize, escapes = x86_opcode_bytes(row, opcode);
 	/* Where F2 and F3 are not ignored: TZCNT and the like; LOOPE and LOOPNE, which take it for their own on AMD's. */
 	bool no_rep = (row->map == 2 && row->opcode >= 0xb8 && row->opcode <= 0xbd)
 		|| (row->map == 1 && (row->opcode == 0x90 || row->opcode == 0xe0 || row->opcode == 0xe1));
 
-	*op66 = chance(25) && !(is64 && row->properties & P_F64);	/* AMD's branch to 16 bits then, Intel's ignore it */
+	*op66 = chance(vex ? 2 : 25) && !(is64 && row->properties & P_F64);	/* AMD's branch to 16 bits then, Intel's ignore it */
 	*ad67 = chance(is_string(row) ? 8 : 15);
 	if (*op66)
 		put(&b, 0x66, 1);
@@ -144,7 +157,7 @@ static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66,
 		put(&b, segments[chance(90) ? below(4) : 4 + below(is64 ? 1 : 2)], 1);
 	if (chance(row->properties & P_LOCK ? 20 : 1) && !(row->map == 2 && row->opcode >= 0x20 && row->opcode <= 0x23))	/* AMD's LOCK MOV CR0 is CR8 */
 		put(&b, 0xf0, 1);
-	if (row->prefix == X86_NO_PREFIX || row->prefix == X86_NO_REPEAT)
+	if (vex || row->prefix == X86_NO_PREFIX || row->prefix == X86_NO_REPEAT)
 		;
 	else if (row->prefix)
 		put(&b, row->prefix, 1);
@@ -161,8 +174,11 @@ static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66,
 		adsize = *ad67 ? 4 : 8;
 	}
 
-	for (unsigned i = 0; i + 1 < escapes; i++)
-		put(&b, opcode[i], 1);
+	if (vex)
+		rex = put_vex(&b, c, row, opcode);
+	else
+		for (unsigned i = 0; i + 1 < escapes; i++)
+			put(&b, opcode[i], 1);
 	put(&b, row->opcode + (row->properties & P_SPAN8 ? below(8) : row->properties & P_SPAN7 ? below(7) : 0), 1);
 	if (x86_opcode_has_modrm(row)) {
 		/* With a register, 0F 01 is another set of instructions, and 62 a longer prefix. */

@@ -55,7 +55,7 @@ static unsigned encode(const struct x86_opcode *row, bool mem, uint8_t *b)
 {
 	unsigned n = 0;
 
-	if (row->prefix && row->prefix != X86_NO_PREFIX && row->prefix != X86_NO_REPEAT)
+	if (!x86_row_is_vex(row) && row->prefix && row->prefix != X86_NO_PREFIX && row->prefix != X86_NO_REPEAT)
 		b[n++] = row->prefix;
 	n += x86_opcode_bytes(row, b + n);
 	b[n] = (mem ? 0x03 : 0xc3) | (row->ext > 0 ? row->ext : 0) << 3;
@@ -211,6 +211,16 @@ static const struct vector vectors[] = {
 	{ 32, "0faef0", "mfence" },
 	{ 32, "0fae00", "fxsave [eax]" },
 	{ 32, "0f01d0", "xgetbv" },
+	{ 32, "c4e278f2c1", "andn   eax,eax,ecx" },
+	{ 32, "c4e278f208", "andn   ecx,eax,DWORD PTR [eax]" },
+	{ 32, "c4e27cf2c1", NULL },	/* L */
+	{ 32, "c400", "les    eax,FWORD PTR [eax]" },
+	{ 32, "c4e37bf0c105", "rorx   eax,ecx,0x5" },
+	{ 32, "c4e373f0c105", NULL },	/* vvvv names a register */
+	{ 32, "66c4e278f2c1", NULL },	/* 66 before VEX */
+	{ 32, "f30fbdc1", "lzcnt  eax,ecx" },
+	{ 64, "c442b0f2c1", "andn   r8,r9,r9" },
+	{ 64, "c5f8f2c1", NULL },
 	/* 64-bit mode */
 	{ 64, "4889d8", "mov    rax,rbx" },
 	{ 64, "4d89f7", "mov    r15,r14" },

@@ -117,7 +117,7 @@ static void translate_insn(const struct x86_insn *x, struct insn *in, uint32_t m
 
 	*in = (struct insn){
 		.row = x->row, .off = off, .len = x->len, .n = n, .disp = x->disp, .seg = x->seg,
-		.lock = x->lock, .code64 = !!(mode & MODE_CODE64), .stack32 = !!(mode & MODE_STACK32), .opsize = x->opsize, .adsize = x->adsize, .cc = x->opcode & 15,
+		.lock = x->lock, .code64 = !!(mode & MODE_CODE64), .stack32 = !!(mode & MODE_STACK32), .opsize = x->opsize, .adsize = x->adsize, .cc = x->vex ? x->vvvv : x->opcode & 15,
 		.rep = x->rep == 0xf3 ? REP_E : x->rep == 0xf2 ? REP_NE : REP_NONE,
 	};
 	set_registers(row, x, in);

@@ -58,7 +58,7 @@ struct insn {
 	uint8_t seg;		/* of the memory operand, overrides applied; DS or its override for strings; 64-bit mode: SEG_FLAT.. */
 	uint8_t opsize : 4, adsize : 4;	/* in bytes: 2, 4 (8) */
 	uint8_t n;		/* instructions before this one in the block */
-	uint8_t cc;		/* condition, from the opcode */
+	uint8_t cc;		/* condition, from the opcode; VEX: vvvv */
 };
 
 _Static_assert(sizeof(struct insn) == 32, "half a cache line");

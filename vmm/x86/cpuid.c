@@ -90,7 +90,9 @@ static const struct feature features[] = {
 	SYSTEM(7, EBX, 1),				/* TSC_ADJUST */
 	USER(V3, 7, EBX, 3, .isa = ISA_TO_COME),	/* BMI1 */
 	USER(V3, 7, EBX, 5, .isa = ISA_TO_COME),	/* AVX2 */
+	USER(V3, 7, EBX, 3, .isa = X86_ISA_BMI1),
 	SYSTEM(7, EBX, 7, .cr4 = X86_CR4_SMEP),
+	NATIVE(V3, 7, EBX, 8, BMI2),
 	USER(V3, 7, EBX, 8, .isa = ISA_TO_COME),	/* BMI2 */
 	SYSTEM(7, EBX, 9),				/* REP MOVSB is fast */
 	SYSTEM(7, EBX, 10),				/* INVPCID */
@@ -108,6 +110,7 @@ static const struct feature features[] = {
 
 	USER(V2, 0x80000001, ECX, 0),			/* LAHF, SAHF in 64-bit mode */
 	USER(V3, 0x80000001, ECX, 5, .isa = ISA_TO_COME),	/* LZCNT */
+	USER(V3, 0x80000001, ECX, 5, .isa = X86_ISA_LZCNT),
 	SYSTEM(0x80000001, EDX, 11),			/* SYSCALL */
 	SYSTEM(0x80000001, EDX, 20),			/* NX */
 	SYSTEM(0x80000001, EDX, 26),			/* pages of 1 GiB */

@@ -33,6 +33,8 @@ enum {
 	FM_OSZP = FM_O | FM_SZP,
 	FM_OSZAP = FM_O | FM_SZAP,
 	FM_OSZAPC = FM_O | FM_SZAPC,
+	FM_AP = FM_A | FM_P,
+	FM_SAP = FM_S | FM_AP,
 	FM_OSAP = FM_OS | FM_A | FM_P,
 	FM_OSAPC = FM_OSAP | FM_C,
 	FM_OSZAPCDI = FM_OSZAPC | FM_D | FM_I,
@@ -82,8 +84,18 @@ bool x86_operand_is_register(enum x86_operand o)
 	return o >= OP_Ux && o <= OP_R;
 }
 
-unsigned x86_opcode_bytes(const struct x86_opcode *row, uint8_t bytes[3])
+static unsigned vex_bytes(const struct x86_opcode *row, uint8_t bytes[4])
 {
+	unsigned pp = row->prefix == 0x66 ? 1 : row->prefix == 0xf3 ? 2 : row->prefix == 0xf2 ? 3 : 0;
+
+	bytes[0] = 0xc4, bytes[1] = 0xe0 | (row->map - X86_MAP_VEX_0F + 1), bytes[2] = 0x78 | pp, bytes[3] = row->opcode;
+	return 4;
+}
+
+unsigned x86_opcode_bytes(const struct x86_opcode *row, uint8_t bytes[4])
+{
+	if (x86_row_is_vex(row))
+		return vex_bytes(row, bytes);
 	switch (row->map) {
 	case X86_MAP_1:
 		bytes[0] = row->opcode;
@@ -302,8 +314,15 @@ static bool operand_fits(enum x86_operand o, const struct x86_insn *in)
 	return !(x86_operand_is_memory(o) && !in->mem) && !(x86_operand_is_register(o) && in->mem);
 }
 
+static bool has_by(const struct x86_opcode *row)
+{
+	return row->operand[0] == OP_By || row->operand[1] == OP_By || row->operand[2] == OP_By;
+}
+
 static bool exists(const struct x86_opcode *row, const struct x86_insn *in)
 {
+	if (in->vex && (in->vex_l || (in->vvvv && !has_by(row))))
+		return false;			/* what names no register says so */
 	return !(row->properties & (in->bits == 64 ? P_I64 : P_O64));
 }
 
@@ -414,6 +433,35 @@ static void get_escapes(struct reader *r, struct x86_insn *in)
 	in->opcode = get(r, 1);
 }
 
+/* C5 and C4: outside of 64-bit mode only where LDS and LES would name a register. */
+static bool is_vex(const struct reader *r, const struct x86_insn *in)
+{
+	return (in->opcode & 0xfe) == 0xc4 && (in->bits == 64 || (r->at < r->avail && r->bytes[r->at] >= 0xc0));
+}
+
+/* It stands for a mandatory prefix, the escape and REX, which may not stand before it. */
+static bool get_vex(struct reader *r, struct x86_insn *in)
+{
+	static const uint8_t repeats[] = { 0, 0, 0xf3, 0xf2 };
+	bool before = in->rep || in->osize || in->lock || in->rex, three = in->opcode == 0xc4;
+	uint8_t first = get(r, 1), last = three ? get(r, 1) : first, map = three ? first & 0x1f : 1;
+	bool w = three && last >> 7;
+
+	in->opcode = get(r, 1);
+	if (r->error || before || map < 1 || map > 3)
+		return false;
+	in->vex = true;
+	in->vex_l = last >> 2 & 1;
+	in->vvvv = ~last >> 3 & (in->bits == 64 ? 15 : 7);
+	in->osize = (last & 3) == 1;
+	in->rep = repeats[last & 3];
+	in->map = X86_MAP_VEX_0F + map - 1;
+	if (in->bits == 64)
+		in->rex = 0x40 | (w ? REX_W : 0) | (first & 0x80 ? 0 : REX_R) | (three ? ~first >> 5 & 3 : 0);
+	in->opsize = in->bits == 64 && w ? 8 : 4;
+	return true;
+}
+
 /* The map of `in`'s register forms, or 0. */
 static unsigned register_map(const struct x86_insn *in)
 {
@@ -463,7 +511,12 @@ enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned b
 	*in = (struct x86_insn){ .map = X86_MAP_1, .bits = bits, .base = X86_NO_REG, .index = X86_NO_REG };
 	if (!get_prefixes(&r, in))
 		return r.error;
-	get_escapes(&r, in);
+	if (is_vex(&r, in)) {
+		if (!get_vex(&r, in))
+			return r.error ? r.error : X86_DECODE_UD;
+	} else {
+		get_escapes(&r, in);
+	}
 	if (r.error)
 		return r.error;
 	if (needs_modrm(in)) {
@@ -508,7 +561,7 @@ unsigned x86_operand_bytes(enum x86_operand o, unsigned opsize)
 		return opsize > 4 ? 4 : opsize;
 	case OP_Rd: case OP_Cd: case OP_Dd: case OP_Md: case OP_Wd: case OP_Qd: case OP_EdMd:
 		return 4;
-	case OP_Ey: case OP_Gy: case OP_My:
+	case OP_Ey: case OP_Gy: case OP_My: case OP_By:
 		return opsize == 8 ? 8 : 4;
 	case OP_Wx: case OP_Wu: case OP_Mx: case OP_Mu: case OP_Vx: case OP_Ux: case OP_X0:
 		return 16;

@@ -38,6 +38,7 @@ enum x86_operand {
 	OP_AL, OP_rAX, OP_zAX, OP_CL, OP_DX, OP_1, OP_ES, OP_CS, OP_SS, OP_DS, OP_FS, OP_GS,
 	/* the x87 stack's top and, by the low three bits of ModRM, any of it; XMM0 */
 	OP_ST0, OP_STi, OP_X0,
+	OP_By,				/* VEX.vvvv: general register of 32 or, with W, 64 bits */
 	OP_COUNT
 };
 
@@ -55,7 +56,8 @@ enum x86_map {
 	X86_MAP_1 = 1, X86_MAP_0F, X86_MAP_0F38, X86_MAP_0F3A,
 	X86_MAP_D8, X86_MAP_D9, X86_MAP_DA, X86_MAP_DB, X86_MAP_DC, X86_MAP_DD, X86_MAP_DE, X86_MAP_DF,
 	X86_MAP_0F01,
-	X86_MAPS = X86_MAP_0F01
+	X86_MAP_VEX_0F, X86_MAP_VEX_0F38, X86_MAP_VEX_0F3A,
+	X86_MAPS = X86_MAP_VEX_0F3A
 };
 
 /* Extensions of the architecture that a row may belong to: bits 24 and up of its properties. */
@@ -63,7 +65,7 @@ enum x86_isa {
 	X86_ISA_BASE, X86_ISA_FPU, X86_ISA_MMX, X86_ISA_FXSR, X86_ISA_SSE, X86_ISA_SSE2, X86_ISA_SSE3, X86_ISA_SSSE3,
 	X86_ISA_SSE41, X86_ISA_SSE42, X86_ISA_POPCNT, X86_ISA_AES, X86_ISA_PCLMUL, X86_ISA_SHA, X86_ISA_MOVBE,
 	X86_ISA_ADX, X86_ISA_RDRAND, X86_ISA_RDSEED, X86_ISA_XSAVE, X86_ISA_XSAVEOPT, X86_ISA_XSAVEC, X86_ISA_CLFLUSH,
-	X86_ISA_CLFLUSHOPT, X86_ISA_CLWB,
+	X86_ISA_CLFLUSHOPT, X86_ISA_CLWB, X86_ISA_LZCNT, X86_ISA_BMI1, X86_ISA_BMI2,
 	X86_ISAS
 };
 #define P_ISA(isa)	((uint32_t)X86_ISA_##isa << 24)
@@ -91,6 +93,11 @@ extern const unsigned x86_opcode_rows;
 /* Mandatory prefixes that are the absence of some: of 66, F3 and F2; of F3 and F2. */
 enum { X86_NO_PREFIX = 1, X86_NO_REPEAT = 2 };
 
+static inline bool x86_row_is_vex(const struct x86_opcode *row)
+{
+	return row->map >= X86_MAP_VEX_0F;
+}
+
 static inline enum x86_isa x86_row_isa(const struct x86_opcode *row)
 {
 	return row->properties >> 24;
@@ -104,7 +111,9 @@ struct x86_insn {
 	uint8_t opcode, map;
 	uint8_t bits;			/* of the code: 16, 32, 64 */
 	uint8_t opsize, adsize;		/* bytes */
-	uint8_t rex;			/* 40-4F, or 0 */
+	uint8_t rex;			/* 40-4F, or 0; with VEX what it says of the same */
+	bool vex, vex_l;
+	uint8_t vvvv;			/* VEX's register, not inverted */
 	uint8_t rep;			/* the last of F2, F3; 0 */
 	bool osize;			/* there is a 66 */
 	bool lock;
@@ -130,10 +139,11 @@ enum x86_decode_result {
 enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned bits, struct x86_insn *out);
 
 /*
- * The bytes of a row's opcode without prefixes, behind which a ModRM byte
+ * The bytes of a row's opcode without prefixes (but VEX of three bytes, which
+ * names no register and says the mandatory one), behind which a ModRM byte
  * follows where the row has one that is not itself the opcode.  Returns how many.
  */
-unsigned x86_opcode_bytes(const struct x86_opcode *, uint8_t bytes[3]);
+unsigned x86_opcode_bytes(const struct x86_opcode *, uint8_t bytes[4]);
 bool x86_opcode_has_modrm(const struct x86_opcode *);
 /* Whether operands of this kind refuse a register, or memory. */
 bool x86_operand_is_memory(enum x86_operand);

@@ -226,6 +226,7 @@ static void put_operand(struct text *t, const struct x86_insn *in, const struct 
 	case OP_Pq: put_vector(t, in, "mm", in->reg, 0); break;
 	case OP_Wx: case OP_Wu: case OP_Wq: case OP_Wd: case OP_Ww: case OP_Ux: put_vector(t, in, "xmm", in->rm, bytes); break;
 	case OP_Qq: case OP_Qd: case OP_Nq: put_vector(t, in, "mm", in->rm, bytes); break;
+	case OP_By: put(t, "%s", reg_name(in, in->vvvv, bytes)); break;
 	case OP_ST0: put(t, "st"); break;
 	case OP_STi: put(t, "st(%u)", in->rm); break;
 	case OP_X0: put(t, "xmm0"); break;

@@ -34,6 +34,9 @@ static const struct { uint32_t leaf, subleaf; uint8_t reg, bit; } told[X86_ISAS]
 	[X86_ISA_CLFLUSH] = { 0 },
 	[X86_ISA_CLFLUSHOPT] = { 0 },
 	[X86_ISA_CLWB] = { 0 },
+	[X86_ISA_LZCNT] = { 0 },
+	[X86_ISA_BMI1] = { 0 },
+	[X86_ISA_BMI2] = { 7, 0, EBX, 8 },
 };
 
 static uint32_t offered;
