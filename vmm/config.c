@@ -76,6 +76,7 @@ static const struct option_row option_table[] = {
 	{ "kernel", VALUE_TEXT, AT(kernel), NULL, "kernel to start without firmware: Linux bzImage, ELF with a PVH entry, or multiboot 1", NULL, 0 },
 	{ "initrd", VALUE_TEXT, AT(initrd), NULL, "its initramfs; for multiboot modules: FILE[ ARGUMENTS][,FILE...]", NULL, 0 },
 	{ "append", VALUE_TEXT, AT(append), NULL, "its command line", NULL, 0 },
+	{ "gdb", VALUE_TEXT, AT(gdb), NULL, "serve gdb: [w][ADDR:]PORT or [w]/PATH of a socket; w: the machine waits for it", NULL, 0 },
 	{ "uuid", VALUE_TEXT, AT(uuid_text), NULL, "the machine's UUID; one is made from its name otherwise", NULL, 0 },
 	{ "x86.apic", VALUE_BOOL, AT(apic), "true", "local APICs and an I/O APIC beside the 8259As", NULL, 0 },
 	{ "rtc.use_localtime", VALUE_BOOL, AT(rtc_localtime), "true", "the real-time clock shows local time, else UTC", NULL, 0 },
@@ -553,6 +554,7 @@ static int short_option(struct config *c, int opt, char *arg)
 	case 'l': return lpc_option(c, arg);
 	case 'o': return o_option(c, arg);
 	case 'f': return fwcfg_option(c, arg);
+	case 'G': return config_set(c, "gdb", arg);
 	case 'k': return config_file(c, arg);
 	case 'U': return config_set(c, "uuid", arg);
 	case 'w': return config_set(c, "x86.strictmsr", "false");
@@ -576,7 +578,7 @@ int config_args(struct config *c, int argc, char **argv)
 
 	optind = 0;		/* glibc: start again, so that tests can */
 	opterr = 0;
-	while (!ret && c->action == CONFIG_RUN && (opt = getopt_long(argc, argv, ":B:c:f:m:s:l:o:k:U:uwhV", long_options, NULL)) != -1)
+	while (!ret && c->action == CONFIG_RUN && (opt = getopt_long(argc, argv, ":B:c:f:G:m:s:l:o:k:U:uwhV", long_options, NULL)) != -1)
 		ret = short_option(c, opt, optarg);
 	if (ret || c->action != CONFIG_RUN)
 		return ret;

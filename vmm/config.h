@@ -74,6 +74,7 @@ struct config {
 	unsigned cpu;			/* enum x86_level */
 	bool strict_msr;
 	char *bootrom;
+	char *gdb;			/* -G */
 	char *kernel, *initrd, *append;	/* direct boot: instead of a boot ROM */
 	char *uuid_text;
 	uint8_t uuid[16];

@@ -22,6 +22,7 @@ enum vcpu_exit {
 	EXIT_HLT_FOREVER,	/* halted with IF=0: only NMI, SMI, INIT */
 	EXIT_TRIPLE_FAULT,
 	EXIT_ERROR,		/* engine failure; vcpu->error says why */
+	EXIT_DEBUG,		/* stopped for the debugger: vcpu->debug.why */
 	EXIT_COUNT
 };
 
@@ -36,6 +37,7 @@ struct engine_ops {
 	void (*get_state)(struct vcpu *, struct x86_state *);
 	int (*set_state)(struct vcpu *, const struct x86_state *);	/* -EINVAL: a state that no processor can hold */
 	int (*translate)(struct vcpu *, uint64_t linear, uint64_t *gpa);	/* -EFAULT: not mapped */
+	void (*debug_changed)(struct vcpu *);		/* vcpu->debug has other breakpoints or watchpoints */
 	void (*inject_nmi)(struct vcpu *);		/* any thread */
 
 	/* Any thread; effective before the vCPU enters another block. */

@@ -58,6 +58,11 @@ static void exit_error(struct vcpu *v)
 	vm_request(v->vm, VM_REQUEST_ERROR, 0, v->error);
 }
 
+static void exit_debug(struct vcpu *v)
+{
+	vm_debug_stop(v->vm);
+}
+
 const char *const exit_names[EXIT_COUNT] = {
 	[EXIT_KICKED] = "kicked",
 	[EXIT_PENDING] = "pending",
@@ -65,6 +70,7 @@ const char *const exit_names[EXIT_COUNT] = {
 	[EXIT_HLT_FOREVER] = "hlt_forever",
 	[EXIT_TRIPLE_FAULT] = "triple_fault",
 	[EXIT_ERROR] = "error",
+	[EXIT_DEBUG] = "debug",
 };
 
 static void (*const exit_table[EXIT_COUNT])(struct vcpu *) = {
@@ -74,6 +80,7 @@ static void (*const exit_table[EXIT_COUNT])(struct vcpu *) = {
 	[EXIT_HLT_FOREVER] = exit_hlt_forever,
 	[EXIT_TRIPLE_FAULT] = exit_triple_fault,
 	[EXIT_ERROR] = exit_error,
+	[EXIT_DEBUG] = exit_debug,
 };
 
 void exit_handle(struct vcpu *v, enum vcpu_exit exit)

@@ -19,6 +19,7 @@
 #include "vmm/config.h"
 #include "vmm/control.h"
 #include "vmm/devlist.h"
+#include "vmm/gdb.h"
 #include "vmm/link.h"
 #include "vmm/relay.h"
 #include "vmm/report.h"
@@ -39,6 +40,7 @@ struct program {
 	struct event_base *base;
 	struct event *signal[END_SIGNALS];
 	struct vm *vm;
+	struct gdb *gdb;
 	char err[600];
 };
 
@@ -50,6 +52,7 @@ static void usage(FILE *f)
 		   "  -B TYPE,... SMBIOS strings: -B 1,manufacturer=TEXT,product=TEXT,serial=TEXT,...\n"
 		   "  -c N        virtual processors\n"
 		   "  -f NAME,... an item in fw_cfg's directory: -f NAME,string=TEXT or -f NAME,file=PATH\n"
+		   "  -G [w]PORT  serve gdb on [ADDR:]PORT or a socket /PATH; w: wait for it before the start\n"
 		   "  -h          this help\n"
 		   "  -k FILE     key=value lines\n"
 		   "  -l DEVICE   bootrom,PATH; com1-com4,stdio|pty|unix=PATH|tcp=[ADDR:]PORT|file=PATH; -l help lists all\n"
@@ -154,6 +157,8 @@ static int bring_up(struct program *p)
 		ret = relay_attach(p->vm->relay, link_client_link(p->vm->link));
 	if (!ret)
 		ret = control_new(&p->vm->control, p->vm, p->rundir.path, p->err, sizeof(p->err));
+	if (!ret && p->config->gdb)
+		ret = gdb_serve(&p->gdb, p->vm, p->config->gdb, p->err, sizeof(p->err));
 	if (!ret)
 		ret = vm_start(p->vm, p->err, sizeof(p->err));
 	return ret;
@@ -169,6 +174,7 @@ static void bring_down(struct program *p)
 		vm_stop(vm);
 		if (vm->relay)
 			relay_flush(vm->relay, FLUSH_MS);
+		gdb_free(p->gdb, p->vm->status);
 		if (vm->control)
 			control_free(vm->control);
 		if (vm->supervise)

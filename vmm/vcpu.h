@@ -19,6 +19,30 @@ struct inout;
 struct lapic;
 struct bus_handler;
 
+/*
+ * What the debugger wants of a vCPU.  The guest sees nothing of it: neither its
+ * memory nor its debug registers are used.  Addresses are linear.  Written
+ * while the vCPU is parked, `why`, `hit` and `pass` by the engine.
+ */
+enum { DEBUG_BREAKS = 64, DEBUG_WATCHES = 16 };
+enum vcpu_stop { STOP_NONE, STOP_BREAK, STOP_STEP, STOP_WATCH };
+
+struct vcpu_watch {
+	uint64_t at, len;
+	bool read, write;
+};
+
+struct vcpu_debug {
+	bool step;		/* stop after one instruction; interrupts wait */
+	bool pass;		/* the breakpoint at hand has been told of: go past it */
+	unsigned nbreaks, nwatches;
+	uint64_t at[DEBUG_BREAKS];
+	struct vcpu_watch watch[DEBUG_WATCHES];
+	enum vcpu_stop why;
+	bool watched;		/* a watchpoint was hit in this instruction: at `hit` */
+	uint64_t hit;
+};
+
 struct vcpu {
 	/* set once */
 	struct vm *vm;
@@ -45,6 +69,7 @@ struct vcpu {
 
 	/* vCPU thread only */
 	_Alignas(64) uint32_t kick_seen;
+	struct vcpu_debug debug;
 	char error[160];		/* with EXIT_ERROR */
 	/* The local APIC's registers in memory, which no other processor sees; NULL: not there. Changes under vm->dev_lock. */
 	const struct bus_handler *apic_page;

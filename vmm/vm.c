@@ -165,6 +165,17 @@ void vm_resume(struct vm *vm)
 	vm_unpark(vm);
 }
 
+void vm_debug_stop(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->gate_lock);
+	if (vm->gate == GATE_OPEN)
+		set_gate(vm, GATE_PAUSE);
+	pthread_mutex_unlock(&vm->gate_lock);
+	kick_all(vm);
+	if (vm->debug_event)
+		event_active(vm->debug_event, EV_TIMEOUT, 0);
+}
+
 /* ---- requests: reset and the ways to end */
 
 /*

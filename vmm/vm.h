@@ -111,6 +111,7 @@ struct vm {
 	struct supervise *supervise;
 	struct relay *relay;
 	struct control *control;
+	struct event *debug_event;	/* a vCPU has stopped for the debugger; NULL: there is none */
 
 	pthread_mutex_t gate_lock;	/* innermost */
 	pthread_cond_t gate_moved;
@@ -136,6 +137,9 @@ uint64_t vm_now(const struct vm *);
 
 /* Any thread.  vCPUs stop at their next instruction boundary; the main thread acts upon it then.  The first holds. */
 void vm_request(struct vm *, enum vm_request, unsigned arg, const char *why);
+
+/* vCPU thread: it has stopped for the debugger.  All others stop too. */
+void vm_debug_stop(struct vm *);
 
 /*
  * Main thread from here on.  Errors: -errno, the cause and the cure in `err`.

@@ -18,6 +18,7 @@
 
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/ops.h"
+#include "vmm/soft/system.h"
 #include "vmm/x86/exception.h"
 #include "vmm/x86/isa.h"
 
@@ -261,6 +262,10 @@ static struct block *build_block(struct cpu *cpu, uint64_t gpa, const uint8_t *p
 	*c->scratch = (struct block){ .mode = mode, .gpa = gpa, .lin = JUMP_NONE };
 	if (!decode_block(c->scratch, page + at, PAGE_BYTES - at, mode & MODE_STEP ? 1 : BLOCK_INSNS))
 		return NULL;
+	if (debug_break_near(cpu, gpa + 1, c->scratch->bytes - 1)) {	/* what follows is looked up, and found to be one */
+		*c->scratch = (struct block){ .mode = mode, .gpa = gpa, .lin = JUMP_NONE };
+		decode_block(c->scratch, page + at, PAGE_BYTES - at, 1);
+	}
 	b = malloc(block_size(c->scratch));
 	if (!b)
 		no_memory(cpu);
@@ -334,6 +339,17 @@ static void remember_jump(struct cpu *cpu, struct block *b, uint64_t lin)
 	b->lin = lin;
 }
 
+/* In place of the code where a breakpoint may be; in no list. */
+static struct block *break_block(struct cpu *cpu, uint32_t mode)
+{
+	struct block *b = cpu->blocks->brk;
+
+	*b = (struct block){ .mode = mode, .gpa = ~0ull, .lin = JUMP_NONE };
+	memset(b->insn, 0, sizeof(b->insn[0]));
+	b->insn[0].fn = thread_break;
+	return b;
+}
+
 struct block *block_find(struct cpu *cpu, bool step)
 {
 	struct block_cache *c = cpu->blocks;
@@ -346,6 +362,8 @@ struct block *block_find(struct cpu *cpu, bool step)
 	if (e->lin == lin && e->gen == cpu->mmu.gen && e->block->mode == mode)
 		return e->block;
 	page = mmu_fetch_page(cpu, lin, &gpa);
+	if (!step && debug_break_near(cpu, lin, 1))
+		return break_block(cpu, mode);
 	if (!page)
 		return lone_block(c, all_ones, mode);
 	gpa = (gpa & PAGE_FRAME) | (lin & PAGE_OFFSET);
@@ -518,9 +536,11 @@ int block_cache_new(struct cpu *cpu)
 		return -ENOMEM;
 	c->scratch = calloc(1, room);
 	c->lone = calloc(1, room);
-	if (!c->scratch || !c->lone) {
+	c->brk = calloc(1, room);
+	if (!c->scratch || !c->lone || !c->brk) {
 		free(c->scratch);
 		free(c->lone);
+		free(c->brk);
 		free(c);
 		return -ENOMEM;
 	}
@@ -538,6 +558,7 @@ void block_cache_free(struct cpu *cpu)
 	block_reap(cpu);
 	free(cpu->blocks->scratch);
 	free(cpu->blocks->lone);
+	free(cpu->blocks->brk);
 	free(cpu->blocks);
 	cpu->blocks = NULL;
 }

@@ -52,6 +52,7 @@ struct block_cache {
 	struct block *dead;		/* by bucket_next; freed by block_reap() */
 	struct block *scratch;		/* where a block grows */
 	struct block *lone;		/* the one that crosses a page, and its bytes */
+	struct block *brk;		/* stands where a breakpoint of the debugger may be */
 	uint8_t lone_bytes[X86_INSN_MAX];
 	const struct insn *link_from;	/* the direct branch that has just been taken, for its link */
 	size_t bytes;			/* held by blocks */
@@ -73,7 +74,7 @@ void block_check(struct cpu *);
 void branch_slow(struct cpu *, const struct insn *, uint64_t rip, unsigned done);
 
 /* interp.c: handlers that block building needs. */
-insn_fn thread_plain, thread_plain_end, thread_follow, thread_stale, thread_ud, thread_too_long;
+insn_fn thread_plain, thread_plain_end, thread_follow, thread_stale, thread_break, thread_ud, thread_too_long;
 
 /* fuse.c: merge instructions that stand together and drop flags that nobody reads. */
 void block_optimise(struct block *);

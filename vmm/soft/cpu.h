@@ -176,6 +176,7 @@ struct cpu {
 	bool ext;		/* it is an event outside the program: EXT in the error codes of its faults */
 	bool resume;		/* RF was set before it */
 	bool entered;		/* it entered a handler or a task: no single-step trap follows */
+	bool at_break;		/* a block of thread_break() was met: there may be a breakpoint of the debugger */
 	bool alone;		/* it touches device memory and must be run on its own */
 
 	struct rmw rmw;		/* of the handler that runs; not a local of it, so that it can end in a tail call */

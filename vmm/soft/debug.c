@@ -45,8 +45,51 @@ static bool hits(const struct cpu *cpu, unsigned n, bool write)
 	return armed(cpu, n) && (kind(cpu, n) == X86_BP_ACCESS || (write && kind(cpu, n) == X86_BP_WRITE));
 }
 
+/* ---- the debugger's, which the guest does not see */
+
+static bool watch_hits(const struct vcpu_watch *w, uint64_t at, uint64_t len, bool write)
+{
+	return (write ? w->write : w->read) && at - w->at + len - 1 < w->len + len - 1;
+}
+
+bool debug_break_near(const struct cpu *cpu, uint64_t first, uint64_t len)
+{
+	const struct vcpu_debug *d = &cpu->vcpu->debug;
+
+	for (unsigned i = 0; i < d->nbreaks; i++)
+		if (((d->at[i] - first) & PAGE_OFFSET) < len)
+			return true;
+	return false;
+}
+
+bool debug_break_here(const struct cpu *cpu)
+{
+	const struct vcpu_debug *d = &cpu->vcpu->debug;
+
+	for (unsigned i = 0; i < d->nbreaks; i++)
+		if (d->at[i] == cpu_code_linear(cpu, cpu->rip))
+			return true;
+	return false;
+}
+
+static void watch_data(struct cpu *cpu, uint64_t lin, unsigned len, bool write)
+{
+	struct vcpu_debug *d = &cpu->vcpu->debug;
+
+	for (unsigned i = 0; i < d->nwatches; i++)
+		if (watch_hits(&d->watch[i], lin, len, write)) {
+			d->watched = true;
+			d->hit = d->watch[i].at;
+		}
+}
+
+/* ---- the guest's */
+
 bool debug_watches(const struct cpu *cpu, uint64_t page, bool write)
 {
+	for (unsigned i = 0; i < cpu->vcpu->debug.nwatches; i++)
+		if (watch_hits(&cpu->vcpu->debug.watch[i], page, PAGE_BYTES, write))
+			return true;
 	if (!(cpu->dr[7] & X86_DR7_ENABLED))
 		return false;
 	for (unsigned n = 0; n < 4; n++)
@@ -57,6 +100,7 @@ bool debug_watches(const struct cpu *cpu, uint64_t page, bool write)
 
 void debug_data(struct cpu *cpu, uint64_t lin, unsigned len, bool write)
 {
+	watch_data(cpu, lin, len, write);
 	for (unsigned n = 0; n < 4; n++)
 		if (hits(cpu, n, write) && overlaps(cpu, n, lin, len))
 			cpu->pending_db |= 1u << n;
@@ -73,6 +117,8 @@ void debug_io(struct cpu *cpu, uint16_t port, unsigned size)
 
 bool debug_armed_data_io(const struct cpu *cpu)
 {
+	if (cpu->vcpu->debug.nwatches)
+		return true;
 	for (unsigned n = 0; n < 4; n++)
 		if (armed(cpu, n) && kind(cpu, n) != X86_BP_EXEC)
 			return true;

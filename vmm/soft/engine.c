@@ -234,11 +234,24 @@ static enum vcpu_exit take_event(struct cpu *cpu)
 		cpu->nmi_blocked = true;
 		return deliver(cpu, cpu_deliver(cpu, EVENT_NMI, X86_NMI, 0));
 	}
+	if ((v->debug.step || v->debug.pass) && !cpu->halted)
+		return GO_ON;		/* the debugger's step is the program's next instruction */
 	if (irq_pending(v) && (cpu->rflags & X86_RFLAGS_IF) && !cpu->shadow) {
 		cpu->halted = false;
 		return deliver(cpu, cpu_deliver(cpu, EVENT_EXTERNAL, irq_acknowledge(v), 0));
 	}
 	return GO_ON;
+}
+
+static enum vcpu_exit stop(struct cpu *cpu, enum vcpu_stop why)
+{
+	cpu->vcpu->debug.why = why;
+	return EXIT_DEBUG;
+}
+
+static bool debug_stops(const struct vcpu_debug *d)
+{
+	return !d->step && !d->pass;
 }
 
 static enum vcpu_exit boundary(struct cpu *cpu)
@@ -265,7 +278,22 @@ static enum vcpu_exit boundary(struct cpu *cpu)
 		return cpu->rflags & X86_RFLAGS_IF ? EXIT_HLT : EXIT_HLT_FOREVER;
 	if (debug_on(cpu) && !(cpu->rflags & X86_RFLAGS_RF) && debug_execution(cpu))
 		return take_debug(cpu, debug_execution(cpu));
+	if (cpu->vcpu->debug.nbreaks && debug_stops(&cpu->vcpu->debug) && debug_break_here(cpu)) {
+		cpu->vcpu->debug.pass = true;
+		return stop(cpu, STOP_BREAK);
+	}
 	return GO_ON;
+}
+
+/* An instruction is done, or has faulted and its handler is entered. */
+static enum vcpu_exit debug_after(struct cpu *cpu)
+{
+	struct vcpu_debug *d = &cpu->vcpu->debug;
+
+	d->pass = false;
+	if (d->watched)
+		return stop(cpu, STOP_WATCH);
+	return d->step ? stop(cpu, STOP_STEP) : GO_ON;
 }
 
 /* ---- running */
@@ -273,6 +301,7 @@ static enum vcpu_exit boundary(struct cpu *cpu)
 static bool must_step(const struct cpu *cpu)
 {
 	return cpu->alone || cpu->shadow || (cpu->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) || debug_on(cpu)
+		|| cpu->vcpu->debug.step || cpu->vcpu->debug.pass || cpu->vcpu->debug.nwatches || cpu->at_break
 		|| nmi_waits(cpu->vcpu);	/* blocked: the free run would stop for it each time */
 }
 
@@ -292,6 +321,7 @@ static void step(struct cpu *cpu)
 	cpu->resume = cpu->rflags & X86_RFLAGS_RF;	/* for one instruction */
 	cpu->rflags &= ~(uint64_t)X86_RFLAGS_RF;
 	cpu->entered = false;
+	cpu->at_break = cpu->vcpu->debug.watched = false;
 	interp_step(cpu);
 	if (tf && !cpu->entered)
 		cpu->pending_db |= X86_DR6_BS;
@@ -301,15 +331,16 @@ static void step(struct cpu *cpu)
 		inout_retire(cpu->vcpu);
 }
 
-static void execute(struct cpu *cpu)
+static enum vcpu_exit execute(struct cpu *cpu)
 {
 	if (must_step(cpu)) {
 		step(cpu);
-		return;
+		return debug_after(cpu);
 	}
 	cpu->entered = false;
 	interp_run(cpu);
 	leave_instruction(cpu);
+	return GO_ON;
 }
 
 static enum vcpu_exit soft_run(struct vcpu *v)
@@ -323,10 +354,12 @@ static enum vcpu_exit soft_run(struct vcpu *v)
 	why = _setjmp(cpu->jmp);
 	if (why)
 		e = unwound(cpu, why);
+	if (why == UNWIND_FAULT && e == GO_ON)
+		e = debug_after(cpu);
 	while (e == GO_ON) {
 		e = boundary(cpu);
 		if (e == GO_ON)
-			execute(cpu);
+			e = execute(cpu);
 	}
 	simd_leave(cpu);
 	return e;
@@ -512,6 +545,12 @@ static int soft_translate(struct vcpu *v, uint64_t linear, uint64_t *gpa)
 	return mmu_translate(cpu_of(v), linear, gpa) ? 0 : -EFAULT;
 }
 
+static void soft_debug_changed(struct vcpu *v)
+{
+	mmu_flush(cpu_of(v), true);
+	block_flush(cpu_of(v));
+}
+
 static uint64_t soft_instructions(const struct vcpu *v)
 {
 	return cpu_of(v)->icount;
@@ -562,6 +601,7 @@ const struct engine_ops soft_engine = {
 	.get_state = soft_get_state,
 	.set_state = soft_set_state,
 	.translate = soft_translate,
+	.debug_changed = soft_debug_changed,
 	.inject_nmi = soft_inject_nmi,
 	.code_changed = soft_code_changed,
 	.map_changed = soft_map_changed,

@@ -128,6 +128,12 @@ void thread_stale(struct cpu *cpu, const struct insn *in)
 	cpu_sync_rip(cpu);
 }
 
+void thread_break(struct cpu *cpu, const struct insn *in)
+{
+	thread_stale(cpu, in);
+	cpu->at_break = cpu->recheck = true;
+}
+
 void thread_ud(struct cpu *cpu, const struct insn *in)
 {
 	cpu->insn = in;

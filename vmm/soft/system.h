@@ -61,6 +61,9 @@ void debug_data(struct cpu *, uint64_t lin, unsigned len, bool write);
 /* Is there an armed data breakpoint on this page: must accesses be shown to debug_data()? */
 bool debug_watches(const struct cpu *, uint64_t page, bool write);
 /* Armed data or I/O breakpoints: string batches shrink to one element. */
+/* The debugger's breakpoints: is there one in these bytes of a page, by any linear address; is there one at rip? */
+bool debug_break_near(const struct cpu *, uint64_t first, uint64_t len);
+bool debug_break_here(const struct cpu *);
 bool debug_armed_data_io(const struct cpu *);
 /* Before the instruction at cpu->rip: DR6 bits of the execution breakpoints that match, or 0. */
 uint64_t debug_execution(const struct cpu *);
