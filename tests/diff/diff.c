@@ -316,10 +316,11 @@ static bool is_image(const struct x86_insn *in)
 static bool reaches_out(const struct gen_case *c, const struct x86_insn *in)
 {
 	const struct x86_opcode *row = &x86_opcodes[in->row];
-	uint64_t at = gen_ea(c, in) - (host_data_base(c->mode) ? 0 : HOST_DATA);
+	uint64_t ea = gen_ea(c, in), at = ea - (host_data_base(c->mode) ? 0 : HOST_DATA);
+	bool wraps = c->mode != HOST_64 && ea + 512 > UINT32_MAX;
 
 	return in->mem && (is_image(in) || row->operand[0] == OP_Mt)
-		&& at < HOST_DATA_BYTES && at > HOST_DATA_BYTES - 512;
+		&& (wraps || (at < HOST_DATA_BYTES && at > HOST_DATA_BYTES - 512));
 }
 
 /* An instruction with an MMX register, among others, that faults: see the top. */

@@ -101,7 +101,7 @@ static void on_sigfpe(int sig, siginfo_t *info, void *context)
 	const ucontext_t *uc = context;
 	struct cpu *cpu = live_cpu;
 
-	if (!cpu || info->si_code <= 0) {	/* nobody's, or sent */
+	if (!cpu || info->si_code <= 0 || uc->uc_mcontext.gregs[REG_TRAPNO] != X86_XM) {	/* sent, or no guest's */
 		if (before.sa_flags & SA_SIGINFO)
 			before.sa_sigaction(sig, info, context);
 		else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
