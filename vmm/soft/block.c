@@ -335,7 +335,7 @@ static void remember_jump(struct cpu *cpu, struct block *b, uint64_t lin)
 	forget_jump(c, b);
 	if (e->block)
 		forget_jump(c, e->block);
-	*e = (struct jump_entry){ .lin = lin, .gen = cpu->mmu.gen, .block = b };
+	*e = (struct jump_entry){ .lin = lin, .gen = mmu_gen(cpu, lin), .block = b };
 	b->lin = lin;
 }
 
@@ -359,7 +359,7 @@ struct block *block_find(struct cpu *cpu, bool step)
 	const uint8_t *page;
 	struct block *b;
 
-	if (e->lin == lin && e->gen == cpu->mmu.gen && e->block->mode == mode)
+	if (e->lin == lin && e->gen == mmu_gen(cpu, lin) && e->block->mode == mode)
 		return e->block;
 	page = mmu_fetch_page(cpu, lin, &gpa);
 	if (!step && debug_break_near(cpu, lin, 1))

@@ -156,6 +156,7 @@ static void set_entry(struct cpu *cpu, struct tlb_set *set, uint64_t lin, const 
 	e->read = e->write = TLB_EMPTY;
 	if (page->readable)
 		e->read = at | (m.read ? 0 : TLB_MMIO) | (debug_watches(cpu, at, false) ? TLB_WATCH : 0);
+	mmu->local_code |= page->executable && !page->global && at >> 63;
 	e->exec = page->executable ? at | (m.read ? 0 : TLB_MMIO) : TLB_EMPTY;
 	if (page->writable)
 		e->write = at | (m.write ? 0 : m.rom ? TLB_DROP : TLB_MMIO) | (m.write && m.write != host ? TLB_SPLIT : 0)
@@ -226,7 +227,10 @@ void mmu_flush(struct cpu *cpu, bool globals)
 		flush_set(&cpu->mmu.set[s], globals);
 	if (globals)
 		cpu->mmu.large_mask = 0;
-	cpu->mmu.gen++;
+	cpu->mmu.gen[0]++;
+	if (globals || cpu->mmu.local_code)
+		cpu->mmu.gen[1]++;
+	cpu->mmu.local_code = false;
 	cpu->mmu.flushes++;
 }
 
@@ -241,7 +245,7 @@ void mmu_invlpg(struct cpu *cpu, uint64_t lin)
 	}
 	for (unsigned s = 0; s < MMU_SETS; s++)
 		drop_entry(&mmu->set[s], tlb_at(mmu->set[s].e, lin) - mmu->set[s].e);
-	mmu->gen++;
+	mmu->gen[lin >> 63]++;
 }
 
 void mmu_set_a20(struct cpu *cpu, bool on)

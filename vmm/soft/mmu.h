@@ -137,6 +137,11 @@ MMU_ACCESSORS(32)
 MMU_ACCESSORS(64)
 #undef MMU_ACCESSORS
 
+static inline uint32_t mmu_gen(const struct cpu *cpu, uint64_t lin)
+{
+	return cpu->mmu.gen[lin >> 63];
+}
+
 /* ---- ranges whose translation is held: struct mmu_held */
 
 /*

@@ -213,7 +213,7 @@ static inline struct block *jump_block(struct cpu *cpu, uint64_t rip)
 	uint64_t lin = cpu_code_linear(cpu, rip);
 	struct jump_entry *e = jump_entry(cpu->blocks, lin);
 
-	return likely(e->lin == lin) && likely(e->gen == cpu->mmu.gen) && likely(e->block->mode == cpu->mode) ? e->block : NULL;
+	return likely(e->lin == lin) && likely(e->gen == mmu_gen(cpu, lin)) && likely(e->block->mode == cpu->mode) ? e->block : NULL;
 }
 
 /* An indirect one: `rip` is masked to the operand size, but unchecked. */

@@ -83,7 +83,13 @@ struct mmu {
 	uint64_t *code;			/* a bit for each guest-physical page that has decoded code */
 	uint64_t code_pages;		/* bits in it */
 	uint32_t map_gen;		/* mem_map_gen() that the cache was filled under */
-	uint32_t gen;			/* counted up whenever a fetch translation may have changed: stamp for caches by linear address */
+	/*
+	 * Stamps for caches by linear address, of the lower and the upper half: counted up
+	 * whenever a fetch translation there may have changed.  Kernels live in the upper
+	 * half, in global pages, which a change of CR3 leaves.
+	 */
+	uint32_t gen[2];
+	bool local_code;		/* code has been fetched in the upper half that is not global */
 	uint64_t fills, flushes;	/* statistics */
 };
 
