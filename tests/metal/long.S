@@ -22,6 +22,18 @@ main:	call	enter_long
 	movq	%rax, %cr4
 .endm
 
+#define HIGH	0xffffffffc0000000
+#define HIGH_PD	0x207000
+#define HIGH_PT	0x208000
+.macro call_high want
+	movl	$2, %ebp
+1:	xorl	%eax, %eax			/* more than once: it is remembered */
+	call	*%rbx
+	CHECK64(%rax, $\want)
+	decl	%ebp
+	jnz	1b
+.endm
+
 start64:
 	TEST64("in 64-bit mode")
 	movl	$0xc0000080, %ecx
@@ -359,6 +371,39 @@ start64:
 	cr4_	0, 0x20000
 	movq	$0x10000000000, %rax
 	LFAULT(13, 0, movq %rax, %cr3)
+
+	TEST64("code in the upper half follows its page tables")
+	movq	$HIGH_PD + 3, PDPTK + 511 * 8
+	movq	$HIGH_PT + 3, HIGH_PD
+	movq	$PAGE(2) + 3, HIGH_PT
+	movl	$0xc301b0, PAGE(2)			/* MOV AL, 1; RET */
+	movl	$0xc302b0, PAGE(3)
+	movq	$HIGH, %rbx
+	call_high 1
+	movq	$PAGE(3) + 3, HIGH_PT
+	FLUSH
+	call_high 2
+	movq	$PAGE(2) + 3, HIGH_PT
+	invlpg	(%rbx)
+	call_high 1
+	cr4_	0x80, 0					/* PGE */
+	movq	$PAGE(3) + 0x103, HIGH_PT
+	FLUSH
+	call_high 2
+	movq	$PAGE(2) + 3, HIGH_PT
+	FLUSH						/* the global translation may stay, and does here */
+	call_high 2
+	invlpg	(%rbx)
+	call_high 1
+	movq	$PAGE(3) + 3, HIGH_PT
+	FLUSH
+	call_high 2
+	movq	$PAGE(2) + 0x103, HIGH_PT
+	FLUSH
+	call_high 1
+	movq	$PAGE(3) + 3, HIGH_PT
+	cr4_	0, 0x80
+	call_high 2
 
 	TEST64("leaving")
 	jmp	leave_long
