@@ -49,16 +49,26 @@ static const struct dev_ops test_ops = {
 	.name = "testpci", .summary = "", .state_size = 8, .read = test_read, .pci = &test_pci,
 };
 
+/* A second function, for lines and slots: a fixed address can be one function's only. */
+static const struct pci_ops other_pci = {
+	.vendor = 0x1234, .device = 0x5678, .class_rev = 0x01018a42, .pin = 1,
+	.bar = { [0] = { .size = 16, .io = true, .region = IO_REGION } },
+};
+
+static const struct dev_ops other_ops = {
+	.name = "otherpci", .summary = "", .state_size = 8, .read = test_read, .pci = &other_pci,
+};
+
 extern const struct dev_ops i440fx_ops, piix3_ops;
 
 /* This test's list of devices in place of the program's. */
-const struct dev_ops *const devices[] = { &i440fx_ops, &piix3_ops, &test_ops, NULL };
+const struct dev_ops *const devices[] = { &i440fx_ops, &piix3_ops, &test_ops, &other_ops, NULL };
 
 static const struct conf_dev machine[] = {
 	{ .model = "hostbridge", .pci = true },
 	{ .model = "lpc", .pci = true, .slot = 1 },
 	{ .model = "testpci", .pci = true, .slot = 3 },
-	{ .model = "testpci", .pci = true, .slot = 4, .function = 2 },
+	{ .model = "otherpci", .pci = true, .slot = 4, .function = 2 },
 };
 
 static int setup(void **state)
@@ -218,7 +228,7 @@ static void interrupts(void **state)
 static void slots_are_checked(void **state)
 {
 	static const struct conf_dev twice[] = {
-		{ .model = "testpci", .pci = true, .slot = 3 }, { .model = "testpci", .pci = true, .slot = 3 },
+		{ .model = "testpci", .pci = true, .slot = 3 }, { .model = "otherpci", .pci = true, .slot = 3 },
 	};
 	struct harness_conf c = { .dev = twice, .ndevs = 2, .may_fail = true };
 	struct harness *h = harness_new(&c);

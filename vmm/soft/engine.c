@@ -346,14 +346,13 @@ static enum vcpu_exit execute(struct cpu *cpu)
 static enum vcpu_exit soft_run(struct vcpu *v)
 {
 	struct cpu *cpu = cpu_of(v);
-	enum vcpu_exit e = GO_ON;
+	enum vcpu_exit e;
 	int why;
 
 	do_asked(soft_of(v));
 	follow_map(cpu);
 	why = _setjmp(cpu->jmp);
-	if (why)
-		e = unwound(cpu, why);
+	e = why ? unwound(cpu, why) : GO_ON;
 	if (why == UNWIND_FAULT && e == GO_ON)
 		e = debug_after(cpu);
 	while (e == GO_ON) {
