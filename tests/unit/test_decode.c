@@ -217,6 +217,8 @@ static const struct vector vectors[] = {
 	{ 32, "c400", "les    eax,FWORD PTR [eax]" },
 	{ 32, "c4e37bf0c105", "rorx   eax,ecx,0x5" },
 	{ 32, "c4e373f0c105", NULL },	/* vvvv names a register */
+	{ 16, "c4e33bf0c105", NULL },	/* nor may the bit that is of no use outside of 64-bit mode */
+	{ 32, "c4e238f2c1", "andn   eax,eax,ecx" },
 	{ 32, "66c4e278f2c1", NULL },	/* 66 before VEX */
 	{ 32, "f30fbdc1", "lzcnt  eax,ecx" },
 	{ 64, "c442b0f2c1", "andn   r8,r9,r9" },

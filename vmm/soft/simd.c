@@ -220,6 +220,10 @@ static void set_x87(struct simd *s, const struct x86_fxsave *fx)
 
 	memcpy(&s->fx, fx, IMAGE_X87);
 	s->fx.mxcsr = mxcsr;
+	s->fx.fcw = (fx->fcw & X86_FCW_VALID) | X86_FCW_RESERVED;
+	s->fx.fsw &= ~(X86_FSW_ES | X86_FSW_B);
+	if (fx->fsw & ~fx->fcw & X86_FCW_MASKS)
+		s->fx.fsw |= X86_FSW_ES | X86_FSW_B;
 	s->fop = fx->fop & 0x7ff;
 	s->fip = fx->fip;
 	s->fdp = fx->fdp;

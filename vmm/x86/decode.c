@@ -452,7 +452,7 @@ static bool get_vex(struct reader *r, struct x86_insn *in)
 		return false;
 	in->vex = true;
 	in->vex_l = last >> 2 & 1;
-	in->vvvv = ~last >> 3 & (in->bits == 64 ? 15 : 7);
+	in->vvvv = ~last >> 3 & 15;
 	in->osize = (last & 3) == 1;
 	in->rep = repeats[last & 3];
 	in->map = X86_MAP_VEX_0F + map - 1;
@@ -539,6 +539,8 @@ enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned b
 		return r.error;
 	if (!exists(row, in) || (in->lock && !lock_allowed(row, in)))
 		return X86_DECODE_UD;
+	if (bits != 64)
+		in->vvvv &= 7;			/* eight registers; but what names none must have all four bits */
 	in->seg = effective_segment(in);
 	in->len = r.at;
 	return X86_DECODE_OK;

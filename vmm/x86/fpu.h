@@ -28,7 +28,10 @@ _Static_assert(offsetof(struct x86_fxsave, st) == 32 && offsetof(struct x86_fxsa
 #define X86_FCW_RESET	0x0040u
 #define X86_FCW_INIT	0x037fu
 #define X86_FCW_MASKS	0x003fu
+#define X86_FCW_VALID	0x1f3fu
+#define X86_FCW_RESERVED 0x0040u	/* always set */
 #define X86_FSW_ES	0x0080u
+#define X86_FSW_B	0x8000u		/* as ES */
 #define X86_FSW_TOP(sw)	((sw) >> 11 & 7)
 
 #define X86_MXCSR_RESET	0x1f80u
