@@ -26,7 +26,8 @@ struct gdb_session {
 	unsigned cpu, last;		/* of Hg; that stopped last */
 	unsigned listed;		/* threads told of by q?ThreadInfo */
 	enum state state;
-	uint8_t sum, want;
+	uint8_t sum;
+	int want;			/* the sum that was sent; negative where it was no number */
 	size_t in, out;
 	char packet[GDB_PACKET + 1], reply[GDB_PACKET + 1];
 };
@@ -568,11 +569,11 @@ static void byte(struct gdb_session *s, uint8_t c)
 		}
 		return;
 	case SUM1:
-		s->want = hex_digit(c) << 4;
+		s->want = hex_digit(c) * 16;
 		s->state = SUM2;
 		return;
 	case SUM2:
-		s->want |= hex_digit(c) & 15;
+		s->want = s->want < 0 || hex_digit(c) < 0 ? -1 : s->want + hex_digit(c);
 		s->state = IDLE;
 		packet(s);
 	}
