@@ -4,7 +4,6 @@
 #include <asm/ldt.h>
 #include <cpuid.h>
 #include <errno.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -189,13 +188,12 @@ const char *host_vendor(void)
 
 bool host_run(enum host_mode m, struct host_cpu *cpu)
 {
-	/* One timer for many runs: a run is microseconds, the tick a second, and only a second tick in one run counts. */
-	struct itimerval limit = { .it_value = { .tv_sec = 1 } }, off = { 0 };
+	/* Armed once for many runs, each of them microseconds; a tick outside of a run is ignored. */
+	const struct itimerval limit = { .it_value = { .tv_sec = 1 } };
 	static unsigned runs;
 
 	if (runs++ % 1024 == 0)
 		setitimer(ITIMER_REAL, &limit, NULL);
-	(void)off;
 	mode = m;
 	running = cpu;
 	timed_out = false;
