@@ -8,21 +8,16 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ipc/fdpass.h"
 #include "proto/config.pb-c.h"
+#include "vmm/child.h"
 #include "vmm/config.h"
 #include "vmm/image.h"
 #include "vmm/link.h"
@@ -36,8 +31,7 @@ struct supervise {
 	struct vm *vm;
 	int daemon_fd;		/* the executable */
 	int sock;		/* -1: no daemon */
-	int pidfd;
-	pid_t pid;
+	struct child child;
 	int arena_fd;
 	int *image;		/* descriptors by device and key, in order; -1: the key is no image */
 	unsigned nimages;
@@ -47,47 +41,17 @@ struct supervise {
 
 /* ---- finding */
 
-static int open_program(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-
-	if (fd < 0)
-		return -errno;
-	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && (st.st_mode & 0111))
-		return fd;
-	close(fd);
-	return -EACCES;
-}
-
 int supervise_find(const char *path, char *err, size_t errlen)
 {
-	/* from our own directory: a build tree, an installation that was moved or unpacked elsewhere */
-	static const char *const near[] = { "cleaved", "../libexec/cleaved" };
-	const char *env = getenv("CLEAVED"), *slash;
-	char self[4096], there[sizeof(self) + 32];
-	ssize_t n;
+	const char *env = getenv("CLEAVED");
 	int fd;
 
 	if (!path && env && *env)
 		path = env;
-	if (path) {
-		fd = open_program(path);
-		if (fd < 0)
-			snprintf(err, errlen, "cannot use %s as the device model: %s", path, strerror(-fd));
-		return fd;
-	}
-	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	self[n > 0 ? n : 0] = 0;
-	slash = strrchr(self, '/');
-	for (unsigned i = 0; slash && i < sizeof(near) / sizeof(near[0]); i++) {
-		snprintf(there, sizeof(there), "%.*s/%s", (int)(slash - self), self, near[i]);
-		fd = open_program(there);
-		if (fd >= 0)
-			return fd;
-	}
-	fd = open_program(CLEAVE_LIBEXECDIR "/cleaved");
-	if (fd < 0)
+	fd = path ? child_open(path) : child_find("cleaved");
+	if (fd < 0 && path)
+		snprintf(err, errlen, "cannot use %s as the device model: %s", path, strerror(-fd));
+	else if (fd < 0)
 		snprintf(err, errlen, "cannot find the device model: %s/cleaved: %s (make install, or set CLEAVED)",
 			 CLEAVE_LIBEXECDIR, strerror(-fd));
 	return fd;
@@ -245,77 +209,17 @@ static int open_images(struct supervise *s, char *err, size_t errlen)
 
 /* ---- the process */
 
-/* Runs in the child: only async-signal-safe calls, as other threads may exist. */
-static void become_daemon(const struct supervise *s, int sock, pid_t parent)
-{
-	static char *const argv[] = { (char *)"cleaved", (char *)"--socket=3", NULL };
-	int null = open("/dev/null", O_RDWR), program = s->daemon_fd;
-	sigset_t none;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(126);
-	setsid();
-	sigemptyset(&none);
-	for (int sig = 1; sig < 32; sig++)
-		signal(sig, SIG_DFL);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* The socket to 3, the program out of its way; everything above is gone at exec. */
-	if (dup2(null, 0) < 0 || dup2(null, 1) < 0)
-		_exit(126);
-	if (program <= SUPERVISE_SOCKET)
-		program = fcntl(program, F_DUPFD_CLOEXEC, SUPERVISE_SOCKET + 1);
-	if (sock == SUPERVISE_SOCKET)
-		fcntl(sock, F_SETFD, 0);
-	else if (dup2(sock, SUPERVISE_SOCKET) < 0)
-		_exit(126);
-	syscall(SYS_close_range, SUPERVISE_SOCKET + 1, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
-	execveat(program, "", argv, environ, AT_EMPTY_PATH);
-	dprintf(2, "cleave: cannot run the device model: %s\n", strerror(errno));
-	_exit(127);
-}
-
 static int spawn(struct supervise *s)
 {
-	pid_t parent = getpid();
+	static char *const argv[] = { (char *)"cleaved", (char *)"--socket=3", NULL };
 	int sv[2], ret = fdpass_pair(sv);
 
 	if (ret)
 		return ret;
-	s->pid = fork();
-	if (s->pid == 0)
-		become_daemon(s, sv[1], parent);
-	ret = s->pid < 0 ? -errno : 0;
+	ret = child_spawn(&s->child, s->daemon_fd, argv, &sv[1], 1);
 	close(sv[1]);
-	if (!ret) {
-		s->pidfd = syscall(SYS_pidfd_open, s->pid, 0);
-		ret = s->pidfd < 0 ? -errno : 0;
-	}
 	s->sock = sv[0];
 	return ret;
-}
-
-/* Waits for the process to end; afterwards there is none.  `kill_it` when it does not by itself. */
-static void reap(struct supervise *s, int ms, bool kill_it, char *how, size_t n)
-{
-	struct pollfd p = { .fd = s->pidfd, .events = POLLIN };
-	int status = 0;
-
-	snprintf(how, n, "does not end");
-	if (s->pid <= 0)
-		return;
-	if (s->pidfd < 0 || poll(&p, 1, ms) < 1) {
-		if (!kill_it)
-			return;
-		kill(s->pid, SIGKILL);
-	}
-	while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFSIGNALED(status))
-		snprintf(how, n, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else
-		snprintf(how, n, "ended with status %d", WEXITSTATUS(status));
-	s->pid = 0;
 }
 
 static void drop(struct supervise *s)
@@ -327,19 +231,17 @@ static void drop(struct supervise *s)
 	s->ended = s->spoke = NULL;
 	if (s->sock >= 0)
 		close(s->sock);
-	if (s->pidfd >= 0)
-		close(s->pidfd);
-	s->sock = s->pidfd = -1;
+	s->sock = -1;
 }
 
 static void on_ended(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervise *s = arg;
 	char how[80], why[160];
-	pid_t pid = s->pid;
+	pid_t pid = s->child.pid;
 
 	(void)fd, (void)what;
-	reap(s, 0, false, how, sizeof(how));
+	child_reap(&s->child, 0, false, how, sizeof(how));
 	drop(s);
 	snprintf(why, sizeof(why), "the device model (process %d) %s", pid, how);
 	link_client_lost(s->vm->link, why);
@@ -357,13 +259,13 @@ static void on_spoke(evutil_socket_t fd, short what, void *arg)
 	event_del(s->spoke);
 	if (fdpass_recv(s->sock, &byte, 1, got, 0, &ngot, 0) == 0)
 		return;
-	kill(s->pid, SIGKILL);		/* reported when it has ended */
+	kill(s->child.pid, SIGKILL);	/* reported when it has ended */
 	link_client_lost(s->vm->link, "the device model broke the protocol: it spoke on its socket after it was ready");
 }
 
 static int watch(struct supervise *s)
 {
-	s->ended = event_new(s->vm->base, s->pidfd, EV_READ, on_ended, s);
+	s->ended = event_new(s->vm->base, s->child.pidfd, EV_READ, on_ended, s);
 	s->spoke = event_new(s->vm->base, s->sock, EV_READ, on_spoke, s);
 	return s->ended && s->spoke && !event_add(s->ended, NULL) && !event_add(s->spoke, NULL) ? 0 : -ENOMEM;
 }
@@ -417,7 +319,7 @@ static int wait_ready(struct supervise *s, char *err, size_t errlen)
 	if (n > 0) {
 		ret = supervise_judge(frame, n, err, errlen);
 	} else if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
-		reap(s, 2000, true, how, sizeof(how));
+		child_reap(&s->child, 2000, true, how, sizeof(how));
 		snprintf(err, errlen, "the device model did not start: it %s", how);
 		ret = -EPIPE;
 	} else if (n == -EAGAIN) {
@@ -438,7 +340,7 @@ static int introduce(struct supervise *s, char *err, size_t errlen)
 	int ret = send_config(s);
 
 	if (ret == -EPIPE || ret == -ECONNRESET) {
-		reap(s, 2000, true, how, sizeof(how));
+		child_reap(&s->child, 2000, true, how, sizeof(how));
 		snprintf(err, errlen, "the device model did not start: it %s", how);
 		return ret;
 	}
@@ -486,7 +388,7 @@ int supervise_start(struct supervise *s, char *err, size_t errlen)
 	if (!*err)
 		snprintf(err, errlen, "cannot start the device model: %s", strerror(-ret));
 	drop(s);
-	reap(s, 0, true, how, sizeof(how));
+	child_reap(&s->child, 0, true, how, sizeof(how));
 	return ret;
 }
 
@@ -494,7 +396,7 @@ void supervise_stop(struct supervise *s)
 {
 	char how[80];
 
-	if (s->pid <= 0)
+	if (s->child.pid <= 0)
 		return;
 	if (s->ended)
 		event_del(s->ended);
@@ -502,7 +404,7 @@ void supervise_stop(struct supervise *s)
 		event_del(s->spoke);
 	close(s->sock);
 	s->sock = -1;
-	reap(s, END_MS, true, how, sizeof(how));
+	child_reap(&s->child, END_MS, true, how, sizeof(how));
 	drop(s);
 }
 
@@ -513,7 +415,7 @@ int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd)
 	*out = s;
 	if (!s)
 		return -ENOMEM;
-	*s = (struct supervise){ .vm = vm, .daemon_fd = daemon_fd, .sock = -1, .pidfd = -1, .arena_fd = -1 };
+	*s = (struct supervise){ .vm = vm, .daemon_fd = daemon_fd, .sock = -1, .child.pidfd = -1, .arena_fd = -1 };
 	return 0;
 }
 
@@ -535,5 +437,5 @@ void supervise_free(struct supervise *s)
 
 pid_t supervise_pid(const struct supervise *s)
 {
-	return s->pid;
+	return s->child.pid;
 }

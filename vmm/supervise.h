@@ -12,10 +12,7 @@
  *	     ... the link carries the rest; the socket only says who is alive ...
  *	close ---------------------------------> end of file: finishes its I/O, exits
  *
- * The child is made by execveat from a descriptor held since the start, in a
- * session of its own (the terminal's signals are the engine's), with no other
- * descriptor than the socket and stderr; the kernel kills it when the engine
- * dies.  A daemon that dies or breaks the protocol is reported through
+ * child.h is how the process is made.  A daemon that dies or breaks the protocol is reported through
  * link_client_lost(), with a sentence that says what happened.
  *
  * Thread: main.
@@ -29,8 +26,6 @@
 
 struct vm;
 struct supervise;
-
-enum { SUPERVISE_SOCKET = 3 };		/* the descriptor's number in the child */
 
 /* The daemon's executable: `path`, else $CLEAVED, else beside this program, else where it is installed.  fd or -errno. */
 int supervise_find(const char *path, char *err, size_t errlen);

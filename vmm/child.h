@@ -1,0 +1,40 @@
+/*
+ * vmm/child.h - the programs that the engine runs beside itself: the device
+ * model, network helpers.
+ *
+ * A child is made by execveat from a descriptor held since the start, so that
+ * a package upgrade does not swap it; it gets a session of its own (the
+ * terminal's signals are the engine's), stderr, the descriptors that it is
+ * given and no other; the kernel kills it when the engine dies.
+ *
+ * Thread: main.
+ */
+#ifndef CLEAVE_VMM_CHILD_H
+#define CLEAVE_VMM_CHILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum { CHILD_FD = 3, CHILD_FDS = 4 };	/* the first one's number in the child; at most so many */
+
+struct child {
+	pid_t pid;		/* 0: none */
+	int pidfd;		/* readable when it has ended; -1: none */
+};
+
+/* An executable file's descriptor, or -errno. */
+int child_open(const char *path);
+/* The program `name` beside this one, else where it was installed. */
+int child_find(const char *name);
+
+/* 0 or -errno.  `fd`s stay the caller's. */
+int child_spawn(struct child *, int program, char *const argv[], const int *fd, unsigned nfds);
+
+/*
+ * Waits so long for it to end, with `kill_it` kills it then.  Afterwards there
+ * is none, and `how` says how it ended; false: it has not.
+ */
+bool child_reap(struct child *, int ms, bool kill_it, char *how, size_t n);
+
+#endif
