@@ -122,11 +122,20 @@ struct dev_ops {
 
 	void (*timer)(struct dev *, unsigned timer);
 	void (*input)(struct dev *, unsigned stream);	/* bytes wait in the stream, or room came in its output */
+	void (*doorbell)(struct dev *, unsigned n);	/* the guest has rung dev_doorbell() n, once or more often */
+	/*
+	 * Outside of a transaction, after one that published the used index of queue
+	 * n: does the driver want an interrupt?  Then signal() runs in its own.
+	 */
+	bool (*published)(struct dev *, unsigned n);
+	void (*signal)(struct dev *, unsigned n);
 	void (*io_done)(struct dev *, unsigned slot, int error);	/* back-end operation in `slot` ended; 0 or -errno */
 	void (*inject)(struct dev *, unsigned kind, uint64_t value);	/* enum link_inject */
 
 	/* PCI configuration space beyond the common header; NULL for none.  See bus/pci.h. */
 	const struct pci_ops *pci;
+	/* Behind virtio's transport, which is then what the functions above are.  See virtio/virtio.h. */
+	const struct virtio_ops *virtio;
 };
 
 /* A device's place: `struct dev` belongs to the machine; a device file never looks inside. */
@@ -146,6 +155,16 @@ void dev_log(const struct dev *, const char *fmt, ...) __attribute__((format(pri
 /* Regions: claim or move; len 0 removes.  Takes effect before the access that asked for it retires. */
 void dev_region(struct dev *, const struct dev_region *);
 
+/*
+ * Doorbells: writes of `size` bytes at an address that the engine completes by
+ * itself; the device hears of them by doorbell(), some time later, many as one.
+ * init() asks for n numbers, 0 to n - 1 of the device; size 0 takes one down.
+ */
+bool dev_doorbells(struct dev *, unsigned n);		/* false: the machine has no more */
+void dev_doorbell(struct dev *, unsigned n, uint64_t gpa, unsigned size);
+/* Call doorbell() for n soon, without a ring: work was left over.  Not remembered in the arena. */
+void dev_ring(struct dev *, unsigned n);
+
 /* Effects, all through the outbox. */
 void dev_irq(struct dev *, unsigned gsi, bool level);	/* absolute level of an ISA line 0-15, or PIRQ 16-19; idempotent */
 void dev_shadow(struct dev *, unsigned region, unsigned off, uint32_t value, bool valid);
@@ -154,6 +173,7 @@ void dev_map(struct dev *, unsigned slot, unsigned map, uint64_t base, uint64_t 
 void dev_pmbase(struct dev *, uint16_t base, bool on);
 void dev_a20(struct dev *, bool level);
 void dev_nmi(struct dev *);
+void dev_msi(struct dev *, uint64_t addr, uint32_t data);	/* what is no interrupt message goes nowhere */
 void dev_power(struct dev *, unsigned what, uint32_t arg);	/* enum link_power */
 
 /* Time: ns on the VM's monotonic clock, which stands while the VM is paused. */

@@ -16,6 +16,8 @@ enum { PCI_BARS = 6 };
 struct pci_bar {
 	uint32_t size;		/* power of two, 0 for none */
 	bool io;
+	bool mem64;		/* takes this BAR and the next, whose entry stays empty */
+	bool prefetch;
 	uint8_t region;		/* region id given to read/write while decoded */
 	bool batch, posted;
 	uint32_t fixed;		/* not a register: an address that the function always decodes (IDE compatibility mode) */
@@ -30,14 +32,19 @@ struct pci_ops {
 
 	/* Fills device-specific registers and their write masks (0 bits are read-only), at reset. */
 	void (*config_init)(struct dev *, uint8_t *config, uint8_t *wmask);
-	/* After a configuration write that touched [off, off + size); the space holds the new value. */
+	/* After a configuration write that touched [off, off + size); the space holds the new value, BARs are decoded. */
 	void (*config_written)(struct dev *, unsigned off, unsigned size);
+	/* Before a read of [off, off + size): registers that are computed when looked at.  NULL for none. */
+	void (*config_reading)(struct dev *, unsigned off, unsigned size);
 };
 
 const uint8_t *pci_config(const struct dev *);		/* the function's 256 bytes */
 void pci_config_set8(struct dev *, unsigned off, uint8_t value);	/* the device's own change, undo-saved */
 void pci_intx(struct dev *, bool level);		/* through the PIRQ router to a GSI; absolute, idempotent */
 bool pci_bus_master(const struct dev *);
+uint64_t pci_bar(const struct dev *, unsigned bar);	/* where it is decoded now, 0: nowhere */
+/* For config_init(): a capability of `size` bytes at `at` becomes the first of the list. */
+void pci_capability(uint8_t *config, unsigned at, uint8_t id, unsigned size);
 
 /* For the machine: a function joins the bus before its init(); power-on values of its space. */
 void pci_attach(struct dev *, bool fresh);
