@@ -24,7 +24,7 @@ static uint64_t undo_room(uint64_t n)
 /* Every object can be in the log once: with room for all of them it never fills. */
 static uint64_t undo_size(const struct arena_plan *plan, unsigned ndevs)
 {
-	uint64_t n = undo_room(sizeof(((struct arena_header *)0)->stream)) + undo_room(64);
+	uint64_t n = LINK_STREAMS * undo_room(sizeof(struct arena_stream)) + undo_room(64);
 
 	for (unsigned i = 0; i < ndevs; i++) {
 		n += undo_room(plan[i].ops->state_size);

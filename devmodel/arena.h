@@ -131,7 +131,7 @@ struct out_io {
 struct txn_out {
 	uint64_t event_base;	/* sequence number before this transaction's first event */
 	uint32_t ncode, nevents, nshadows, nstores, nios;
-	uint8_t streams_in, streams_out;	/* a bit for each stream whose position moved */
+	uint32_t streams_in, streams_out;	/* a bit for each stream whose position moved */
 	uint8_t completes;	/* `comp` goes to ring source.index */
 	uint8_t batch;		/* ... with comp.done elements from the batch page */
 	struct link_comp comp;

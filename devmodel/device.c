@@ -314,8 +314,10 @@ bool dma_publish(struct dev *d, uint64_t gpa, const void *from, size_t n)
 
 static struct arena_stream *stream_save(struct machine *m, unsigned stream)
 {
-	txn_save(m, m->arena->stream, sizeof(m->arena->stream), &m->streams_saved);
-	return &m->arena->stream[stream];
+	struct arena_stream *s = &m->arena->stream[stream];
+
+	txn_save(m, s, sizeof(*s), &m->stream_saved[stream]);
+	return s;
 }
 
 static bool no_stream(int stream)
@@ -375,6 +377,11 @@ size_t chr_put(struct dev *d, int stream, const void *from, size_t n)
 	s->given += n;
 	m->arena->out.streams_out |= 1u << stream;
 	return n;
+}
+
+bool chr_online(const struct dev *d, int stream)
+{
+	return !no_stream(stream) && link_stream_is_online(d->m->link, stream);
 }
 
 /* Forgotten by a crash: init() of a transmitter that has bytes left asks again. */

@@ -121,7 +121,7 @@ struct dev_ops {
 	unsigned (*batch_out)(struct dev *, unsigned region, uint64_t off, unsigned size, const void *data, unsigned n);
 
 	void (*timer)(struct dev *, unsigned timer);
-	void (*input)(struct dev *, unsigned stream);	/* bytes wait in the stream, or room came in its output */
+	void (*input)(struct dev *, unsigned stream);	/* bytes wait in the stream, room came in its output, chr_online() changed */
 	void (*doorbell)(struct dev *, unsigned n);	/* the guest has rung dev_doorbell() n, once or more often */
 	/*
 	 * Outside of a transaction, after one that published the used index of queue
@@ -200,6 +200,7 @@ void chr_take(struct dev *, int stream, size_t n);		/* n <= what chr_peek() gave
 size_t chr_room(struct dev *, int stream);
 size_t chr_put(struct dev *, int stream, const void *from, size_t n);
 void chr_want_room(struct dev *, int stream, bool want);	/* call input() when the reader has taken bytes */
+bool chr_online(const struct dev *, int stream);		/* somebody is at its end on the host; input() tells of a change */
 int dev_stream(const struct dev *, const char *key);		/* stream behind a key such as "com1" */
 
 /*

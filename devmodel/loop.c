@@ -156,21 +156,24 @@ static int watch_back_ends(struct loop *l)
 
 /* ---- what is not a request */
 
-/* Bytes for a device, or room for one that waits for it. */
+/* Bytes for a device, room for one that waits for it, or somebody came or went at the other end. */
 static int streams(struct loop *l)
 {
 	struct machine *m = l->m;
 
 	l->bell = m->link->bell_seen;
 	m->streams_due = false;
-	for (unsigned i = 0; i < LINK_STREAMS; i++) {
+	for (uint32_t left = m->streams; left; left &= left - 1) {
+		unsigned i = __builtin_ctz(left);
 		ssize_t used = stream_used_at(&m->link->input[i], m->arena->stream[i].taken);
+		uint32_t online = link_stream_is_online(m->link, i) ? 1u << i : 0;
 		int err = 0;
 
 		if (used < 0)
 			return -EPROTO;
-		if (used || m->wants_room & 1u << i)
+		if (used || m->wants_room & 1u << i || online != (m->online & 1u << i))
 			err = machine_input(m, i);
+		m->online = (m->online & ~(1u << i)) | online;
 		if (err < 0)
 			return err;
 	}

@@ -166,6 +166,17 @@ static int refuse_twin(const struct machine *m, const struct dev *d)
 	return 0;
 }
 
+/* A bit for each of the device's character streams. */
+static uint32_t streams_of(const struct dev *d)
+{
+	uint32_t streams = 0;
+
+	for (unsigned i = 0; i < d->conf->nkeys; i++)
+		if (d->conf->key[i].stream >= 0)
+			streams |= 1u << d->conf->key[i].stream;
+	return streams;
+}
+
 int machine_init(struct machine *m, const struct conf_machine *conf, void *arena, size_t arena_bytes)
 {
 	struct arena_plan plan[ARENA_MAX_DEVS];
@@ -199,8 +210,10 @@ int machine_init(struct machine *m, const struct conf_machine *conf, void *arena
 	m->undo = (uint8_t *)arena + m->arena->off_undo;
 	m->ram_low = conf->ram_bytes < RAM_LOW_MAX ? conf->ram_bytes : RAM_LOW_MAX;
 	m->ram_high = conf->ram_bytes - m->ram_low;
-	for (unsigned i = 0; i < m->ndevs; i++)
+	for (unsigned i = 0; i < m->ndevs; i++) {
 		init_dev(m, i, &plan[i]);
+		m->streams |= streams_of(&m->dev[i]);
+	}
 	for (unsigned i = 0; i < m->ndevs; i++) {
 		err = start_dev(m, &m->dev[i], conf->fresh);
 		if (!err && conf->fresh)
@@ -332,14 +345,6 @@ int machine_timers(struct machine *m)
 
 /* ---- character input */
 
-static bool has_stream(const struct dev *d, unsigned stream)
-{
-	for (unsigned i = 0; i < d->conf->nkeys; i++)
-		if (d->conf->key[i].stream == (int)stream)
-			return true;
-	return false;
-}
-
 int machine_input(struct machine *m, unsigned stream)
 {
 	int n = 0;
@@ -348,7 +353,7 @@ int machine_input(struct machine *m, unsigned stream)
 		struct dev *d = &m->dev[i];
 		int err;
 
-		if (!d->ops->input || !has_stream(d, stream))
+		if (!d->ops->input || !(streams_of(d) >> stream & 1))
 			continue;
 		err = txn_begin(m, (struct txn_source){ .kind = TXN_INPUT, .dev = i, .index = stream });
 		if (err)

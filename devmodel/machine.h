@@ -99,7 +99,7 @@ struct machine {
 
 	struct dev dev[ARENA_MAX_DEVS];
 	unsigned ndevs;
-	uint64_t streams_saved, machine_saved, gsi_saved;	/* stamps */
+	uint64_t stream_saved[LINK_STREAMS], machine_saved, gsi_saved;	/* stamps */
 
 	/* Roles that a device has taken: rebuilt at init. */
 	struct dev *pci_router;
@@ -130,6 +130,8 @@ struct machine {
 	uint64_t log_second;
 	unsigned log_lines;
 	bool quiet;			/* tests, fuzzers: dev_log() says nothing */
+	uint32_t streams;		/* that some device has */
+	uint32_t online;		/* those that somebody was at the end of when it was last looked */
 	uint32_t wants_room;		/* streams whose transmitter waits for room */
 	bool streams_due;		/* look at the streams without a bell */
 	void *host;			/* the loop's */

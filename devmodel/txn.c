@@ -202,12 +202,10 @@ static void publish_stores(struct machine *m, const struct txn_out *o)
 
 static void publish_streams(struct machine *m, const struct txn_out *o)
 {
-	for (unsigned i = 0; i < LINK_STREAMS; i++) {
-		if (o->streams_out & 1u << i)
-			link_output_publish(m->link, i, m->arena->stream[i].given);
-		if (o->streams_in & 1u << i)
-			link_input_give_back(m->link, i, m->arena->stream[i].taken);
-	}
+	for (uint32_t out = o->streams_out; out; out &= out - 1)
+		link_output_publish(m->link, __builtin_ctz(out), m->arena->stream[__builtin_ctz(out)].given);
+	for (uint32_t in = o->streams_in; in; in &= in - 1)
+		link_input_give_back(m->link, __builtin_ctz(in), m->arena->stream[__builtin_ctz(in)].taken);
 }
 
 static void publish_completion(struct machine *m, unsigned ring)

@@ -46,7 +46,7 @@
 #define LINK_COMP_SLOTS		64u	/* a vCPU's completion ring */
 #define LINK_EVENT_SLOTS	1024u
 #define LINK_DATA_PAGES		2u	/* a vCPU's batch buffers: one in use, one for the slot before */
-#define LINK_STREAMS		8u	/* character streams, each a byte ring either way: input, output */
+#define LINK_STREAMS		32u	/* character streams, each a byte ring either way: input, output */
 #define LINK_STREAM_BYTES	16384u
 #define LINK_SHADOWS		256u
 #define LINK_DOORBELLS		256u
@@ -222,6 +222,7 @@ struct link_doorbell {
 /* A byte ring: free-running 32-bit positions in a power-of-two buffer. */
 struct link_stream {
 	struct link_ring ring;
+	_Alignas(LINK_LINE) uint32_t online;	/* input, engine: 1 while somebody is at the stream's other end */
 	_Alignas(LINK_LINE) uint8_t bytes[LINK_STREAM_BYTES];
 };
 
@@ -247,7 +248,7 @@ struct link_header {
 	 * byte; it says so here.  A spinning daemon polls the request slots and
 	 * `bell`, which counts up with work that is not a request.
 	 */
-	_Alignas(LINK_LINE) uint32_t bell;	/* engine: doorbell, input bytes, room in an output stream */
+	_Alignas(LINK_LINE) uint32_t bell;	/* engine: doorbell, input bytes, room in an output stream, who is at its end */
 	_Alignas(LINK_LINE) uint32_t daemon_sleeps;	/* daemon sets; whoever wakes it clears, once */
 };
 

@@ -117,6 +117,11 @@ void link_output_stage(struct link *, unsigned stream, uint32_t pos, const void 
 void link_output_publish(struct link *, unsigned stream, uint32_t pos);
 /* Asks for the bell once bytes are taken from this stream; returns the room after asking, as link_output_room(). */
 ssize_t link_output_want_room(struct link *, unsigned stream, uint32_t pos);
+/* Is somebody at the stream's end on the host?  A change rings the bell. */
+static inline bool link_stream_is_online(const struct link *l, unsigned stream)
+{
+	return load_relaxed(l->online[stream]) == 1;
+}
 
 /* ---- words ---- */
 

@@ -118,6 +118,8 @@ ssize_t link_input_room(struct link *, unsigned stream);
 /* Copies bytes that the device sent, then takes them: only what the host has accepted. */
 ssize_t link_output_peek(struct link *, unsigned stream, void *to, size_t n);
 void link_output_take(struct link *, unsigned stream, size_t n);
+/* Somebody is, or is no longer, at the stream's end on the host. */
+void link_stream_online(struct link *, unsigned stream, bool online);
 
 /*
  * As for events, with fd[LINK_FD_RELAY].  `want_output`, `want_room`: bit n for

@@ -88,6 +88,7 @@ static int attach(struct link *l, uint8_t *base, const struct link_layout *at)
 	for (unsigned n = 0; n < LINK_STREAMS; n++) {
 		stream_init(&l->input[n], &s[2 * n].ring, s[2 * n].bytes, LINK_STREAM_BYTES, 0);
 		stream_init(&l->output[n], &s[2 * n + 1].ring, s[2 * n + 1].bytes, LINK_STREAM_BYTES, 0);
+		l->online[n] = &s[2 * n].online;
 	}
 	learn_init(&l->idle);
 	l->may_spin = wait_cpus() > 1;

@@ -78,6 +78,8 @@ struct link {
 	struct link_chan *chan;		/* nvcpus + 1 */
 	struct ring events;
 	struct stream input[LINK_STREAMS], output[LINK_STREAMS];
+	uint32_t *online[LINK_STREAMS];
+	uint32_t streams_watched;	/* engine: streams that the relay has ever waited for */
 	struct learn idle;		/* daemon: how long until the next request */
 	uint64_t idle_since;		/* daemon: wait_now(), 0 while it has work */
 	uint32_t bell_seen;		/* daemon */

@@ -430,11 +430,20 @@ void link_output_take(struct link *l, unsigned stream, size_t n)
 		ring_bell(l);
 }
 
+void link_stream_online(struct link *l, unsigned stream, bool online)
+{
+	store_relaxed(l->online[stream], online);
+	ring_bell(l);
+}
+
 bool link_relay_prepare_sleep(struct link *l, uint32_t want_output, uint32_t want_room, int *err)
 {
 	ssize_t found = 0;
 
+	l->streams_watched |= want_output | want_room;
 	for (unsigned n = 0; n < LINK_STREAMS; n++) {
+		if (!(l->streams_watched >> n & 1))	/* pages of streams without use stay untouched */
+			continue;
 		store_relaxed(&l->output[n].shared->cons_sleeps, want_output >> n & 1);
 		store_relaxed(&l->input[n].shared->prod_sleeps, want_room >> n & 1);
 	}
@@ -455,6 +464,8 @@ bool link_relay_prepare_sleep(struct link *l, uint32_t want_output, uint32_t wan
 void link_relay_finish_sleep(struct link *l)
 {
 	for (unsigned n = 0; n < LINK_STREAMS; n++) {
+		if (!(l->streams_watched >> n & 1))
+			continue;
 		store_relaxed(&l->output[n].shared->cons_sleeps, 0);
 		store_relaxed(&l->input[n].shared->prod_sleeps, 0);
 	}

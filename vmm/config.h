@@ -25,7 +25,7 @@
 
 #include "vmm/devlist.h"
 
-enum { CONFIG_STREAMS = 8 };		/* as LINK_STREAMS */
+enum { CONFIG_STREAMS = 32 };		/* as LINK_STREAMS */
 enum { CONFIG_NO_ESCAPE = -1 };
 
 /* What happens at a triple fault or at HLT with interrupts off. */

@@ -56,6 +56,7 @@ struct port {
 	bool wants_room;		/* there is input, the ring was full */
 	bool escaped;			/* the byte before was the escape key */
 	int restore_flags;		/* of `out`, -1: leave them */
+	int8_t told;			/* what the device model has heard of online(), -1: nothing */
 	struct relay_count count;
 };
 
@@ -544,11 +545,17 @@ static bool pump_in(struct port *p, int *err)
 	return true;
 }
 
+/* Is somebody there who sees what the guest sends? */
+static bool online(const struct port *p)
+{
+	return p->out >= 0 && !p->hungup;
+}
+
 static ssize_t write_out(struct port *p, const void *buf, size_t n)
 {
 	ssize_t done;
 
-	if (p->out < 0 || p->hungup) {
+	if (!online(p)) {
 		p->count.dropped += n;
 		return n;
 	}
@@ -619,6 +626,18 @@ static bool pump_all(struct relay *r, int *err)
 	return moved;
 }
 
+static void tell_online(struct relay *r)
+{
+	for (unsigned i = 0; i < LINK_STREAMS; i++) {
+		struct port *p = r->port[i];
+
+		if (!p || p->told == online(p))
+			continue;
+		p->told = online(p);
+		link_stream_online(r->link, i, p->told);
+	}
+}
+
 static void service(struct relay *r)
 {
 	uint32_t output, room;
@@ -630,6 +649,7 @@ static void service(struct relay *r)
 			;
 		if (!r->link)
 			return;
+		tell_online(r);
 		wishes(r, &output, &room);
 		if (!err && link_relay_prepare_sleep(r->link, output, room, &err))
 			return;
@@ -657,6 +677,9 @@ int relay_attach(struct relay *r, struct link *link)
 	r->link = link;
 	if (!link)
 		return 0;
+	for (unsigned i = 0; i < LINK_STREAMS; i++)
+		if (r->port[i])
+			r->port[i]->told = -1;
 	/* Edge-triggered and never read: the device model could make a read block. */
 	r->wakeup = event_new(r->base, link->fd[LINK_FD_RELAY], EV_READ | EV_ET | EV_PERSIST, on_wakeup, r);
 	if (!r->wakeup || event_add(r->wakeup, NULL) < 0)

@@ -8,7 +8,8 @@
  * device model.  Nothing blocks: what the host does not take stays in the byte
  * ring, which is how a guest that sends faster is held back; where nobody
  * listens (no client, nobody has the pty open) output is dropped, as on a line
- * with nothing at its end.  Input is read only while the ring has room.
+ * with nothing at its end, and the device is told so (link_stream_online()).
+ * Input is read only while the ring has room.
  *
  * Specifications: stdio | pty | unix=PATH | tcp=[ADDR:]PORT | file=PATH | none
  *

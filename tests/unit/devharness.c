@@ -580,6 +580,13 @@ size_t h_output(struct harness *h, unsigned stream, void *to, size_t n)
 	return got;
 }
 
+void h_online(struct harness *h, unsigned stream, bool online)
+{
+	link_stream_online(&h->engine, stream, online);
+	CHECK(machine_input(&h->m, stream) >= 0);
+	settle(h);
+}
+
 /* A reader that has stopped: the ring is as full as it can be, without bytes of anybody. */
 void h_output_full(struct harness *h, unsigned stream, bool full)
 {

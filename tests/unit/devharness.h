@@ -100,6 +100,7 @@ void h_mark_code(struct harness *, uint64_t gpa, bool code);
 /* ---- streams */
 void h_input(struct harness *, unsigned stream, const void *bytes, size_t n);
 size_t h_output(struct harness *, unsigned stream, void *to, size_t n);	/* takes what the device has sent */
+void h_online(struct harness *, unsigned stream, bool online);	/* somebody comes to, or leaves, its other end */
 void h_output_full(struct harness *, unsigned stream, bool full);	/* the reader takes nothing: no room */
 
 /* ---- disks: memory; the handle goes into KEY_DISK() */

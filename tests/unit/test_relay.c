@@ -114,6 +114,12 @@ static void turn(void)
 	event_base_loop(base, EVLOOP_NONBLOCK);
 }
 
+/* Does the device know of somebody at the other end? */
+static bool online(void)
+{
+	return link_stream_is_online(&device, STREAM);
+}
+
 /* The device receives exactly these bytes next. */
 static void expect_input(const char *want, size_t n)
 {
@@ -223,13 +229,16 @@ static void test_socket(void **state)
 	b = client(path);
 	assert_int_equal(read(b, got, sizeof(got)), 0);
 	close(b);
+	assert_true(online());
 	/* it goes, the next comes */
 	close(a);
 	turn();
 	turn();
+	assert_false(online());
 	a = client(path);
 	assert_int_equal(write(a, "again", 5), 5);
 	expect_input("again", 5);
+	assert_true(online());
 	close(a);
 	assert_int_equal(access(path, F_OK), 0);
 	relay_free(relay);
@@ -299,6 +308,7 @@ static void test_pty(void **state)
 		assert_int_equal(put("lost", 4), 4);	/* nobody has it open */
 		turn();
 		assert_int_equal(counts().dropped, 4 * (round + 1));
+		assert_false(online());
 		fd = open(link_path, O_RDWR | O_NOCTTY | O_NONBLOCK);
 		assert_true(fd >= 0);
 		assert_int_equal(tcgetattr(fd, &t), 0);
@@ -309,6 +319,7 @@ static void test_pty(void **state)
 		turn();
 		assert_int_equal(read(fd, got, sizeof(got)), 3);
 		assert_memory_equal(got, "out", 3);
+		assert_true(online());
 		close(fd);
 		for (unsigned i = 0; i < 5; i++)
 			turn();
