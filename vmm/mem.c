@@ -1,11 +1,11 @@
 /*
- * vmm/mem.c - the guest-physical map: RAM, the boot ROM and the slots above them.
+ * vmm/mem.c - the guest-physical map: RAM, the boot ROM, flash and the slots above them.
  *
- * Owns the RAM memfd, the ROM image and the directory that names, for each
+ * Owns the memfds of RAM and flash, the ROM image and the directory that names, for each
  * guest page, where reads and writes go.  Knows no device and no vCPU: whoever
  * changes the map tells the engine.  PC memory layout as chipsets of the i440FX
  * family have it (Intel 82441FX datasheet, 4.1): 640 KiB, the video hole, the
- * area that PAM registers shadow, RAM, devices, the boot ROM up to 4 GiB.
+ * area that PAM registers shadow, RAM, devices, flash, the boot ROM up to 4 GiB.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,8 +40,10 @@
 /*
  * A page, or a linear chunk (page numbers of its first page), in one word:
  *
- *   63        36 35        20 19      5    4     3     2     1    0
- *   | RAM page  | ROM page   |   0    | drop  wram  rrom  rram  | 0 |
+ *   63        36 35        20 19    6    5      4     3     2     1    0
+ *   | RAM page  | ROM page   |   0   | rflash  drop  wram  rrom  rram  | 0 |
+ *
+ * (the ROM page is flash's with rflash)
  *
  * or a chunk's table: the address of CHUNK_PAGES words, bit 0 set.
  */
@@ -50,6 +52,7 @@
 #define E_READ_ROM	(1ull << 2)
 #define E_WRITE_RAM	(1ull << 3)
 #define E_WRITE_DROP	(1ull << 4)
+#define E_READ_FLASH	(1ull << 5)
 #define E_ROM_SHIFT	20
 #define E_RAM_SHIFT	36
 #define E_ROM_MASK	0xffffull
@@ -65,10 +68,10 @@ struct slot {
 };
 
 struct mem {
-	uint8_t *ram, *rom;
+	uint8_t *ram, *rom, *flash;
 	uint64_t bytes, low;		/* RAM, and how much of it lies below 4 GiB */
-	uint64_t rom_bytes;
-	int fd;
+	uint64_t rom_bytes, flash_bytes;
+	int fd, flash_fd;
 	uint64_t nchunks;
 	entry *dir;			/* nchunks words */
 	unsigned nleaves;
@@ -94,9 +97,14 @@ static uint64_t ram_entry(uint64_t offset, uint64_t sides)
 	return offset >> PAGE_SHIFT << E_RAM_SHIFT | sides;
 }
 
-static uint64_t rom_entry(uint64_t offset)
+static uint64_t rom_entry(uint64_t offset, uint64_t sides)
 {
-	return offset >> PAGE_SHIFT << E_ROM_SHIFT | E_READ_ROM;
+	return offset >> PAGE_SHIFT << E_ROM_SHIFT | sides;
+}
+
+static uint64_t rom_base(const struct mem *m)
+{
+	return GIB4 - m->rom_bytes;
 }
 
 /* The boot ROM's alias below 1 MiB at `gpa`: its read side, or 0 where it does not reach. */
@@ -106,7 +114,7 @@ static uint64_t alias_entry(const struct mem *m, uint64_t gpa)
 
 	if (gpa >= MIB || gpa < MIB - alias)
 		return 0;
-	return rom_entry(m->rom_bytes - (MIB - gpa));
+	return rom_entry(m->rom_bytes - (MIB - gpa), E_READ_ROM);
 }
 
 static uint64_t power_on_entry(const struct mem *m, uint64_t gpa)
@@ -119,8 +127,12 @@ static uint64_t power_on_entry(const struct mem *m, uint64_t gpa)
 	}
 	if (gpa < m->low)
 		return ram_entry(gpa, E_READ_RAM | E_WRITE_RAM);
+	if (gpa < mem_flash_base(m))
+		return 0;
+	if (gpa < rom_base(m))
+		return rom_entry(gpa - mem_flash_base(m), E_READ_FLASH);
 	if (gpa < GIB4)
-		return gpa >= GIB4 - m->rom_bytes ? rom_entry(gpa - (GIB4 - m->rom_bytes)) | E_WRITE_DROP : 0;
+		return rom_entry(gpa - rom_base(m), E_READ_ROM | E_WRITE_DROP);
 	if (gpa - GIB4 < m->bytes - m->low)
 		return ram_entry(gpa - GIB4 + m->low, E_READ_RAM | E_WRITE_RAM);
 	return 0;
@@ -215,8 +227,6 @@ static bool have_leaves(struct mem *m, uint64_t base, uint64_t end)
 /* All of the directory from nothing: before any vCPU runs. */
 static int build(struct mem *m)
 {
-	uint64_t rom_base = GIB4 - m->rom_bytes;
-
 	for (uint64_t c = 0; c < m->nchunks; c++) {
 		uint64_t word = atomic_load_explicit(&m->dir[c], memory_order_relaxed);
 
@@ -227,7 +237,9 @@ static int build(struct mem *m)
 	}
 	if (!make_leaf(m, 0))
 		return -ENOMEM;
-	if (rom_base % MIB && !make_leaf(m, rom_base >> CHUNK_SHIFT))
+	if (rom_base(m) % MIB && !make_leaf(m, rom_base(m) >> CHUNK_SHIFT))
+		return -ENOMEM;
+	if (mem_flash_base(m) % MIB && !make_leaf(m, mem_flash_base(m) >> CHUNK_SHIFT))
 		return -ENOMEM;
 	bump(m);
 	return 0;
@@ -235,13 +247,13 @@ static int build(struct mem *m)
 
 /* ---- life */
 
-static int make_ram_fd(uint64_t bytes)
+static int make_fd(const char *name, uint64_t bytes)
 {
 	int fd, e;
 
-	fd = memfd_create("cleave-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
 	if (fd < 0 && errno == EINVAL)		/* before Linux 6.3 */
-		fd = memfd_create("cleave-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
 	if (ftruncate(fd, (off_t)bytes) < 0 ||
@@ -279,7 +291,7 @@ static int map_ram(struct mem *m, char *err, size_t errlen)
 	void *p;
 	int e;
 
-	m->fd = make_ram_fd(m->bytes);
+	m->fd = make_fd("cleave-ram", m->bytes);
 	p = m->fd < 0 ? MAP_FAILED : mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
 	if (p == MAP_FAILED) {
 		e = m->fd < 0 ? m->fd : -errno;
@@ -304,7 +316,7 @@ int mem_new(struct mem **out, uint64_t bytes, char *err, size_t errlen)
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		goto no_memory;
-	m->fd = -1;
+	m->fd = m->flash_fd = -1;
 	m->bytes = bytes;
 	m->low = bytes < MEM_LOW_MAX ? bytes : MEM_LOW_MAX;
 	m->nchunks = (GIB4 + (m->bytes - m->low)) >> CHUNK_SHIFT;
@@ -339,8 +351,12 @@ void mem_free(struct mem *m)
 		munmap(m->ram, m->bytes);
 	if (m->rom)
 		munmap(m->rom, m->rom_bytes);
+	if (m->flash)
+		munmap(m->flash, m->flash_bytes);
 	if (m->fd >= 0)
 		close(m->fd);
+	if (m->flash_fd >= 0)
+		close(m->flash_fd);
 	free(m);
 }
 
@@ -366,8 +382,8 @@ static int rom_check(const char *path, const struct stat *st, char *err, size_t 
 		fail(err, errlen, "boot ROM %s: not a regular file; name the file that holds the image", path);
 		return -EINVAL;
 	}
-	if (st->st_size <= 0 || st->st_size % MEM_ROM_UNIT || st->st_size > MEM_ROM_MAX) {
-		fail(err, errlen, "boot ROM %s: %lld bytes; an image is a multiple of 64 KiB, at most 16 MiB: is it whole, and is it a boot ROM?",
+	if (st->st_size <= 0 || st->st_size % MEM_PAGE || st->st_size > MEM_ROM_MAX) {
+		fail(err, errlen, "boot ROM %s: %lld bytes; an image is a multiple of 4 KiB, at most 16 MiB: is it whole, and is it a boot ROM?",
 		     path, (long long)st->st_size);
 		return -EINVAL;
 	}
@@ -422,6 +438,47 @@ int mem_load_rom(struct mem *m, const char *path, char *err, size_t errlen)
 out:
 	close(fd);
 	return e;
+}
+
+/* ---- flash */
+
+int mem_add_flash(struct mem *m, uint64_t bytes, char *err, size_t errlen)
+{
+	void *p;
+	int e;
+
+	if (m->flash || !m->rom || !bytes || bytes % MEM_PAGE || bytes > MEM_ROM_MAX - m->rom_bytes) {
+		fail(err, errlen, "flash of %llu bytes: whole pages are possible, below a boot ROM and together with it at most 16 MiB",
+		     (unsigned long long)bytes);
+		return -EINVAL;
+	}
+	m->flash_fd = make_fd("cleave-flash", bytes);
+	p = m->flash_fd < 0 ? MAP_FAILED : mmap(NULL, bytes, PROT_READ, MAP_SHARED, m->flash_fd, 0);
+	e = m->flash_fd < 0 ? m->flash_fd : p == MAP_FAILED ? -errno : 0;
+	if (!e) {
+		m->flash = p;
+		m->flash_bytes = bytes;
+		e = build(m);
+	}
+	if (e)
+		fail(err, errlen, "no memory for %llu bytes of flash: %s; free some, or raise the limit (ulimit -v)",
+		     (unsigned long long)bytes, strerror(-e));
+	return e;
+}
+
+int mem_flash_fd(const struct mem *m)
+{
+	return m->flash_fd;
+}
+
+uint64_t mem_flash_bytes(const struct mem *m)
+{
+	return m->flash_bytes;
+}
+
+uint64_t mem_flash_base(const struct mem *m)
+{
+	return rom_base(m) - m->flash_bytes;
 }
 
 /* ---- changes */
@@ -488,6 +545,12 @@ uint8_t *mem_ram(const struct mem *m)
 	return m->ram;
 }
 
+const uint8_t *mem_rom(const struct mem *m, uint64_t *bytes)
+{
+	*bytes = m->rom_bytes;
+	return m->rom;
+}
+
 uint32_t mem_map_gen(const struct mem *m)
 {
 	return atomic_load_explicit(&m->gen, memory_order_acquire);
@@ -497,7 +560,8 @@ struct mem_page mem_lookup(const struct mem *m, uint64_t gpa)
 {
 	uint64_t chunk = gpa >> CHUNK_SHIFT, page = (gpa >> PAGE_SHIFT) % CHUNK_PAGES, word;
 	struct mem_page p = { 0 };
-	uint8_t *ram, *rom;
+	uint64_t rom;
+	uint8_t *ram;
 
 	if (chunk >= m->nchunks)
 		return p;
@@ -507,11 +571,13 @@ struct mem_page mem_lookup(const struct mem *m, uint64_t gpa)
 		page = 0;
 	}
 	ram = m->ram + (((word >> E_RAM_SHIFT) + page) << PAGE_SHIFT);
-	rom = m->rom + (((word >> E_ROM_SHIFT & E_ROM_MASK) + page) << PAGE_SHIFT);
+	rom = ((word >> E_ROM_SHIFT & E_ROM_MASK) + page) << PAGE_SHIFT;
 	if (word & E_READ_RAM)
 		p.read = ram;
 	else if (word & E_READ_ROM)
-		p.read = rom;
+		p.read = m->rom + rom;
+	else if (word & E_READ_FLASH)
+		p.read = m->flash + rom;
 	if (word & E_WRITE_RAM)
 		p.write = ram;
 	p.rom = word & E_WRITE_DROP;

@@ -1,13 +1,14 @@
 /*
- * vmm/mem.h - guest-physical memory: RAM, the boot ROM, and what shadows what.
+ * vmm/mem.h - guest-physical memory: RAM, the boot ROM, flash, and what shadows what.
  *
  * RAM is one sealed memfd, mapped once by each process:
  *
  *      RAM offset 0 .......... low            low .......... bytes
  *      at         0 .......... low            4 GiB ........ 4 GiB + bytes - low
  *
- * with low = min(bytes, MEM_LOW_MAX); between low and 4 GiB are devices and the
- * boot ROM.  On top of that power-on map lie slots (LINK_EV_MEMMAP), each one
+ * with low = min(bytes, MEM_LOW_MAX); between low and 4 GiB are devices, flash
+ * and the boot ROM.  Flash is a second sealed memfd, which the device model
+ * fills and programs: guests read it here, their writes go to the bus.  On top of that power-on map lie slots (LINK_EV_MEMMAP), each one
  * range with a meaning of its own; where two overlap the higher slot number
  * wins.
  *
@@ -32,7 +33,7 @@ struct mem;
 #define MEM_LOW_MAX	0xe0000000ull		/* RAM below the PCI hole: 3.5 GiB */
 #define MEM_BYTES_MAX	(64ull << 30)
 #define MEM_ROM_MAX	(16u << 20)		/* the boot ROM ends at 4 GiB */
-#define MEM_ROM_UNIT	(64u << 10)		/* and is a multiple of this */
+#define MEM_ROM_UNIT	(64u << 10)		/* and is a multiple of this, alone or with the flash below it */
 #define MEM_ROM_ALIAS	(128u << 10)		/* its last bytes are seen below 1 MiB too */
 enum { MEM_SLOTS = 32 };
 
@@ -49,14 +50,20 @@ struct mem_page {
 /* RAM of `bytes` (whole MiB, at most MEM_BYTES_MAX).  -errno, and the cause and the cure in `err`. */
 int mem_new(struct mem **, uint64_t bytes, char *err, size_t errlen);
 void mem_free(struct mem *);
-/* The boot ROM: a regular file of n * 64 KiB, mapped to end at 4 GiB, its last 128 KiB at E0000h too. */
+/* The boot ROM: a regular file of whole pages, mapped to end at 4 GiB, its last 128 KiB at E0000h too. */
 int mem_load_rom(struct mem *, const char *path, char *err, size_t errlen);
-void mem_reset(struct mem *);			/* map as at power-on: no slots; RAM keeps its content */
+/* Flash of `bytes`, whole pages, that ends where the boot ROM begins: once, after mem_load_rom(). */
+int mem_add_flash(struct mem *, uint64_t bytes, char *err, size_t errlen);
+void mem_reset(struct mem *);			/* map as at power-on: no slots; RAM and flash keep their content */
 
 int mem_ram_fd(const struct mem *);
 uint64_t mem_ram_bytes(const struct mem *);
 uint64_t mem_ram_end(const struct mem *);	/* the first address above all RAM */
 uint8_t *mem_ram(const struct mem *);
+const uint8_t *mem_rom(const struct mem *, uint64_t *bytes);	/* NULL, and no bytes: there is none */
+int mem_flash_fd(const struct mem *);		/* -1: there is none */
+uint64_t mem_flash_bytes(const struct mem *);
+uint64_t mem_flash_base(const struct mem *);
 struct mem_page mem_lookup(const struct mem *, uint64_t gpa);	/* any thread */
 /*
  * LINK_EV_MEMMAP: slot `slot` means `map` (enum link_map) for [base, base + len),

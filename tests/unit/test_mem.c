@@ -317,6 +317,69 @@ static void bad_slots(void **state)
 	mem_free(m);
 }
 
+/* OVMF's sizes: flash lies below the ROM, is read here and written through the bus; a slot hides it. */
+static void flash(void **state)
+{
+	enum { CODE = 3653632, VARS = 540672 };
+	struct mem *m = ram_rom(16 * MIB, CODE);
+	uint64_t base = GIB4 - 4 * MIB, end = base + VARS;
+	struct mem_page p;
+	uint8_t *other;
+
+	(void)state;
+	assert_int_equal(mem_flash_fd(m), -1);
+	assert_int_equal(mem_flash_base(m), end);
+	is_nothing(m, end - MEM_PAGE);
+	assert_int_equal(mem_add_flash(m, VARS, err, sizeof(err)), 0);
+	assert_int_equal(mem_flash_base(m), base);
+	assert_int_equal(mem_flash_bytes(m), VARS);
+	other = mmap(NULL, VARS, PROT_READ | PROT_WRITE, MAP_SHARED, mem_flash_fd(m), 0);
+	assert_ptr_not_equal(other, MAP_FAILED);
+	other[0] = 0x11;
+	other[VARS - 1] = 0x22;
+	is_nothing(m, base - MEM_PAGE);
+	p = mem_lookup(m, base);
+	assert_int_equal(p.read[0], 0x11);
+	assert_null(p.write);
+	assert_false(p.rom);
+	p = mem_lookup(m, end - MEM_PAGE);
+	assert_int_equal(p.read[MEM_PAGE - 1], 0x22);
+	is_rom(m, end, 1);
+	is_rom(m, 0xff000, CODE / MEM_PAGE);
+
+	assert_int_equal(mem_set_map(m, 16, LINK_MAP_NONE, base, VARS, 0), 0);
+	is_nothing(m, base);
+	is_nothing(m, end - MEM_PAGE);
+	is_rom(m, end, 1);
+	assert_int_equal(mem_set_map(m, 16, LINK_MAP_NONE, base, 0, 0), 0);
+	assert_int_equal(mem_lookup(m, base).read[0], 0x11);
+	assert_int_equal(mem_set_map(m, 16, LINK_MAP_NONE, base, VARS, 0), 0);
+	mem_reset(m);
+	assert_int_equal(mem_lookup(m, base).read[0], 0x11);
+
+	assert_int_equal(ftruncate(mem_flash_fd(m), 0), -1);	/* sealed */
+	assert_int_equal(mem_add_flash(m, VARS, err, sizeof(err)), -EINVAL);	/* there is one */
+	munmap(other, VARS);
+	mem_free(m);
+}
+
+static void bad_flash(void **state)
+{
+	struct mem *m = ram(1 * MIB), *with = ram_rom(1 * MIB, 64 * KIB);
+
+	(void)state;
+	assert_int_equal(mem_add_flash(m, MEM_PAGE, err, sizeof(err)), -EINVAL);
+	assert_non_null(strstr(err, "boot ROM"));
+	assert_int_equal(mem_add_flash(with, 0, err, sizeof(err)), -EINVAL);
+	assert_int_equal(mem_add_flash(with, MEM_PAGE + 1, err, sizeof(err)), -EINVAL);
+	assert_int_equal(mem_add_flash(with, MEM_ROM_MAX, err, sizeof(err)), -EINVAL);
+	assert_int_equal(mem_flash_bytes(with), 0);
+	assert_int_equal(mem_add_flash(with, MEM_ROM_MAX - 64 * KIB, err, sizeof(err)), 0);
+	assert_non_null(mem_lookup(with, GIB4 - MEM_ROM_MAX).read);
+	mem_free(m);
+	mem_free(with);
+}
+
 /* A device model that moves a slot through all of the address space runs out of tables, not of our memory. */
 static void tables_are_bounded(void **state)
 {
@@ -400,7 +463,7 @@ static void bad_roms(void **state)
 		rom_file(path, sizes[i]);
 		err[0] = 0;
 		assert_int_equal(mem_load_rom(m, path, err, sizeof(err)), -EINVAL);
-		assert_non_null(strstr(err, "64 KiB"));
+		assert_non_null(strstr(err, "multiple of 4 KiB"));
 		assert_non_null(strstr(err, path));
 		unlink(path);
 	}
@@ -426,6 +489,8 @@ int main(void)
 		cmocka_unit_test(pam_without_rom),
 		cmocka_unit_test(slots_move_and_overlap),
 		cmocka_unit_test(bad_slots),
+		cmocka_unit_test(flash),
+		cmocka_unit_test(bad_flash),
 		cmocka_unit_test(tables_are_bounded),
 		cmocka_unit_test(copies),
 		cmocka_unit_test(bad_sizes),
