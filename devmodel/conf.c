@@ -67,6 +67,9 @@ static bool convert_fds(struct conf *c, struct fds *f)
 	c->link_fd[LINK_FD_RELAY] = claim(f, m->relay_fd);
 	c->ram_fd = claim(f, m->ram_fd);
 	c->arena_fd = claim(f, m->arena_fd);
+	c->flash_fd = m->flash_fd ? claim(f, m->flash_fd - 1) : -1;
+	if (m->flash_fd && c->flash_fd < 0)
+		return false;
 	for (unsigned i = 0; i < LINK_FDS; i++)
 		if (c->link_fd[i] < 0)
 			return false;
@@ -93,6 +96,10 @@ static bool convert(struct conf *c, struct fds *f)
 		.vm = m->vm, .ram_bytes = m->ram_bytes, .vcpus = m->vcpus, .fresh = m->fresh, .generation = m->generation,
 		.paused = m->paused, .clock_offset = m->clock_offset, .ndevs = m->n_device, .dev = c->dev,
 		.apic = m->apic, .hpet = m->hpet, .direct = m->direct };
+	if (c->flash_fd >= 0) {
+		c->machine.flash_base = m->flash_base;
+		c->machine.flash_bytes = m->flash_bytes;
+	}
 	if (m->uuid.len == sizeof(c->machine.uuid)) {
 		memcpy(c->machine.uuid, m->uuid.data, m->uuid.len);
 		c->machine.has_uuid = true;

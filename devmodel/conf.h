@@ -14,6 +14,7 @@ enum { CONF_VERSION = 1, CONF_FRAME_MAX = 65536 };
 struct conf {
 	struct conf_machine machine;
 	int link_fd[LINK_FDS], ram_fd, arena_fd;
+	int flash_fd;			/* -1: none */
 
 	/* private */
 	void *msg;

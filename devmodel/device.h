@@ -169,6 +169,8 @@ void dev_ring(struct dev *, unsigned n);
 void dev_irq(struct dev *, unsigned gsi, bool level);	/* absolute level of an ISA line 0-15, or PIRQ 16-19; idempotent */
 void dev_shadow(struct dev *, unsigned region, unsigned off, uint32_t value, bool valid);
 void dev_end_batch(struct dev *);			/* this element ends the batch (irq and memory map do by themselves) */
+/* Slots are given out here; where two cover one page the higher wins. */
+enum dev_map_slot { MAP_SLOT_PAM = 0 /* 13 of them */, MAP_SLOT_FLASH = 16 };
 void dev_map(struct dev *, unsigned slot, unsigned map, uint64_t base, uint64_t len, uint64_t offset);	/* enum link_map */
 void dev_pmbase(struct dev *, uint16_t base, bool on);
 void dev_a20(struct dev *, bool level);

@@ -3,7 +3,7 @@
  */
 #include "devmodel/device.h"
 
-extern const struct dev_ops i440fx_ops, piix3_ops, piix4pm_ops;
+extern const struct dev_ops i440fx_ops, piix3_ops, piix4pm_ops, flash_ops;
 extern const struct dev_ops fwcfg_ops, debugcon_ops, post_ops, debug_exit_ops, pvpanic_ops;
 extern const struct dev_ops ide_ops, uart_ops, i8042_ops;
 
@@ -11,6 +11,7 @@ const struct dev_ops *const devices[] = {
 	&i440fx_ops,
 	&piix3_ops,
 	&piix4pm_ops,
+	&flash_ops,
 	&fwcfg_ops,
 	&debugcon_ops,
 	&post_ops,

@@ -37,6 +37,7 @@ struct conf_dev {
 struct conf_machine {
 	const char *vm;
 	uint64_t ram_bytes;
+	uint64_t flash_base, flash_bytes;	/* the firmware's flash; no bytes: there is none */
 	unsigned vcpus;
 	uint8_t uuid[16];
 	bool has_uuid;
@@ -93,6 +94,7 @@ struct machine {
 	uint8_t *batch;			/* LINK_PAGE bytes, in the arena */
 	uint8_t *undo;
 	uint8_t *ram;
+	uint8_t *flash;			/* conf.flash_bytes of them, which guests read while they are mapped */
 	uint64_t ram_low, ram_high;	/* bytes below 4 GiB and from 4 GiB on */
 	struct link *link;
 	unsigned nrings;		/* one a vCPU, and the control ring */

@@ -88,6 +88,25 @@ static int map_ram(struct daemon *d)
 	return 0;
 }
 
+static int map_flash(struct daemon *d)
+{
+	uint64_t bytes = d->conf.machine.flash_bytes;
+	int err;
+
+	if (d->conf.flash_fd < 0)
+		return 0;
+	err = check_memory(d->conf.flash_fd, bytes, F_SEAL_SHRINK);
+	if (!bytes || bytes % LINK_PAGE)
+		err = -EINVAL;
+	if (err)
+		return fail(d, err, "the flash memory cannot be used");
+	d->machine.flash = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, d->conf.flash_fd, 0);
+	if (d->machine.flash == MAP_FAILED)
+		return fail(d, -errno, "the flash memory cannot be mapped");
+	close(d->conf.flash_fd);
+	return 0;
+}
+
 static int map_link(struct daemon *d)
 {
 	const struct conf_machine *c = &d->conf.machine;
@@ -133,6 +152,8 @@ static int start(struct daemon *d)
 
 	if (!err)
 		err = map_ram(d);
+	if (!err)
+		err = map_flash(d);
 	if (!err)
 		err = map_link(d);
 	if (!err)

@@ -369,6 +369,27 @@ static int slot_option(struct config *c, char *text)
 	return ret ? ret : set_items(c, prefix, items);
 }
 
+/* CODE[,VARS[,ro]]: the image, and the file of its variables. */
+static int bootrom_option(struct config *c, char *items)
+{
+	char *vars = items ? strchr(items, ',') : NULL, *ro;
+	int ret;
+
+	if (vars)
+		*vars++ = 0;
+	ro = vars ? strchr(vars, ',') : NULL;
+	if (ro)
+		*ro++ = 0;
+	if (!items || !*items || (vars && !*vars) || (ro && strcmp(ro, "ro")))
+		return fail(c, -EINVAL, "-l bootrom wants a firmware image: -l bootrom,PATH[,VARS[,ro]], VARS the file of its variables");
+	ret = config_set(c, "bootrom", items);
+	if (!ret && vars)
+		ret = add_pair(c, "lpc.flash.vars", vars);
+	if (!ret && ro)
+		ret = add_pair(c, "lpc.flash.ro", NULL);
+	return ret;
+}
+
 static int lpc_option(struct config *c, char *text)
 {
 	char prefix[64], *items = strchr(text, ',');
@@ -387,11 +408,8 @@ static int lpc_option(struct config *c, char *text)
 	}
 	if (!*text || strlen(text) > 40 || strchr(text, '.'))
 		return fail(c, -EINVAL, "-l %.40s: not a device's name (-l help lists devices)", text);
-	if (!strcmp(text, "bootrom")) {
-		if (!items || !*items)
-			return fail(c, -EINVAL, "-l bootrom wants a firmware image: -l bootrom,PATH");
-		return config_set(c, "bootrom", items);
-	}
+	if (!strcmp(text, "bootrom"))
+		return bootrom_option(c, items);
 	snprintf(prefix, sizeof(prefix), "lpc.%s", text);
 	if (config_get(c, prefix))
 		return fail(c, -EEXIST, "-l %s is given twice", text);
@@ -1139,7 +1157,7 @@ void config_print_devices(const struct devlist *l, bool pci)
 			printf("%-16s %s%s\n", d->name, d->summary, d->implied ? " (always there)" : "");
 	}
 	if (!pci)
-		printf("%-16s %s\n", "bootrom", "firmware image: bootrom,PATH");
+		printf("%-16s %s\n", "bootrom", "firmware image: bootrom,PATH[,VARS[,ro]]");
 }
 
 static const char *value_syntax(enum key_type type)

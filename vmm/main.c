@@ -55,7 +55,7 @@ static void usage(FILE *f)
 		   "  -G [w]PORT  serve gdb on [ADDR:]PORT or a socket /PATH; w: wait for it before the start\n"
 		   "  -h          this help\n"
 		   "  -k FILE     key=value lines\n"
-		   "  -l DEVICE   bootrom,PATH; com1-com4,stdio|pty|unix=PATH|tcp=[ADDR:]PORT|file=PATH; -l help lists all\n"
+		   "  -l DEVICE   bootrom,PATH[,VARS]; com1-com4,stdio|pty|unix=PATH|tcp=[ADDR:]PORT|file=PATH; -l help lists all\n"
 		   "  -m SIZE     memory, megabytes unless K, M, G or T follows [256M]\n"
 		   "  -o KEY=VAL  any other setting; -o help lists them\n"
 		   "  -s SLOT     a PCI device; -s help lists them, -s DEVICE,help its keys\n"

@@ -138,6 +138,11 @@ static void fill_head(struct supervise *s, struct message *m)
 	m->config.relay_fd = pass(m, link[LINK_FD_RELAY]);
 	m->config.ram_fd = pass(m, mem_ram_fd(s->vm->mem));
 	m->config.arena_fd = pass(m, s->arena_fd);
+	if (mem_flash_fd(s->vm->mem) < 0)
+		return;
+	m->config.flash_fd = pass(m, mem_flash_fd(s->vm->mem)) + 1;
+	m->config.flash_base = mem_flash_base(s->vm->mem);
+	m->config.flash_bytes = mem_flash_bytes(s->vm->mem);
 }
 
 static int send_config(struct supervise *s)

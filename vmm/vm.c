@@ -19,6 +19,7 @@
 
 #include "proto/direct.h"
 #include "vmm/boot/boot.h"
+#include "vmm/boot/firmware.h"
 #include "vmm/bus.h"
 #include "vmm/config.h"
 #include "vmm/dev/devs.h"
@@ -434,7 +435,7 @@ static int new_parts(struct vm *vm, char *err, size_t errlen)
 		return -ENOMEM;
 	ret = mem_new(&vm->mem, vm->config->memory, err, errlen);
 	if (!ret && vm->config->bootrom)
-		ret = mem_load_rom(vm->mem, vm->config->bootrom, err, errlen);
+		ret = firmware_load(vm->mem, vm->config, err, errlen);
 	if (!ret && vm->config->kernel)
 		ret = boot_new(&vm->boot, vm->config->kernel, vm->config->initrd, vm->config->append, err, errlen);
 	if (ret)

@@ -61,7 +61,7 @@ static void update_pam(struct dev *d)
 		if (s->pam[i] == attr)
 			continue;
 		((struct i440fx *)dev_write(d))->pam[i] = attr;
-		dev_map(d, i, map[attr], area[i].base, area[i].len, area[i].base);
+		dev_map(d, MAP_SLOT_PAM + i, map[attr], area[i].base, area[i].len, area[i].base);
 	}
 }
 

@@ -28,6 +28,8 @@ static void use(struct conf *c)
 		close(c->link_fd[i]);
 	close(c->ram_fd);
 	close(c->arena_fd);
+	if (c->flash_fd >= 0)
+		close(c->flash_fd);
 	for (unsigned i = 0; i < c->machine.ndevs; i++)
 		for (unsigned k = 0; k < c->machine.dev[i].nkeys; k++)
 			if (c->machine.dev[i].key[k].fd >= 0)
@@ -65,7 +67,7 @@ size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
 	Cleave__DeviceConfig bridge = CLEAVE__DEVICE_CONFIG__INIT, fwcfg = CLEAVE__DEVICE_CONFIG__INIT, *dev[] = { &bridge, &fwcfg };
 	Cleave__DeviceKey key = CLEAVE__DEVICE_KEY__INIT, *keys[] = { &key };
 
-	if (n > 1)
+	if (n > 2)
 		return 0;
 	c.version = 1;
 	c.vm = (char *)"vm";
@@ -73,6 +75,8 @@ size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
 	c.vcpus = 1;
 	c.fresh = 1;
 	c.link_fd = 0, c.wake_fd = 1, c.event_fd = 2, c.relay_fd = 3, c.ram_fd = 4, c.arena_fd = 5;
+	if (n == 2)
+		c.flash_fd = 7, c.flash_base = 0xffc00000, c.flash_bytes = 4096;
 	bridge.model = (char *)"hostbridge";
 	bridge.pci = 1;
 	fwcfg.model = (char *)"fwcfg";
@@ -80,7 +84,7 @@ size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
 	fwcfg.key = keys;
 	key.name = (char *)(n ? "file0" : "dma");
 	key.value = (char *)"off";
-	key.fd = n ? 7 : 0;
+	key.fd = n == 1 ? 7 : 0;
 	c.n_device = 2;
 	c.device = dev;
 	if (cleave__daemon_config__get_packed_size(&c) + 1 > cap)

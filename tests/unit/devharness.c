@@ -207,6 +207,8 @@ struct harness *harness_new(const struct harness_conf *c)
 	conf.apic = c->apic;
 	conf.hpet = c->hpet;
 	conf.direct = c->direct;
+	conf.flash_base = c->flash_base;
+	conf.flash_bytes = c->flash_bytes;
 	if (c->uuid) {
 		memcpy(conf.uuid, c->uuid, 16);
 		conf.has_uuid = true;
@@ -224,6 +226,9 @@ struct harness *harness_new(const struct harness_conf *c)
 	h->m.quiet = true;
 	h->m.ram = mmap(NULL, conf.ram_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	CHECK(h->m.ram != MAP_FAILED);
+	if (conf.flash_bytes)
+		h->m.flash = mmap(NULL, conf.flash_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(h->m.flash != MAP_FAILED);
 	if (!machine_plan(&conf, plan, h->error, sizeof(h->error))) {
 		h->arena_bytes = arena_size(plan, conf.ndevs);
 		h->arena = mmap(NULL, h->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -245,6 +250,8 @@ void harness_free(struct harness *h)
 	link_close(&h->daemon);
 	link_close(&h->engine);
 	munmap(h->m.ram, h->m.conf.ram_bytes);
+	if (h->m.flash)
+		munmap(h->m.flash, h->m.conf.flash_bytes);
 	if (h->arena)
 		munmap(h->arena, h->arena_bytes);
 	free(h);

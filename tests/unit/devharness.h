@@ -31,6 +31,7 @@ struct harness_conf {
 	unsigned ndevs;
 	const struct conf_dev *dev;
 	uint64_t ram;			/* bytes, 0: 16 MiB */
+	uint64_t flash_base, flash_bytes;	/* no bytes: there is none */
 	unsigned vcpus;			/* 0: 1 */
 	const uint8_t *uuid;		/* 16 bytes or NULL */
 	bool apic, hpet, direct;	/* as the engine says */

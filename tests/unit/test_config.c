@@ -33,6 +33,8 @@ static const char list_text[] =
 	"fwcfg file0\trom\ta file\n"
 	"fwcfg file0.name\ttext\tits name\n"
 	"fwcfg file0.string\ttext\tits content\n"
+	"flash\tlpc,implied\tfirmware's flash\n"
+	"flash vars\tpath\tits file\n"
 	"debugcon\tlpc\tdebug console\n"
 	"debugcon chr\tchr\twhere it goes\n"
 	"pvpanic\tlpc\tpanic\n"
@@ -121,6 +123,25 @@ static void test_example(void **state)
 	assert_non_null(device(c, "hostbridge"));
 	assert_non_null(device(c, "fwcfg"));
 	assert_null(device(c, "pvpanic"));
+	config_free(c);
+}
+
+static void test_bootrom_variables(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	assert_int_equal(parse(&c, "-l bootrom,/rom.bin vm"), 0);
+	assert_null(key(c, "flash", "vars"));
+	config_free(c);
+	assert_int_equal(parse(&c, "-l bootrom,/code.fd,my=vars.fd vm"), 0);
+	assert_string_equal(c->bootrom, "/code.fd");
+	assert_string_equal(key(c, "flash", "vars")->value, "my=vars.fd");
+	assert_false(key(c, "flash", "vars")->ro);
+	config_free(c);
+	assert_int_equal(parse(&c, "-l bootrom,/code.fd,vars.fd,ro vm"), 0);
+	assert_string_equal(key(c, "flash", "vars")->value, "vars.fd");
+	assert_true(key(c, "flash", "vars")->ro);
 	config_free(c);
 }
 
@@ -219,7 +240,7 @@ static void test_other_devices(void **state)
 	assert_non_null(device(c, "pvpanic"));
 	assert_false(c->rtc_localtime);
 	assert_int_equal(device(c, "lpc")->slot, 3);	/* where the user wants it, and only once */
-	assert_int_equal(c->ndevices, 4);
+	assert_int_equal(c->ndevices, 5);
 	config_free(c);
 
 	assert_int_equal(parse(&c, "-f opt/a,string=hello x"), 0);
@@ -332,6 +353,8 @@ static void test_errors(void **state)
 		{ "-l ide x", "goes with -s" },
 		{ "-l com9,stdio x", "did you mean com1, com2" },
 		{ "-l bootrom x", "wants a firmware image" },
+		{ "-l bootrom,/rom, x", "wants a firmware image" },
+		{ "-l bootrom,/rom,/vars,rw x", "VARS[,ro]" },
 		{ "--kernel bzImage -l bootrom,/rom x", "with one of them" },
 		{ "--initrd initrd.img x", "--initrd belongs to a kernel" },
 		{ "--append quiet -l bootrom,/rom x", "--append belongs to a kernel" },
@@ -511,7 +534,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_example),
-		cmocka_unit_test(test_direct_boot),
+		cmocka_unit_test(test_bootrom_variables), cmocka_unit_test(test_direct_boot),
 		cmocka_unit_test(test_options_of_images),
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_smbios), cmocka_unit_test(test_other_devices),
