@@ -160,7 +160,7 @@ int conf_reply(int sock, const char *error, uint32_t features, uint64_t arena_by
 void conf_list_devices(void)
 {
 	static const char *const type[DEV_KEY_TYPES] = {
-		[DEV_KEY_TEXT] = "text", [DEV_KEY_PATH] = "path", [DEV_KEY_ROM] = "rom", [DEV_KEY_CHR] = "chr",
+		[DEV_KEY_TEXT] = "text", [DEV_KEY_PATH] = "path", [DEV_KEY_ROM] = "rom", [DEV_KEY_CHR] = "chr", [DEV_KEY_NET] = "net",
 	};
 
 	for (unsigned i = 0; devices[i]; i++) {

@@ -10,6 +10,7 @@
  *	hostname=NAME  domain=NAME	what DHCP says
  *	restrict=on|off			the guest reaches nothing but answers to forwarded connections
  *	loopback=on|off			host address .2 is the host's own loopback
+ *	mtu=BYTES			[1500]
  *	hostfwd=tcp|udp:[HOSTADDR]:PORT-[GUESTADDR]:PORT
  *					may stand more than once; IPv6 addresses in brackets
  */

@@ -63,12 +63,11 @@ static int read_options(struct helper *h, char **option)
 	slirp_conf_init(&h->conf);
 	for (; *option; option++) {
 		char *value = strchr(*option, '=');
-		int ret = -ENOENT;
+		int ret;
 
-		if (value) {
+		if (value)
 			*value++ = 0;
-			ret = slirp_conf_option(&h->conf, *option, value, h->err, sizeof(h->err));
-		}
+		ret = slirp_conf_option(&h->conf, *option, value ? value : "on", h->err, sizeof(h->err));
 		if (ret == -ENOENT)
 			snprintf(h->err, sizeof(h->err), "%.80s: no option of this program", *option);
 		if (ret)

@@ -17,6 +17,7 @@
 
 #include "proto/names.h"
 #include "vmm/config.h"
+#include "vmm/netback.h"
 #include "vmm/relay.h"
 #include "vmm/x86/cpuid.h"
 
@@ -853,6 +854,16 @@ static int check_chr(struct config *c, const struct config_device *d, const stru
 	return 0;
 }
 
+static int check_net(struct config *c, const struct config_device *d, const struct config_key *k)
+{
+	char why[500] = "out of memory", title[80];
+	int ret = netback_check(k->value, why, sizeof(why));
+
+	if (ret)
+		return fail(c, ret, "%s: %s", device_title(d, title, sizeof(title)), why);
+	return 0;
+}
+
 static int add_key(struct config *c, struct config_device *d, const struct devlist_key *type, const char *value)
 {
 	struct config_key *k;
@@ -872,7 +883,7 @@ static int add_key(struct config *c, struct config_device *d, const struct devli
 		k->ro = true;
 	if (k->type == KEY_PATH && !*value)	/* a CD drive may be empty */
 		return fail(c, -EINVAL, "%s: %s wants a file", device_title(d, title, sizeof(title)), k->name);
-	return k->type == KEY_CHR ? check_chr(c, d, k) : 0;
+	return k->type == KEY_CHR ? check_chr(c, d, k) : k->type == KEY_NET ? check_net(c, d, k) : 0;
 }
 
 /*
@@ -897,6 +908,52 @@ static int image_option(struct config *c, struct config_device *d, struct config
 	return 0;
 }
 
+static struct config_key *find_net(struct config_device *d)
+{
+	for (unsigned k = 0; k < d->nkeys; k++)
+		if (d->key[k].type == KEY_NET)
+			return &d->key[k];
+	return NULL;
+}
+
+/*
+ * Options of a network are part of its specification, so that one of them may
+ * stand more than once.  `tap,NAME` is an interface.  1: not one of them.
+ */
+static int net_option(struct config *c, struct config_device *d, const char *option, const char *value)
+{
+	struct config_key *net = find_net(d);
+	const char *const *known = net ? netback_options(net->value) : NULL;
+	char *longer;
+
+	if (known && !value && !strcmp(net->value, "tap") && strcmp(option, "ifname")) {
+		value = option;
+		option = "ifname";
+	}
+	while (known && *known && strcmp(*known, option))
+		known++;
+	if (!known || !*known)
+		return 1;
+	if (asprintf(&longer, "%s,%s%s%s", net->value, option, value ? "=" : "", value ? value : "") < 0)
+		return fail(c, -ENOMEM, "out of memory");
+	free(net->value);
+	net->value = longer;
+	return 0;
+}
+
+/* When all options are there: they depend on each other in any order. */
+static int check_nets(struct config *c)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < c->ndevices && !ret; i++) {
+		struct config_key *net = find_net(&c->device[i]);
+
+		ret = net ? check_net(c, &c->device[i], net) : 0;
+	}
+	return ret;
+}
+
 static struct config_key *last_image(struct config_device *d)
 {
 	for (unsigned k = d->nkeys; k-- > 0;)
@@ -907,7 +964,7 @@ static struct config_key *last_image(struct config_device *d)
 
 static int unknown_key(struct config *c, struct config_device *d, const char *name)
 {
-	struct config_key *image = last_image(d);
+	struct config_key *image = last_image(d), *net = find_net(d);
 	struct names_hint h;
 	char hint[500], title[80];
 
@@ -918,6 +975,8 @@ static int unknown_key(struct config *c, struct config_device *d, const char *na
 
 		names_offer(&h, image && !strncmp(key, image->name, n) && key[n] == '.' ? key + n + 1 : key);
 	}
+	for (const char *const *o = net ? netback_options(net->value) : NULL; o && *o; o++)
+		names_offer(&h, *o);
 	if (image) {
 		names_offer(&h, "ro");
 		names_offer(&h, "direct");
@@ -946,6 +1005,9 @@ static int add_item(struct config *c, struct config_device *d, const char *name,
 		if (type)
 			return add_key(c, d, type, value ? value : "true");
 	}
+	ret = net_option(c, d, name, value);
+	if (ret <= 0)
+		return ret;
 	ret = image_option(c, d, image, name, value);
 	if (ret <= 0)
 		return ret;
@@ -1101,6 +1163,8 @@ int config_resolve(struct config *c, const struct devlist *l)
 	}
 	if (!ret)
 		ret = add_implied(c, l);
+	if (!ret)
+		ret = check_nets(c);
 	return ret ? ret : number_streams(c);
 }
 
@@ -1165,6 +1229,7 @@ static const char *value_syntax(enum key_type type)
 	switch (type) {
 	case KEY_PATH: return "=PATH[,ro][,direct][,nocache]";
 	case KEY_ROM: return "=PATH";
+	case KEY_NET: return "=null|slirp[,OPTION=VALUE...]|tap[,ifname=NAME]|tapNAME";
 	case KEY_CHR: return "=stdio|pty|unix=PATH|tcp=[ADDR:]PORT|file=PATH|none";
 	default: return "=VALUE";
 	}

@@ -21,6 +21,7 @@ static const char *const type_names[KEY_TYPES] = {
 	[KEY_PATH] = "path",
 	[KEY_ROM] = "rom",
 	[KEY_CHR] = "chr",
+	[KEY_NET] = "net",
 };
 
 void devlist_free(struct devlist *l)

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum key_type { KEY_TEXT, KEY_PATH, KEY_ROM, KEY_CHR, KEY_TYPES };
+enum key_type { KEY_TEXT, KEY_PATH, KEY_ROM, KEY_CHR, KEY_NET, KEY_TYPES };
 
 struct devlist_key {
 	char *name, *help;

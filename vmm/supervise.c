@@ -2,7 +2,7 @@
  * vmm/supervise.c - starts, watches and ends the device model's process.
  *
  * Owns the process, its socket, the arena's memory and the descriptors of the
- * images, all of which a successor will need again.  Knows no device: what the
+ * images and networks, all of which a successor will need again.  Knows no device: what the
  * configuration says is passed on.
  */
 #include <errno.h>
@@ -22,10 +22,17 @@
 #include "vmm/image.h"
 #include "vmm/link.h"
 #include "vmm/mem.h"
+#include "vmm/netback.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
 
 enum { CONFIG_VERSION_NUMBER = 1, FRAME_MAX = 65536, READY_MS = 15000, END_MS = 10000 };
+
+/* What is behind a key: an image, a network, or (fd -1) nothing. */
+struct back_end {
+	int fd;
+	struct netback *net;
+};
 
 struct supervise {
 	struct vm *vm;
@@ -33,8 +40,8 @@ struct supervise {
 	int sock;		/* -1: no daemon */
 	struct child child;
 	int arena_fd;
-	int *image;		/* descriptors by device and key, in order; -1: the key is no image */
-	unsigned nimages;
+	struct back_end *back;	/* by device and key, in order */
+	unsigned nbacks;
 	struct event *ended, *spoke;
 	bool stopping;
 };
@@ -85,7 +92,7 @@ static unsigned count_keys(const struct config *c)
 	return n;
 }
 
-static int fill_device(struct message *m, const struct config_device *d, Cleave__DeviceConfig *to, unsigned *keys, const int *image)
+static int fill_device(struct message *m, const struct config_device *d, Cleave__DeviceConfig *to, unsigned *keys, const struct back_end *back)
 {
 	cleave__device_config__init(to);
 	to->model = d->type->name;
@@ -97,15 +104,16 @@ static int fill_device(struct message *m, const struct config_device *d, Cleave_
 	to->n_key = d->nkeys;
 	for (unsigned k = 0; k < d->nkeys; k++, ++*keys) {
 		Cleave__DeviceKey *key = &m->key[*keys];
+		const struct back_end *b = &back[*keys];
 
 		cleave__device_key__init(key);
 		m->keyp[*keys] = key;
 		key->name = d->key[k].name;
-		key->value = image[*keys] >= 0 ? (char *)"" : d->key[k].value;	/* a path stays here */
+		key->value = b->net ? (char *)netback_kind(b->net) : b->fd >= 0 ? (char *)"" : d->key[k].value;	/* a path stays here */
 		key->stream = d->key[k].stream + 1;
-		if (image[*keys] < 0)
+		if (b->fd < 0)
 			continue;
-		key->fd = pass(m, image[*keys]) + 1;
+		key->fd = pass(m, b->fd) + 1;
 		if (!key->fd)
 			return -E2BIG;
 	}
@@ -165,7 +173,7 @@ static int send_config(struct supervise *s)
 	ret = 0;
 	for (unsigned i = 0; i < c->ndevices && !ret; i++) {
 		m->devp[i] = &m->dev[i];
-		ret = fill_device(m, &c->device[i], &m->dev[i], &keys, s->image);
+		ret = fill_device(m, &c->device[i], &m->dev[i], &keys, s->back);
 	}
 	m->config.device = m->devp;
 	m->config.n_device = c->ndevices;
@@ -185,31 +193,61 @@ out:
 	return ret;
 }
 
-static int open_images(struct supervise *s, char *err, size_t errlen)
+static int open_net(struct supervise *s, const struct config_device *d, const struct config_key *key, struct back_end *b, char *err, size_t errlen)
+{
+	char title[80];
+	struct netback_card card = { .vm = s->vm->name, .device = title };
+	int ret;
+
+	snprintf(title, sizeof(title), "%s@%u:%u", d->type->name, d->slot, d->func);
+	for (unsigned k = 0; k < d->nkeys; k++)
+		if (!strcmp(d->key[k].name, "mtu"))
+			card.mtu = strtoul(d->key[k].value, NULL, 10);
+	ret = netback_open(&b->net, s->vm->base, &card, key->value, err, errlen);
+	if (!ret)
+		b->fd = netback_fd(b->net);
+	return ret;
+}
+
+static int open_back_end(struct supervise *s, const struct config_device *d, const struct config_key *key, struct back_end *b, char *err, size_t errlen)
+{
+	if (key->type == KEY_NET)
+		return open_net(s, d, key, b, err, errlen);
+	if ((key->type != KEY_PATH && key->type != KEY_ROM) || !*key->value)
+		return 0;
+	b->fd = image_open(key, err, errlen);
+	return b->fd < 0 ? b->fd : 0;
+}
+
+static int open_back_ends(struct supervise *s, char *err, size_t errlen)
 {
 	const struct config *c = s->vm->config;
 	unsigned n = 0;
+	int ret = 0;
 
-	if (s->image)
+	if (s->back)
 		return 0;
-	s->nimages = count_keys(c);
-	s->image = malloc((s->nimages + 1) * sizeof(*s->image));
-	if (!s->image)
+	s->nbacks = count_keys(c);
+	s->back = malloc((s->nbacks + 1) * sizeof(*s->back));
+	if (!s->back)
 		return -ENOMEM;
-	for (unsigned i = 0; i < s->nimages; i++)
-		s->image[i] = -1;
-	for (unsigned i = 0; i < c->ndevices; i++) {
-		for (unsigned k = 0; k < c->device[i].nkeys; k++, n++) {
-			const struct config_key *key = &c->device[i].key[k];
+	for (unsigned i = 0; i < s->nbacks; i++)
+		s->back[i] = (struct back_end){ .fd = -1 };
+	for (unsigned i = 0; i < c->ndevices && !ret; i++)
+		for (unsigned k = 0; k < c->device[i].nkeys && !ret; k++, n++)
+			ret = open_back_end(s, &c->device[i], &c->device[i].key[k], &s->back[n], err, errlen);
+	return ret;
+}
 
-			if ((key->type != KEY_PATH && key->type != KEY_ROM) || !*key->value)
-				continue;
-			s->image[n] = image_open(key, err, errlen);
-			if (s->image[n] < 0)
-				return s->image[n];
-		}
+static void close_back_ends(struct supervise *s)
+{
+	for (unsigned i = 0; i < s->nbacks; i++) {
+		if (s->back[i].net)
+			netback_free(s->back[i].net);
+		else if (s->back[i].fd >= 0)
+			close(s->back[i].fd);
 	}
-	return 0;
+	free(s->back);
 }
 
 /* ---- the process */
@@ -372,7 +410,7 @@ int supervise_start(struct supervise *s, char *err, size_t errlen)
 	int ret;
 
 	*err = 0;
-	ret = open_images(s, err, errlen);
+	ret = open_back_ends(s, err, errlen);
 	if (!ret && s->arena_fd < 0) {
 		s->arena_fd = memfd_create("cleave-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		ret = s->arena_fd < 0 ? -errno : 0;
@@ -430,10 +468,7 @@ void supervise_free(struct supervise *s)
 		return;
 	supervise_stop(s);
 	drop(s);
-	for (unsigned i = 0; i < s->nimages; i++)
-		if (s->image[i] >= 0)
-			close(s->image[i]);
-	free(s->image);
+	close_back_ends(s);
 	if (s->arena_fd >= 0)
 		close(s->arena_fd);
 	close(s->daemon_fd);

@@ -7,7 +7,7 @@
  *	link, arena, socket pair
  *	fork, exec ----------------------------> argv: cleaved --socket=3
  *	DaemonConfig + descriptors ------------> maps, makes its devices
- *	  (RAM, link, arena, images)
+ *	  (RAM, link, arena, images, networks)
  *	<---------------------------- DaemonReply ready, or the error for the user
  *	     ... the link carries the rest; the socket only says who is alive ...
  *	close ---------------------------------> end of file: finishes its I/O, exits

@@ -39,6 +39,10 @@ static const char list_text[] =
 	"debugcon chr\tchr\twhere it goes\n"
 	"pvpanic\tlpc\tpanic\n"
 	"pvpanic ioport\ttext\tport\n"
+	"virtio-net\tpci\tnetwork card\n"
+	"virtio-net backend\tnet\twhere it ends\n"
+	"virtio-net mac\ttext\taddress\n"
+	"virtio-net mtu\ttext\tbytes\n"
 	"uart\tlpc\tserial ports\n"
 	"uart com1\tchr\tfirst\n"
 	"uart com2\tchr\tsecond\n";
@@ -190,6 +194,67 @@ static void test_options_of_images(void **state)
 	assert_int_equal(parse(&c, "-s 2,ide,/dev/null x"), 0);
 	assert_string_equal(key(c, "ide", "hd0")->value, "/dev/null");
 	config_free(c);
+}
+
+/* Options behind a network are its own, may repeat, and are judged at once. */
+static void test_networks(void **state)
+{
+	static const struct { const char *given, *backend, *mac; } good[] = {
+		{ "slirp", "slirp", NULL },
+		{ "null,mac=52:54:00:00:00:01", "null", "52:54:00:00:00:01" },
+		{ "slirp,hostfwd=tcp:127.0.0.1:2222-:22,mac=2:0:0:0:0:1,hostfwd=udp::53-10.0.2.15:53,restrict,mtu=9000",
+		  "slirp,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=udp::53-10.0.2.15:53,restrict", "2:0:0:0:0:1" },
+		{ "tap", "tap", NULL },
+		{ "tap3", "tap3", NULL },
+		{ "tap,vnet0", "tap,ifname=vnet0", NULL },
+		{ "tap,ifname=vnet0,mac=2:0:0:0:0:1", "tap,ifname=vnet0", "2:0:0:0:0:1" },
+		{ "backend=slirp,net=192.168.5.0/24,dns=192.168.5.9", "slirp,net=192.168.5.0/24,dns=192.168.5.9", NULL },
+		{ "slirp,hostfwd=tcp::22-192.168.5.20:22,net=192.168.5.0/24", "slirp,hostfwd=tcp::22-192.168.5.20:22,net=192.168.5.0/24", NULL },
+		{ "slirp,hostfwd=tcp:[::1]:22-[fec0::15]:22", "slirp,hostfwd=tcp:[::1]:22-[fec0::15]:22", NULL },
+	};
+	static const struct { const char *given, *error; } bad[] = {
+		{ "slurp", "did you mean slirp" },
+		{ "slirp,hostfwd=tcp:2222-:22", "want tcp|udp:[HOSTADDR]:PORT" },
+		{ "slirp,hostfwd=tcp::0-:22", "want tcp|udp:[HOSTADDR]:PORT" },
+		{ "slirp,hostfwd=tcp::70000-:22", "want tcp|udp:[HOSTADDR]:PORT" },
+		{ "slirp,hostfwd=sctp::1-:22", "want tcp|udp:[HOSTADDR]:PORT" },
+		{ "slirp,hostfwd=tcp:[::1]:22-:22", "both are IPv6" },
+		{ "slirp,hostfwd=tcp:[::1]:22-[]:22", "name it" },
+		{ "slirp,ipv6=off,hostfwd=tcp:[::1]:22-[fec0::15]:22", "IPv6 is off" },
+		{ "slirp,hostfwd=tcp::22-:22,hostfwd=tcp::22-:23", "forwarded already" },
+		{ "slirp,hostfwd=tcp::22-10.1.1.1:22", "outside its network" },
+		{ "slirp,net=10.0.2.0/30", "8 to 27 bits" },
+		{ "slirp,net=10.0.2.1/24", "beyond the first 24" },
+		{ "slirp,dns=10.0.3.3", "outside the guest's network" },
+		{ "slirp,hostfw=tcp::22-:22", "did you mean hostfwd" },
+		{ "slirp,restrict=maybe", "want on or off" },
+		{ "slirp,hostname=a_b", "letters, digits" },
+		{ "slirp,ifname=x", "unknown key ifname" },
+		{ "tap0,ifname=tap1", "named twice" },
+		{ "tap,ifname=a-name-far-too-long", "no name of an interface" },
+		{ "tap,hostfwd=tcp::22-:22", "unknown key hostfwd" },
+		{ "null,hostfwd=tcp::22-:22", "unknown key hostfwd" },
+		{ "mac=2:0:0:0:0:1,hostfwd=tcp::22-:22", "unknown key hostfwd" },
+	};
+	char line[300];
+	struct config *c;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		snprintf(line, sizeof(line), "-s 4,virtio-net,%s x", good[i].given);
+		if (parse(&c, line))
+			fail_msg("%s: %s", line, c->error);
+		assert_string_equal(key(c, "virtio-net", "backend")->value, good[i].backend);
+		if (good[i].mac)
+			assert_string_equal(key(c, "virtio-net", "mac")->value, good[i].mac);
+		config_free(c);
+	}
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(line, sizeof(line), "-s 4,virtio-net,%s x", bad[i].given);
+		if (!parse(&c, line) || !strstr(c->error, bad[i].error))
+			fail_msg("%s: not \"%s\" but: %s", line, bad[i].error, c->error);
+		config_free(c);
+	}
 }
 
 static void test_streams(void **state)
@@ -536,6 +601,7 @@ int main(void)
 		cmocka_unit_test(test_example),
 		cmocka_unit_test(test_bootrom_variables), cmocka_unit_test(test_direct_boot),
 		cmocka_unit_test(test_options_of_images),
+		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_smbios), cmocka_unit_test(test_other_devices),
 		cmocka_unit_test(test_keys),
