@@ -129,7 +129,7 @@ static const char *check_out(const struct arena_header *a, unsigned ndevs, unsig
 
 	if (o->ncode > OUT_CODE || o->nevents > OUT_EVENTS || o->nshadows > OUT_SHADOWS)
 		return "outbox counts";
-	if (o->nstores > OUT_STORES || o->nios > OUT_IOS)
+	if (o->nstores > OUT_STORES || o->nios > OUT_IOS || o->nused > OUT_USED || o->nqueues > OUT_QUEUES)
 		return "outbox counts";
 	for (unsigned i = 0; i < o->nshadows; i++)
 		if (o->shadow[i].word >= LINK_SHADOWS)
@@ -137,8 +137,11 @@ static const char *check_out(const struct arena_header *a, unsigned ndevs, unsig
 	for (unsigned i = 0; i < o->nstores; i++)
 		if (o->store[i].n > sizeof(o->store[i].bytes))
 			return "outbox store";
+	for (unsigned i = 0; i < o->nqueues; i++)
+		if (o->queue[i].dev >= ndevs || o->queue[i].gpa % 2)
+			return "outbox queue";
 	for (unsigned i = 0; i < o->nios; i++)
-		if (o->io[i].dev >= ndevs || o->io[i].slot >= DEV_SLOTS)
+		if (o->io[i].dev >= ndevs || o->io[i].slot >= DEV_IOS)
 			return "outbox operation";
 	if (o->completes && (a->source.kind != TXN_REQUEST || a->source.index >= nrings))
 		return "outbox completion";

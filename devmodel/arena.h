@@ -33,13 +33,15 @@
 #define ARENA_MAGIC	0x414e455241564c43ull	/* "CLVARENA" */
 
 enum {
-	ARENA_VERSION = 1,
+	ARENA_VERSION = 2,
 	ARENA_MAX_DEVS = 64,
 	ARENA_RINGS = LINK_MAX_VCPUS + 1,	/* the last in use is the control ring */
-	OUT_EVENTS = 448,	/* what one transaction may emit; a reset of all devices is the largest */
+	OUT_EVENTS = 896,	/* what one transaction may emit; a reset of all devices is the largest */
 	OUT_CODE = 64,		/* beyond these, ranges of changed code are joined */
 	OUT_SHADOWS = 128,
 	OUT_STORES = 8,
+	OUT_USED = 128,		/* virtqueue entries */
+	OUT_QUEUES = 64,	/* virtqueues whose index moves */
 	OUT_IOS = ARENA_MAX_DEVS * DEV_SLOTS,
 };
 
@@ -99,6 +101,8 @@ enum txn_kind {
 	TXN_TIMER,		/* dev, index */
 	TXN_INPUT,		/* dev, index: stream */
 	TXN_IO,			/* dev, index: slot; seq: error */
+	TXN_DOORBELL,		/* dev, index */
+	TXN_SIGNAL,		/* dev, index: queue */
 	TXN_KINDS
 };
 
@@ -123,6 +127,19 @@ struct out_store {
 	uint8_t bytes[20];
 };
 
+/* An entry of a used ring, and then the index that shows it. */
+struct out_used {
+	uint64_t gpa;
+	uint32_t id, len;
+};
+
+struct out_queue {
+	uint64_t gpa;		/* of the used index */
+	uint16_t index;
+	uint16_t dev, queue;
+	uint16_t reserved;
+};
+
 struct out_io {
 	uint16_t dev, slot;
 };
@@ -130,7 +147,7 @@ struct out_io {
 /* The outbox: counts first, on the line that every transaction touches. */
 struct txn_out {
 	uint64_t event_base;	/* sequence number before this transaction's first event */
-	uint32_t ncode, nevents, nshadows, nstores, nios;
+	uint32_t ncode, nevents, nshadows, nstores, nused, nqueues, nios;
 	uint32_t streams_in, streams_out;	/* a bit for each stream whose position moved */
 	uint8_t completes;	/* `comp` goes to ring source.index */
 	uint8_t batch;		/* ... with comp.done elements from the batch page */
@@ -139,6 +156,8 @@ struct txn_out {
 	struct link_event event[OUT_EVENTS];
 	struct out_shadow shadow[OUT_SHADOWS];
 	struct out_store store[OUT_STORES];
+	struct out_used used[OUT_USED];
+	struct out_queue queue[OUT_QUEUES];
 	struct out_io io[OUT_IOS];
 };
 
@@ -169,6 +188,8 @@ _Static_assert(sizeof(struct arena_region) == 24, "arena layout");
 _Static_assert(sizeof(struct arena_io) == 24, "arena layout");
 _Static_assert(sizeof(struct arena_lines) == 72, "arena layout");
 _Static_assert(sizeof(struct out_store) == 32, "arena layout");
+_Static_assert(sizeof(struct out_used) == 16, "arena layout");
+_Static_assert(sizeof(struct out_queue) == 16, "arena layout");
 _Static_assert(sizeof(struct txn_source) == 16, "arena layout");
 _Static_assert(offsetof(struct arena_header, word) % 64 == 0, "arena layout");
 

@@ -179,6 +179,42 @@ void dev_shadow(struct dev *d, unsigned region, unsigned off, uint32_t value, bo
 	txn_shadow(d->m, g->shadow + off, value, valid);
 }
 
+/* ---- doorbells */
+
+bool dev_doorbells(struct dev *d, unsigned n)
+{
+	struct machine *m = d->m;
+
+	if (n > LINK_DOORBELLS - m->nbells)
+		return false;
+	d->bell = m->nbells;
+	d->nbells = n;
+	for (unsigned i = 0; i < n; i++)
+		m->bell[m->nbells++] = (struct machine_bell){ .dev = d->id, .seen = link_doorbell_count(m->link, d->bell + i) };
+	return true;
+}
+
+void dev_doorbell(struct dev *d, unsigned n, uint64_t gpa, unsigned size)
+{
+	if (n >= d->nbells)
+		return;
+	txn_event(d->m, &(struct link_event){
+		.kind = LINK_EV_DOORBELL, .a = LINK_DB_MMIO | (size ? LINK_DB_ENABLE : 0), .b = d->bell + n,
+		.c = size ? size : 1, .addr = gpa });
+	d->m->batch_ends = true;
+}
+
+void dev_ring(struct dev *d, unsigned n)
+{
+	struct machine *m = d->m;
+	struct machine_bell *b = &m->bell[d->bell + n];
+
+	if (n >= d->nbells || b->due)
+		return;
+	b->due = true;
+	m->bells_due++;
+}
+
 /* ---- effects */
 
 void machine_line(struct dev *d, unsigned gsi, bool level)
@@ -220,6 +256,23 @@ void dev_map(struct dev *d, unsigned slot, unsigned map, uint64_t base, uint64_t
 void dev_pmbase(struct dev *d, uint16_t base, bool on)
 {
 	txn_event(d->m, &(struct link_event){ .kind = LINK_EV_PMBASE, .addr = base, .value = on });
+	d->m->batch_ends = true;
+}
+
+/*
+ * What the guest wrote into an MSI-X table may be any address; only the
+ * interrupt window is answered for.  One message twice in a transaction is one.
+ */
+void dev_msi(struct dev *d, uint64_t addr, uint32_t data)
+{
+	const struct txn_out *o = &d->m->arena->out;
+	const struct link_event *last = o->nevents ? &o->event[o->nevents - 1] : NULL;
+
+	if (addr >> 20 != 0xfee || addr % 4)
+		return;
+	if (last && last->kind == LINK_EV_MSI && last->addr == addr && last->value == data)
+		return;
+	txn_event(d->m, &(struct link_event){ .kind = LINK_EV_MSI, .addr = addr, .value = data });
 	d->m->batch_ends = true;
 }
 
@@ -280,8 +333,9 @@ bool dma_read(struct dev *d, uint64_t gpa, void *to, size_t n)
  * reads the bytes; we have stored the bytes, fence, then look at the mark: one
  * of the two sees the other.
  */
-static void invalidate_code(struct machine *m, uint64_t gpa, size_t n)
+void dma_written(struct dev *d, uint64_t gpa, uint64_t n)
 {
+	struct machine *m = d->m;
 	uint64_t first = gpa / LINK_PAGE, last = (gpa + n - 1) / LINK_PAGE;
 
 	link_dma_fence();
@@ -301,7 +355,7 @@ bool dma_write(struct dev *d, uint64_t gpa, const void *from, size_t n)
 	if (!n)
 		return true;
 	memcpy(to, from, n);
-	invalidate_code(d->m, gpa, n);
+	dma_written(d, gpa, n);
 	return true;
 }
 
@@ -441,6 +495,11 @@ void blk_submit(struct dev *d, struct blk *b, unsigned slot, enum blk_op op, uin
 	txn_save(d->m, d->a->io, sizeof(d->a->io), &d->saved.io);
 	io = &d->a->io[slot];
 	*io = (struct arena_io){ .off = off, .n = n, .bulk = bulk, .busy = 1, .op = op, .blk = i };
+	txn_io(d->m, d->id, slot);
+}
+
+void dev_start_io(struct dev *d, unsigned slot)
+{
 	txn_io(d->m, d->id, slot);
 }
 

@@ -31,9 +31,10 @@
 #include <stdint.h>
 
 struct dev;
+struct blk_io;		/* backend/blk.h */
 struct machine;		/* the daemon's one VM: devices, arena, link */
 
-enum { DEV_TIMERS = 8, DEV_REGIONS = 16, DEV_SLOTS = 4 };
+enum { DEV_TIMERS = 8, DEV_REGIONS = 16, DEV_SLOTS = 4, DEV_IOS = 128 };
 
 /*
  * A configuration key, for `-s DEVICE,help` and for refusing unknown ones.
@@ -131,6 +132,14 @@ struct dev_ops {
 	bool (*published)(struct dev *, unsigned n);
 	void (*signal)(struct dev *, unsigned n);
 	void (*io_done)(struct dev *, unsigned slot, int error);	/* back-end operation in `slot` ended; 0 or -errno */
+	/*
+	 * A device that records its operations in its own state: it has slots 0 to
+	 * `io_slots` - 1 (at most DEV_IOS) in place of blk_submit()'s, starts one by
+	 * dev_start_io(), and is asked after the commit what the operation is.  Memory
+	 * that it names stays as it is until io_done().  False: there is none.
+	 */
+	unsigned io_slots;
+	bool (*io_fill)(struct dev *, unsigned slot, struct blk_io *);
 	void (*inject)(struct dev *, unsigned kind, uint64_t value);	/* enum link_inject */
 
 	/* PCI configuration space beyond the common header; NULL for none.  See bus/pci.h. */
@@ -190,6 +199,8 @@ void dev_timer(struct dev *, unsigned timer, uint64_t deadline);	/* 0 disarms; k
  */
 bool dma_read(struct dev *, uint64_t gpa, void *to, size_t n);
 bool dma_write(struct dev *, uint64_t gpa, const void *from, size_t n);
+/* [gpa, gpa + n), which is RAM, has been written by other means. */
+void dma_written(struct dev *, uint64_t gpa, uint64_t n);
 /*
  * A few bytes (at most 20, a handful of calls a transaction) that tell the
  * guest that something is done: stored after the commit, after the data and
@@ -212,7 +223,13 @@ int dev_stream(const struct dev *, const char *key);		/* stream behind a key suc
  * arena with the transaction, done after the commit, and ends in io_done()
  * for `slot`, always in a later transaction.
  */
-enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH };
+enum blk_op {
+	BLK_READ, BLK_WRITE, BLK_FLUSH,
+	BLK_DISCARD,		/* the bytes may become anything; their room is given back */
+	BLK_ZERO,		/* reads as zeros afterwards, room stays allocated where that can be */
+	BLK_ZERO_UNMAP,		/* the same, room may be given back */
+	BLK_OPS
+};
 struct blk;
 struct blk *blk_open(struct dev *, const char *key);	/* NULL after dev_error() */
 struct blk *dev_blk(const struct dev *, unsigned n);	/* the n-th image that this device opened, or NULL: state holds numbers */
@@ -220,6 +237,7 @@ uint64_t blk_size(const struct blk *);			/* bytes, whole 512-byte sectors */
 bool blk_readonly(const struct blk *);
 void blk_submit(struct dev *, struct blk *, unsigned slot, enum blk_op, uint64_t off, size_t bulk, size_t n);
 bool blk_busy(const struct dev *, unsigned slot);
+void dev_start_io(struct dev *, unsigned slot);		/* of a device with io_fill() */
 
 /* The list of all devices (devices.c), NULL-ended. */
 extern const struct dev_ops *const devices[];

@@ -161,7 +161,6 @@ static int streams(struct loop *l)
 {
 	struct machine *m = l->m;
 
-	l->bell = m->link->bell_seen;
 	m->streams_due = false;
 	for (uint32_t left = m->streams; left; left &= left - 1) {
 		unsigned i = __builtin_ctz(left);
@@ -178,6 +177,24 @@ static int streams(struct loop *l)
 			return err;
 	}
 	return 0;
+}
+
+/* What the bell stands for, or was left over from the last time. */
+static int bells(struct loop *l)
+{
+	struct machine *m = l->m;
+	bool rung = l->bell != m->link->bell_seen;
+	int err = 0;
+
+	l->bell = m->link->bell_seen;
+	if (rung || m->streams_due)
+		err = streams(l);
+	if (!err && m->nbells) {
+		err = machine_doorbells(m, rung);
+		if (err >= 0 && m->ios)
+			err = machine_reap(m);
+	}
+	return err < 0 ? err : 0;
 }
 
 /* Time-bound work: timers that are due, libevent's descriptors now and then. */
@@ -235,11 +252,9 @@ static int idle(struct loop *l)
 	/* A guest that is at it asks again at once: look for that before anything that takes time. */
 	if (link_daemon_spin(m->link, 0))
 		return 0;
-	if (l->bell != m->link->bell_seen || m->streams_due) {
-		err = streams(l);
-		if (err)
-			return err;
-	}
+	err = bells(l);
+	if (err)
+		return err;
 	if (m->ios) {
 		err = machine_reap(m);
 		if (err < 0)
@@ -248,6 +263,8 @@ static int idle(struct loop *l)
 	limit = until_timer(m);
 	if (!limit)
 		return look(l);
+	if (m->bells_due || m->streams_due)
+		return 0;
 	if (m->ios && limit > SPIN_WITH_IO_NS)
 		limit = SPIN_WITH_IO_NS;
 	if (link_daemon_spin(m->link, limit))
@@ -283,7 +300,9 @@ int loop_run(struct loop *l)
 		n = dispatch_poll(m);
 		if (n <= 0)
 			err = n < 0 ? n : idle(l);
-		else if (++l->rounds >= ROUNDS_UNTIMED)
+		else if (link_bell_moved(m->link) || l->bell != m->link->bell_seen || m->bells_due)
+			err = bells(l);
+		if (n > 0 && !err && ++l->rounds >= ROUNDS_UNTIMED)
 			err = look(l);
 		if (m->lost && !err)
 			err = -EPROTO;

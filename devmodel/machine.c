@@ -14,6 +14,8 @@
 #include "devmodel/firmware/direct.h"
 #include "devmodel/txn.h"
 
+enum { IO_BATCH = 32 };	/* ended operations of a device in one transaction */
+
 const struct dev_ops *device_find(const char *name)
 {
 	for (unsigned i = 0; devices[i]; i++)
@@ -90,7 +92,7 @@ int machine_plan(const struct conf_machine *conf, struct arena_plan *plan, char 
 
 /* ---- making it */
 
-static void init_dev(struct machine *m, unsigned n, const struct arena_plan *p)
+static int init_dev(struct machine *m, unsigned n, const struct arena_plan *p)
 {
 	const struct conf_dev *c = &m->conf.dev[n];
 	struct dev *d = &m->dev[n];
@@ -99,10 +101,12 @@ static void init_dev(struct machine *m, unsigned n, const struct arena_plan *p)
 	d->a = arena_dev(m->arena, n);
 	d->state = (uint8_t *)m->arena + d->a->state_off;
 	d->bulk = (uint8_t *)m->arena + d->a->bulk_off;
+	d->io = calloc(dev_io_slots(d), sizeof(*d->io));
 	if (c->pci)
 		snprintf(d->name, sizeof(d->name), "%s@%u:%u", c->model, c->slot, c->function);
 	else
 		snprintf(d->name, sizeof(d->name), "%s", c->model);
+	return d->io ? 0 : -ENOMEM;
 }
 
 static int start_dev(struct machine *m, struct dev *d, bool fresh)
@@ -210,8 +214,13 @@ int machine_init(struct machine *m, const struct conf_machine *conf, void *arena
 	m->undo = (uint8_t *)arena + m->arena->off_undo;
 	m->ram_low = conf->ram_bytes < RAM_LOW_MAX ? conf->ram_bytes : RAM_LOW_MAX;
 	m->ram_high = conf->ram_bytes - m->ram_low;
+	m->ended_tail = &m->ended;
+	m->io_batch = IO_BATCH;
 	for (unsigned i = 0; i < m->ndevs; i++) {
-		init_dev(m, i, &plan[i]);
+		if (init_dev(m, i, &plan[i])) {
+			snprintf(m->error, sizeof(m->error), "no memory for the devices");
+			return -ENOMEM;
+		}
 		m->streams |= streams_of(&m->dev[i]);
 	}
 	for (unsigned i = 0; i < m->ndevs; i++) {
@@ -227,9 +236,12 @@ int machine_init(struct machine *m, const struct conf_machine *conf, void *arena
 
 void machine_fini(struct machine *m)
 {
-	for (unsigned i = 0; i < m->ndevs; i++)
+	for (unsigned i = 0; i < m->ndevs; i++) {
 		if (m->dev[i].ops && m->dev[i].ops->fini)
 			m->dev[i].ops->fini(&m->dev[i]);
+		free(m->dev[i].io);
+		m->dev[i].io = NULL;
+	}
 }
 
 void machine_reset(struct machine *m)
@@ -367,66 +379,179 @@ int machine_input(struct machine *m, unsigned stream)
 
 /* ---- back-end operations */
 
+/* What the operation in this slot is, from the state that has been committed. */
+static bool fill_io(struct dev *d, unsigned slot, struct blk_io *op)
+{
+	const struct arena_io *a;
+
+	if (d->ops->io_fill)
+		return d->ops->io_fill(d, slot, op);
+	a = &d->a->io[slot];
+	if (!a->busy || a->blk >= d->nblks)
+		return false;
+	*op = (struct blk_io){ .blk = d->blk[a->blk], .op = a->op, .off = a->off, .buf = d->bulk + a->bulk, .n = a->n };
+	return true;
+}
+
 void machine_start_io(struct dev *d, unsigned slot)
 {
-	const struct arena_io *a = &d->a->io[slot];
-	struct dev_io *io = &d->io[slot];
 	struct machine *m = d->m;
+	struct dev_io *io;
 
-	if (!a->busy || io->started || a->blk >= d->nblks)
+	if (slot >= dev_io_slots(d))
 		return;
+	io = &d->io[slot];
+	if (io->started || !fill_io(d, slot, &io->op))
+		return;
+	io->dev = d;
 	io->started = true;
-	io->op = (struct blk_io){ .blk = d->blk[a->blk], .op = a->op, .off = a->off, .buf = d->bulk + a->bulk, .n = a->n };
 	m->ios++;
 	if (blk_start(&io->op)) {
-		io->op.next = m->ended;
-		m->ended = &io->op;
+		io->op.next = NULL;
+		*m->ended_tail = &io->op;
+		m->ended_tail = &io->op.next;
 	}
 }
 
-int machine_io_done(struct dev *d, unsigned slot, int error)
+static void ended(struct dev *d, unsigned slot, int error)
 {
-	struct machine *m = d->m;
-	int err;
-
-	d->io[slot].started = false;
-	m->ios--;
-	err = txn_begin(m, (struct txn_source){ .kind = TXN_IO, .dev = d->id, .index = slot, .seq = (uint64_t)(int64_t)error });
-	if (err)
-		return err;
-	txn_save(m, d->a->io, sizeof(d->a->io), &d->saved.io);
-	d->a->io[slot].busy = 0;
+	if (!d->ops->io_fill) {
+		txn_save(d->m, d->a->io, sizeof(d->a->io), &d->saved.io);
+		d->a->io[slot].busy = 0;
+	}
 	if (d->ops->io_done)
 		d->ops->io_done(d, slot, error);
-	txn_end(m);
-	return 0;
 }
 
-static int io_ended(struct machine *m, struct blk_io *op)
+/* The next operation that has ended, of this device or (NULL) any; it stays where it is when it is another's. */
+static struct dev_io *next_ended(struct machine *m, const struct dev *d)
 {
-	for (unsigned i = 0; i < m->ndevs; i++)
-		for (unsigned s = 0; s < DEV_SLOTS; s++)
-			if (&m->dev[i].io[s].op == op)
-				return machine_io_done(&m->dev[i], s, op->error);
+	struct blk_io *op = m->ended ? m->ended : blk_reap();
+	struct dev_io *io;
+
+	if (!op)
+		return NULL;
+	io = (struct dev_io *)((char *)op - offsetof(struct dev_io, op));
+	if (m->ended) {
+		if (d && io->dev != d)
+			return NULL;
+		m->ended = op->next;
+		if (!m->ended)
+			m->ended_tail = &m->ended;
+	} else if (d && io->dev != d) {
+		op->next = NULL;
+		m->ended = op;
+		m->ended_tail = &op->next;
+		return NULL;
+	}
+	io->started = false;
+	m->ios--;
+	return io;
+}
+
+/*
+ * One transaction for what has ended, several operations where the device keeps
+ * them itself: if it is undone, all of them are in flight again.
+ */
+static int io_ended(struct machine *m, struct dev_io *io)
+{
+	struct dev *d = io->dev;
+	unsigned n = 0, slot = io - d->io;
+	int err = txn_begin(m, (struct txn_source){ .kind = TXN_IO, .dev = d->id, .index = slot,
+						    .seq = (uint64_t)(int64_t)io->op.error });
+
+	if (err)
+		return err;
+	do
+		ended(d, io - d->io, io->op.error);
+	while (d->ops->io_fill && ++n < m->io_batch && m->ios && (io = next_ended(m, d)));
+	txn_end(m);
 	return 0;
 }
 
 int machine_reap(struct machine *m)
 {
-	struct blk_io *op;
+	struct dev_io *io;
 	int n = 0;
 
-	while (m->ios && ((op = m->ended) || (op = blk_reap()))) {
-		int err;
+	while (m->ios && (io = next_ended(m, NULL))) {
+		int err = io_ended(m, io);
 
-		if (op == m->ended)
-			m->ended = op->next;
-		err = io_ended(m, op);
 		if (err)
 			return err;
 		n++;
 	}
 	return n;
+}
+
+/* ---- doorbells and used rings */
+
+static int tell_bell(struct machine *m, unsigned n)
+{
+	struct dev *d = &m->dev[m->bell[n].dev];
+	int err = txn_begin(m, (struct txn_source){ .kind = TXN_DOORBELL, .dev = d->id, .index = n - d->bell });
+
+	if (err)
+		return err;
+	m->bell[n].due = false;
+	m->bells_due--;
+	d->ops->doorbell(d, n - d->bell);
+	txn_end(m);
+	return 0;
+}
+
+static void look_at_bells(struct machine *m)
+{
+	for (unsigned n = 0; n < m->nbells; n++) {
+		struct machine_bell *b = &m->bell[n];
+		uint32_t count = link_doorbell_count(m->link, n);
+
+		if (count == b->seen)
+			continue;
+		b->seen = count;
+		m->bells_due += !b->due;
+		b->due = true;
+	}
+}
+
+/* Each that is due once: one that is due again at once waits for its turn. */
+int machine_doorbells(struct machine *m, bool look)
+{
+	int n = 0;
+
+	if (look)
+		look_at_bells(m);
+	for (unsigned i = 0; i < m->nbells && m->bells_due; i++) {
+		int err = m->bell[i].due ? tell_bell(m, i) : 0;
+
+		if (err)
+			return err;
+		n++;
+	}
+	return n;
+}
+
+/*
+ * A used index has been shown: only now can be asked whether the driver wants
+ * to hear of it, for it may have gone to sleep meanwhile.  A successor that
+ * finds no trace of this interrupts once too often.
+ */
+void machine_published(struct machine *m)
+{
+	struct out_queue queue[OUT_QUEUES];
+	unsigned n = m->arena->out.nqueues;
+
+	memcpy(queue, m->arena->out.queue, n * sizeof(queue[0]));
+	for (unsigned i = 0; i < n; i++) {
+		struct dev *d = &m->dev[queue[i].dev];
+
+		if (!d->ops->published || !d->ops->published(d, queue[i].queue))
+			continue;
+		if (txn_begin(m, (struct txn_source){ .kind = TXN_SIGNAL, .dev = d->id, .index = queue[i].queue }))
+			return;
+		d->ops->signal(d, queue[i].queue);
+		txn_end(m);
+	}
 }
 
 /* ---- looking things up */

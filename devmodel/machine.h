@@ -74,11 +74,18 @@ struct dev {
 	void *private;			/* the device's own, of this process */
 	struct blk *blk[DEV_BLKS];	/* in the order of opening, which a successor repeats */
 	unsigned nblks;
+	unsigned bell, nbells;		/* its doorbells, numbered in the order of init() */
 	struct dev_io {
 		struct blk_io op;
+		struct dev *dev;
 		bool started;		/* by this process */
-	} io[DEV_SLOTS];
+	} *io;				/* DEV_SLOTS, or ops->io_slots */
 };
+
+static inline unsigned dev_io_slots(const struct dev *d)
+{
+	return d->ops->io_slots ? d->ops->io_slots : DEV_SLOTS;
+}
 
 /* The request at the head of a ring, taken and checked, not yet served. */
 struct dispatch_head {
@@ -103,6 +110,14 @@ struct machine {
 	unsigned ndevs;
 	uint64_t stream_saved[LINK_STREAMS], machine_saved, gsi_saved;	/* stamps */
 
+	/* Doorbells: how often each had been rung when its device was last told, and who still is to be. */
+	struct machine_bell {
+		uint16_t dev;
+		bool due;
+		uint32_t seen;
+	} bell[LINK_DOORBELLS];
+	unsigned nbells, bells_due;
+
 	/* Roles that a device has taken: rebuilt at init. */
 	struct dev *pci_router;
 	void (*pirq_changed)(struct dev *);
@@ -116,7 +131,8 @@ struct machine {
 	bool batch_ends;
 	bool timers_moved;
 	uint64_t next_timer;		/* earliest deadline, 0: none */
-	struct blk_io *ended;		/* operations that ended while being started */
+	struct blk_io *ended, **ended_tail;	/* operations that ended while being started */
+	unsigned io_batch;		/* ended operations in one transaction, at most */
 	unsigned ios;			/* operations started and not yet ended */
 
 	/* Supplied by the loop or a test: a monotonic clock, ns.  The VM's is ahead by an offset, and stands when paused. */
@@ -166,7 +182,8 @@ uint64_t machine_now(struct machine *);		/* VM clock */
 uint64_t machine_next_timer(struct machine *);	/* earliest deadline, 0: none */
 int machine_timers(struct machine *);		/* runs what is due; number run, or -errno */
 int machine_input(struct machine *, unsigned stream);	/* bytes came, or room: tells the devices of the stream */
-int machine_io_done(struct dev *, unsigned slot, int error);
+int machine_doorbells(struct machine *, bool look);	/* tells the devices of doorbells, new ones too if `look`; number told, or -errno */
+void machine_published(struct machine *);	/* from txn_end(): interrupts for the used indices just shown */
 int machine_reap(struct machine *);		/* back-end operations that have ended; number, or -errno */
 void machine_start_io(struct dev *, unsigned slot);	/* a committed operation; from publishing, or a successor */
 

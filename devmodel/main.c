@@ -111,7 +111,7 @@ static int map_link(struct daemon *d)
 {
 	const struct conf_machine *c = &d->conf.machine;
 	char why[LINK_ERR] = "";
-	int err = link_open(&d->link, d->conf.link_fd, LINK_F_BATCH | LINK_F_POSTED | LINK_F_SHADOW, why);
+	int err = link_open(&d->link, d->conf.link_fd, LINK_F_BATCH | LINK_F_POSTED | LINK_F_SHADOW | LINK_F_DOORBELL, why);
 
 	if (err) {
 		snprintf(d->error, sizeof(d->error), "the link cannot be used: %s", why);

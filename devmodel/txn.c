@@ -3,7 +3,7 @@
  *
  * Publishing order, and what each step must not pass:
  *	code invalidations    before anything that reveals the DMA
- *	stores to guest RAM   (used rings, status bytes)
+ *	stores to guest RAM   (status bytes; used entries, then used indices)
  *	shadow words          before the interrupt and the completion
  *	other events          interrupt lines, memory map
  *	byte-ring positions
@@ -58,6 +58,7 @@ int txn_begin(struct machine *m, struct txn_source source)
 	a->source = source;
 	a->out.event_base = a->event_seq;
 	a->out.ncode = a->out.nevents = a->out.nshadows = a->out.nstores = a->out.nios = 0;
+	a->out.nused = a->out.nqueues = 0;
 	a->out.streams_in = a->out.streams_out = 0;
 	a->out.completes = a->out.batch = 0;
 	m->now = 0;
@@ -169,6 +170,30 @@ void txn_io(struct machine *m, unsigned dev, unsigned slot)
 		o->io[o->nios++] = (struct out_io){ .dev = dev, .slot = slot };
 }
 
+bool txn_used(struct machine *m, uint64_t gpa, uint32_t id, uint32_t len)
+{
+	struct txn_out *o = &m->arena->out;
+
+	if (o->nused == OUT_USED)
+		return false;
+	o->used[o->nused++] = (struct out_used){ .gpa = gpa, .id = id, .len = len };
+	return true;
+}
+
+bool txn_queue(struct machine *m, struct out_queue q)
+{
+	struct txn_out *o = &m->arena->out;
+	unsigned i;
+
+	for (i = 0; i < o->nqueues && (o->queue[i].dev != q.dev || o->queue[i].queue != q.queue); i++)
+		;
+	if (i == OUT_QUEUES)
+		return false;
+	o->queue[i] = q;
+	o->nqueues += i == o->nqueues;
+	return true;
+}
+
 static void publish_events(struct machine *m, const struct link_event *ev, unsigned n, uint64_t seq)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -197,6 +222,24 @@ static void publish_stores(struct machine *m, const struct txn_out *o)
 		} else {
 			memcpy(to, s->bytes, s->n);
 		}
+	}
+}
+
+/* The driver reads the index, then the entries: they are stored the other way about. */
+static void publish_queues(struct machine *m, const struct txn_out *o)
+{
+	for (unsigned i = 0; i < o->nused; i++) {
+		uint32_t entry[2] = { o->used[i].id, o->used[i].len };
+		uint8_t *to = machine_ram(m, o->used[i].gpa, sizeof(entry));
+
+		if (to)
+			memcpy(to, entry, sizeof(entry));
+	}
+	for (unsigned i = 0; i < o->nqueues; i++) {
+		uint8_t *to = machine_ram(m, o->queue[i].gpa, 2);
+
+		if (to)
+			store_release((uint16_t *)to, o->queue[i].index);	/* pairs with the driver's read barrier */
 	}
 }
 
@@ -247,6 +290,8 @@ void txn_publish(struct machine *m)
 		publish_events(m, o->code, o->ncode, o->event_base + 1);
 	if (o->nstores)
 		publish_stores(m, o);
+	if (o->nqueues)
+		publish_queues(m, o);
 	for (unsigned i = 0; i < o->nshadows; i++)
 		link_shadow_write(m->link, o->shadow[i].word, o->shadow[i].value, o->shadow[i].valid);
 	if (o->nevents)
@@ -267,4 +312,6 @@ void txn_end(struct machine *m)
 {
 	txn_commit(m);
 	txn_publish(m);
+	if (m->arena->out.nqueues)
+		machine_published(m);
 }

@@ -50,5 +50,11 @@ void txn_event(struct machine *, const struct link_event *);
 void txn_shadow(struct machine *, uint32_t word, uint32_t value, bool valid);
 bool txn_store(struct machine *, uint64_t gpa, const void *bytes, size_t n);
 void txn_io(struct machine *, unsigned dev, unsigned slot);
+/*
+ * A used ring: an entry, and where the index comes to stand, which a later call
+ * for the same queue replaces.  `gpa` is RAM, seen to by the caller.
+ */
+bool txn_used(struct machine *, uint64_t gpa, uint32_t id, uint32_t len);
+bool txn_queue(struct machine *, struct out_queue);
 
 #endif

@@ -44,7 +44,7 @@
 #define LINK_GSIS		24u	/* interrupt lines */
 #define LINK_REQ_SLOTS		64u	/* a vCPU's request ring */
 #define LINK_COMP_SLOTS		64u	/* a vCPU's completion ring */
-#define LINK_EVENT_SLOTS	1024u
+#define LINK_EVENT_SLOTS	2048u
 #define LINK_DATA_PAGES		2u	/* a vCPU's batch buffers: one in use, one for the slot before */
 #define LINK_STREAMS		32u	/* character streams, each a byte ring either way: input, output */
 #define LINK_STREAM_BYTES	16384u

@@ -131,6 +131,17 @@ static inline void link_shadow_write(struct link *l, unsigned word, uint32_t val
 	store_release(&l->shadow[word], value | (valid ? LINK_SHADOW_VALID : 0));	/* pairs with link_shadow_read() */
 }
 
+/* Has the bell moved?  Takes note of it. */
+static inline bool link_bell_moved(struct link *l)
+{
+	uint32_t bell = load_acquire(&l->header->bell);	/* pairs with ring_bell() */
+
+	if (bell == l->bell_seen)
+		return false;
+	l->bell_seen = bell;
+	return true;
+}
+
 static inline uint32_t link_doorbell_count(const struct link *l, unsigned n)
 {
 	return load_acquire(&l->doorbell[n].count);

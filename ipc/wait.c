@@ -538,12 +538,8 @@ ssize_t link_output_want_room(struct link *l, unsigned stream, uint32_t pos)
 
 bool link_daemon_work(struct link *l)
 {
-	uint32_t bell = load_acquire(&l->header->bell);	/* pairs with ring_bell() */
-
-	if (bell != l->bell_seen) {
-		l->bell_seen = bell;
+	if (link_bell_moved(l))
 		return true;
-	}
 	for (unsigned n = 0; n <= l->nvcpus; n++)
 		if (link_req_ready(l, n))
 			return true;

@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "devmodel/device.h"
 
@@ -36,8 +37,10 @@ struct blk_io {
 	struct blk *blk;
 	enum blk_op op;
 	uint64_t off;		/* bytes, a multiple of 512 */
-	void *buf;
+	void *buf;		/* NULL: `iov` has the pieces */
 	size_t n;		/* likewise; ignored by BLK_FLUSH */
+	struct iovec *iov;	/* niov of them, n bytes together */
+	unsigned niov;
 	int error;		/* when ended: 0 or -errno */
 	struct blk_io *next;	/* blk.c's own */
 };

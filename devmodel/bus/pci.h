@@ -43,8 +43,8 @@ void pci_config_set8(struct dev *, unsigned off, uint8_t value);	/* the device's
 void pci_intx(struct dev *, bool level);		/* through the PIRQ router to a GSI; absolute, idempotent */
 bool pci_bus_master(const struct dev *);
 uint64_t pci_bar(const struct dev *, unsigned bar);	/* where it is decoded now, 0: nowhere */
-/* For config_init(): a capability of `size` bytes at `at` becomes the first of the list. */
-void pci_capability(uint8_t *config, unsigned at, uint8_t id, unsigned size);
+/* For config_init(): the capability at `at` becomes the first of the list. */
+void pci_capability(uint8_t *config, unsigned at, uint8_t id);
 
 /* For the machine: a function joins the bus before its init(); power-on values of its space. */
 void pci_attach(struct dev *, bool fresh);

@@ -60,8 +60,10 @@
 
 enum {
 	VIRTIO_QUEUES = 64,	/* of one device at most: each has a vector and a doorbell */
+	VIRTIO_CONFIG = 256,	/* bytes of device configuration at most */
 	VIRTQ_MAX = 256,	/* entries of a queue */
 	VIRTQ_SEGS = 256,	/* segments of a chain, those of an indirect table included */
+	VIRTQ_OPEN = 32,	/* chains that may be taken and given back in one transaction beside each other */
 };
 
 /* Feature bits of the transport and the rings (6), offered by the core; devices use bits 0-23 and 50 on. */
@@ -133,8 +135,9 @@ struct virtq {
 	uint16_t vector;		/* MSI-X, or VIRTIO_NO_VECTOR */
 	uint16_t taken;			/* next entry of the available ring */
 	uint16_t given;			/* used index */
+	uint16_t signalled;		/* used index at the last interrupt, or nearer */
 	uint8_t enabled;
-	uint8_t bell;			/* the engine completes its kicks */
+	uint8_t reserved[5];
 };
 
 struct virtio {
@@ -147,8 +150,6 @@ struct virtio {
 	uint8_t isr;
 	uint8_t generation;
 	uint8_t resetting;		/* reset was asked for, chains are still in flight */
-	uint8_t window[4];		/* data of the configuration access capability */
-	uint32_t pending;
 };
 
 #define VIRTIO_NO_VECTOR	0xffffu

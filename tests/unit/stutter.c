@@ -88,8 +88,23 @@ static void twice_io_done(struct dev *d, unsigned slot, int error)
 	real(d)->io_done(d, slot, error);
 	die(d);
 	txn_save(d->m, d->a->io, sizeof(d->a->io), &d->saved.io);
-	d->a->io[slot].busy = 0;
+	if (!d->ops->io_fill)
+		d->a->io[slot].busy = 0;
 	real(d)->io_done(d, slot, error);
+}
+
+static void twice_doorbell(struct dev *d, unsigned n)
+{
+	real(d)->doorbell(d, n);
+	die(d);
+	real(d)->doorbell(d, n);
+}
+
+static void twice_signal(struct dev *d, unsigned n)
+{
+	real(d)->signal(d, n);
+	die(d);
+	real(d)->signal(d, n);
 }
 
 static void twice_inject(struct dev *d, unsigned kind, uint64_t value)
@@ -122,6 +137,9 @@ void stutter(struct dev *d)
 	s->ops.timer = d->ops->timer ? twice_timer : NULL;
 	s->ops.input = d->ops->input ? twice_input : NULL;
 	s->ops.io_done = d->ops->io_done ? twice_io_done : NULL;
+	s->ops.doorbell = d->ops->doorbell ? twice_doorbell : NULL;
+	s->ops.signal = d->ops->signal ? twice_signal : NULL;
 	s->ops.inject = d->ops->inject ? twice_inject : NULL;
 	d->ops = &s->ops;
+	d->m->io_batch = 1;	/* die() undoes the whole transaction */
 }

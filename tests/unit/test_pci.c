@@ -94,7 +94,7 @@ static void header(void **state)
 	h_pci_write(h, 3, 0, 0x3c, 4, 0xffffffff);
 	assert_int_equal(h_pci_read(h, 3, 0, 0x3c, 4), 0x01ff);
 	h_pci_write(h, 3, 0, 0x04, 4, 0xffffffff);
-	assert_int_equal(h_pci_read(h, 3, 0, 0x04, 4), 0x0147);
+	assert_int_equal(h_pci_read(h, 3, 0, 0x04, 4), 0x0547);
 	h_pci_write(h, 3, 0, 0x40, 1, 0xaa);
 	assert_int_equal(h_pci_read(h, 3, 0, 0x40, 1), 0x5a);
 	assert_int_equal(written_off, 0x40);

@@ -84,12 +84,12 @@ static void nothing_leaks_before_the_commit(void **state)
 	h_drop_events(h);
 	assert_int_equal(txn_begin(m, source(d)), 0);
 	do_everything(d);
-	assert_int_equal(link_event_room(m->link, 1024), LINK_EVENT_SLOTS);
+	assert_int_equal(link_event_room(m->link, LINK_EVENT_SLOTS), LINK_EVENT_SLOTS);
 	assert_int_equal(h_output(h, 2, c, sizeof(c)), 0);
 	assert_int_equal(h_ram(h)[0x2000], 0);
 	txn_commit(m);
 	assert_int_equal(txn_state(m->arena), TXN_COMMITTED);
-	assert_int_equal(link_event_room(m->link, 1024), LINK_EVENT_SLOTS);
+	assert_int_equal(link_event_room(m->link, LINK_EVENT_SLOTS), LINK_EVENT_SLOTS);
 	assert_int_equal(h_ram(h)[0x2000], 0);
 	txn_publish(m);
 	assert_int_equal(txn_state(m->arena), TXN_IDLE);
@@ -356,7 +356,7 @@ static void arena_check_refuses(void **state)
 	} while (0)
 	assert_int_equal(CHECKED(), 0);
 	REFUSES(a->magic, 0);
-	REFUSES(a->version, 2);
+	REFUSES(a->version, 1);
 	REFUSES(a->size, 4096);
 	REFUSES(a->ndevs, 60);
 	REFUSES(a->nrings, 9);
