@@ -2,12 +2,17 @@
  * vmm/engine.h - the only thing that the rest of the VMM knows of an engine.
  *
  * An engine runs one vCPU on the calling thread until something outside the
- * processor must be done.  soft/ and (later) kvm/ each export one table.
+ * processor must be done.  soft/ and kvm/ each export one table.
+ *
+ * Who has the interrupt controllers: vmm/dev's, unless the engine's vm_new()
+ * sets vm->irqchip (vmm/irq.h); then INTR, HLT and the local APIC are the
+ * engine's, and run() returns EXIT_HLT never.
  */
 #ifndef CLEAVE_VMM_ENGINE_H
 #define CLEAVE_VMM_ENGINE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "vmm/x86/state.h"
@@ -28,6 +33,8 @@ enum vcpu_exit {
 
 struct engine_ops {
 	const char *name;
+	int (*vm_new)(struct vm *, char *err, size_t errlen);	/* before vCPUs and devices; -errno, and what -o settings it cannot do */
+	void (*vm_free)(struct vm *);			/* after them; NULL: nothing to free */
 	int (*vcpu_new)(struct vcpu *);			/* 0 or -errno */
 	void (*vcpu_free)(struct vcpu *);
 	void (*reset)(struct vcpu *);			/* SDM vol. 3 table 9-1, power-up state */
@@ -39,14 +46,27 @@ struct engine_ops {
 	int (*translate)(struct vcpu *, uint64_t linear, uint64_t *gpa);	/* -EFAULT: not mapped */
 	void (*debug_changed)(struct vcpu *);		/* vcpu->debug has other breakpoints or watchpoints */
 	void (*inject_nmi)(struct vcpu *);		/* any thread */
+	/*
+	 * Any thread, also in a signal handler: kick, intr or nmi has changed, and
+	 * run() is to look at it.  NULL: it looks between instructions.
+	 */
+	void (*poke)(struct vcpu *);
 
 	/* Any thread; effective before the vCPU enters another block. */
 	void (*code_changed)(struct vm *, uint64_t gpa, uint64_t len);
 	void (*map_changed)(struct vm *);
 	void (*a20)(struct vm *, bool on);
-	uint64_t (*instructions)(const struct vcpu *);	/* retired, for statistics */
+	uint64_t (*instructions)(const struct vcpu *);	/* retired, for statistics; 0: not counted */
 };
 
+/*
+ * engine.c: the engine that vm->config asks for is made for this machine:
+ * vm->engine, and with `auto` vm->engine_why.  -errno, and the cause and the
+ * cure in `err`.
+ */
+int engine_choose(struct vm *, char *err, size_t errlen);
+
 extern const struct engine_ops soft_engine;
+extern const struct engine_ops kvm_engine;
 
 #endif

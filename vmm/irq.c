@@ -29,6 +29,10 @@ static unsigned pin(unsigned gsi)
 
 void irq_set_locked(struct vm *vm, unsigned gsi, bool level)
 {
+	if (vm->irqchip) {
+		vm->irqchip->set(vm, gsi, level);
+		return;
+	}
 	if (has_pic(gsi))
 		pic_set_line(vm->pic, gsi, level);
 	if (has_pin(vm, gsi))
@@ -42,17 +46,37 @@ void irq_set(struct vm *vm, unsigned gsi, bool level)
 	pthread_mutex_unlock(&vm->dev_lock);
 }
 
+void irq_set_elcr(struct vm *vm, uint16_t levels)
+{
+	if (vm->irqchip) {
+		vm->irqchip->elcr(vm, levels);
+		return;
+	}
+	pic_write(vm->pic, 0x4d0, levels & 0xff);
+	pic_write(vm->pic, 0x4d1, levels >> 8);
+}
+
+bool irq_has_apics(const struct vm *vm)
+{
+	return vm->irqchip || vm->ioapic;
+}
+
 bool irq_line_masked(const struct vm *vm, unsigned gsi)
 {
+	if (vm->irqchip)
+		return false;
 	return (!has_pic(gsi) || pic_masked(vm->pic, gsi)) && (!has_pin(vm, gsi) || ioapic_masked(vm->ioapic, pin(gsi)));
 }
 
 /* Masked, an 8259A latches an edge for later and an I/O APIC drops it. */
 bool irq_line_pending(const struct vm *vm, unsigned gsi)
 {
-	bool by_pic = has_pic(gsi) && !pic_masked(vm->pic, gsi);
-	bool by_pin = has_pin(vm, gsi) && !ioapic_masked(vm->ioapic, pin(gsi));
+	bool by_pic, by_pin;
 
+	if (vm->irqchip)
+		return vm->irqchip->pending(vm, gsi);
+	by_pic = has_pic(gsi) && !pic_masked(vm->pic, gsi);
+	by_pin = has_pin(vm, gsi) && !ioapic_masked(vm->ioapic, pin(gsi));
 	if (!by_pic && !by_pin)
 		return !has_pic(gsi) || pic_pending(vm->pic, gsi);
 	return (!by_pic || pic_pending(vm->pic, gsi)) && (!by_pin || ioapic_pending(vm->ioapic, pin(gsi)));
@@ -60,7 +84,9 @@ bool irq_line_pending(const struct vm *vm, unsigned gsi)
 
 void irq_msi_locked(struct vm *vm, uint64_t addr, uint32_t data)
 {
-	if (vm->apics)
+	if (vm->irqchip)
+		vm->irqchip->msi(vm, addr, data);
+	else if (vm->apics)
 		(void)apics_msi(vm->apics, addr, data);
 }
 

@@ -34,6 +34,24 @@ void irq_set_locked(struct vm *, unsigned gsi, bool level);
 bool irq_line_pending(const struct vm *, unsigned gsi);
 bool irq_line_masked(const struct vm *, unsigned gsi);
 
+/*
+ * Interrupt controllers that an engine has instead of vmm/dev's.  They see the
+ * GSIs above, and answer at the controllers' ports and pages themselves.  With
+ * dev_lock held.
+ */
+struct irqchip_ops {
+	void (*set)(struct vm *, unsigned gsi, bool level);
+	bool (*pending)(const struct vm *, unsigned gsi);	/* as irq_line_pending(); none is ever masked */
+	void (*msi)(struct vm *, uint64_t addr, uint32_t data);
+	void (*elcr)(struct vm *, uint16_t levels);
+	void (*reset)(struct vm *);				/* power-on state; the lines keep their levels */
+};
+
+/* Which ISA lines are level-triggered, as firmware would write it.  With dev_lock held. */
+void irq_set_elcr(struct vm *, uint16_t levels);
+/* There are local APICs, and an I/O APIC that every GSI reaches. */
+bool irq_has_apics(const struct vm *);
+
 /* A message: `data` written to `addr`, FEExxxxxh.  Any thread; the second with dev_lock held. */
 void irq_msi(struct vm *, uint64_t addr, uint32_t data);
 void irq_msi_locked(struct vm *, uint64_t addr, uint32_t data);

@@ -584,6 +584,28 @@ struct mem_page mem_lookup(const struct mem *m, uint64_t gpa)
 	return p;
 }
 
+static bool continues(const struct mem_page *first, const struct mem_page *p, uint64_t distance)
+{
+	return p->read == (first->read ? first->read + distance : NULL) &&
+		p->write == (first->write ? first->write + distance : NULL) && p->rom == first->rom;
+}
+
+/* A linear chunk continues like its first page. */
+uint64_t mem_run(const struct mem *m, uint64_t gpa, uint64_t end, struct mem_page *page)
+{
+	struct mem_page p = *page = mem_lookup(m, gpa);
+	uint64_t at = gpa;
+
+	while (at < end && continues(page, &p, at - gpa)) {
+		uint64_t chunk = at >> CHUNK_SHIFT;
+		bool linear = chunk >= m->nchunks || !(atomic_load_explicit(&m->dir[chunk], memory_order_relaxed) & E_LEAF);
+
+		at += linear ? MIB - at % MIB : MEM_PAGE;
+		p = mem_lookup(m, at);
+	}
+	return (at < end ? at : end) - gpa;
+}
+
 /* Calls for each page piece; false as soon as a page has no such side (earlier pieces are done). */
 static bool copy(const struct mem *m, uint64_t gpa, uint8_t *buf, size_t n, bool to)
 {

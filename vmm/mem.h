@@ -65,6 +65,8 @@ int mem_flash_fd(const struct mem *);		/* -1: there is none */
 uint64_t mem_flash_bytes(const struct mem *);
 uint64_t mem_flash_base(const struct mem *);
 struct mem_page mem_lookup(const struct mem *, uint64_t gpa);	/* any thread */
+/* The run of pages from `gpa` on that continue one another on both sides, up to `end`: its length; *page is its first. */
+uint64_t mem_run(const struct mem *, uint64_t gpa, uint64_t end, struct mem_page *page);
 /*
  * LINK_EV_MEMMAP: slot `slot` means `map` (enum link_map) for [base, base + len),
  * whole pages, at most 16 MiB; it forgets the range that it had; len 0 removes

@@ -20,6 +20,7 @@
 #include "vmm/child.h"
 #include "vmm/config.h"
 #include "vmm/image.h"
+#include "vmm/irq.h"
 #include "vmm/link.h"
 #include "vmm/mem.h"
 #include "vmm/netback.h"
@@ -137,7 +138,7 @@ static void fill_head(struct supervise *s, struct message *m)
 	m->config.paused = s->vm->paused;
 	m->config.clock_offset = s->vm->clock_offset;
 	m->config.direct = c->kernel != NULL;
-	m->config.apic = s->vm->ioapic != NULL;
+	m->config.apic = irq_has_apics(s->vm);
 	m->config.hpet = s->vm->hpet != NULL;
 	link_client_fds(s->vm->link, link);
 	m->config.link_fd = pass(m, link[LINK_FD_MEMORY]);

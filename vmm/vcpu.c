@@ -25,10 +25,17 @@ static void futex_wake(_Atomic uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
+static void poke(struct vcpu *v)
+{
+	if (v->engine && v->engine->poke)
+		v->engine->poke(v);
+}
+
 void vcpu_kick(struct vcpu *v)
 {
 	atomic_fetch_add_explicit(&v->kick, 1, memory_order_seq_cst);
 	futex_wake(&v->kick);
+	poke(v);
 }
 
 /*
@@ -40,6 +47,8 @@ void vcpu_wake(struct vcpu *v)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&v->halted, memory_order_relaxed))
 		vcpu_kick(v);
+	else
+		poke(v);
 }
 
 void vcpu_halt(struct vcpu *v, bool deaf)

@@ -86,7 +86,7 @@ struct vcpu {
 
 /* Any thread.  Makes run() return EXIT_KICKED soon, and wakes a sleeper. */
 void vcpu_kick(struct vcpu *);
-/* Any thread.  Wakes a vCPU that sleeps in HLT, after intr or nmi was set; cheap when it does not sleep. */
+/* Any thread.  After intr or nmi was set: wakes a vCPU that sleeps in HLT, tells an engine that would not see it; else cheap. */
 void vcpu_wake(struct vcpu *);
 
 /* Main thread. */

@@ -43,6 +43,7 @@ struct supervise;
 struct relay;
 struct control;
 struct boot;
+struct irqchip_ops;
 
 /*
  * What the vCPU threads may do.  The main thread sets it and waits until every
@@ -76,6 +77,10 @@ struct vm {
 	struct mem *mem;
 	struct boot *boot;		/* vmm/boot/boot.h; NULL: firmware starts */
 	struct bus *bus;
+	const struct engine_ops *engine;	/* of every vCPU */
+	void *engine_vm;		/* its own, for the whole machine */
+	const struct irqchip_ops *irqchip;	/* vmm/irq.h: the engine has interrupt controllers; NULL: vmm/dev's */
+	char engine_why[200];		/* engine=auto: why it is this one */
 	struct link_client *link;	/* vmm/link.h */
 	struct timers *timers;		/* vmm/timer.h */
 	pthread_mutex_t state_lock, dev_lock;

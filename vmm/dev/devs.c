@@ -73,19 +73,20 @@ struct port_row {
 	uint16_t base, len;
 	uint8_t (*read)(struct vm *, uint16_t port);
 	void (*write)(struct vm *, uint16_t port, uint8_t value);
+	bool controller;		/* an interrupt controller's: the engine may have its own */
 };
 
 static uint8_t read_port92(struct vm *, uint16_t);
 static void write_port92(struct vm *, uint16_t, uint8_t);
 
 static const struct port_row rows[] = {
-	{ "pic", 0x20, 2, read_pic, write_pic },
-	{ "pic", 0xa0, 2, read_pic, write_pic },
-	{ "elcr", 0x4d0, 2, read_pic, write_pic },
-	{ "pit", 0x40, 4, read_pit, write_pit },
-	{ "port61", 0x61, 1, read_pit, write_pit },
-	{ "rtc", 0x70, 2, read_rtc, write_rtc },
-	{ "port92", 0x92, 1, read_port92, write_port92 },
+	{ "pic", 0x20, 2, read_pic, write_pic, true },
+	{ "pic", 0xa0, 2, read_pic, write_pic, true },
+	{ "elcr", 0x4d0, 2, read_pic, write_pic, true },
+	{ "pit", 0x40, 4, read_pit, write_pit, false },
+	{ "port61", 0x61, 1, read_pit, write_pit, false },
+	{ "rtc", 0x70, 2, read_rtc, write_rtc, false },
+	{ "port92", 0x92, 1, read_port92, write_port92, false },
 };
 
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
@@ -143,6 +144,8 @@ static int place_ports(struct vm *vm)
 			.name = row->name, .base = row->base, .len = row->len, .read = on_read, .write = on_write, .dev = p,
 		};
 
+		if (row->controller && vm->irqchip)
+			continue;
 		*p = (struct placed){ .vm = vm, .row = row };
 		e = bus_add_handler(vm->bus, &h);
 	}
@@ -461,6 +464,14 @@ static void fill_cmos(struct vm *vm)
 	rtc_cmos_set(vm->rtc, RTC_CMOS_CPUS, vm->nvcpus ? vm->nvcpus - 1 : 0);
 }
 
+static int new_controllers(struct vm *vm)
+{
+	vm->pic = pic_new(irq_output, vm);
+	if (!vm->pic)
+		return -ENOMEM;
+	return !vm->config || vm->config->apic ? new_apics(vm) : 0;
+}
+
 int devs_new(struct vm *vm, char *err, size_t errlen)
 {
 	const struct port92_wires wires = { .a20 = on_a20, .reset = on_fast_reset, .arg = vm };
@@ -468,11 +479,10 @@ int devs_new(struct vm *vm, char *err, size_t errlen)
 
 	(void)err, (void)errlen;
 	vm->devs = calloc(1, sizeof(*vm->devs));
-	vm->pic = pic_new(irq_output, vm);
-	if (!vm->devs || !vm->pic)
+	if (!vm->devs)
 		return -ENOMEM;
-	if (!vm->config || vm->config->apic)
-		e = new_apics(vm);
+	if (!vm->irqchip)
+		e = new_controllers(vm);
 	if (!e)
 		e = new_hpet(vm);
 	if (e)
@@ -483,7 +493,8 @@ int devs_new(struct vm *vm, char *err, size_t errlen)
 	vm->pmtimer = pmtimer_new(vm->timers, PM_TIMER_BITS);
 	if (!vm->devs->port92 || !vm->pit || !vm->rtc || !vm->pmtimer)
 		return -ENOMEM;
-	pic_watch(vm->pic, on_masks_changed, vm);
+	if (vm->pic)
+		pic_watch(vm->pic, on_masks_changed, vm);
 	fill_cmos(vm);
 	return place_ports(vm);
 }
@@ -518,7 +529,10 @@ void devs_free(struct vm *vm)
 
 void devs_reset(struct vm *vm)
 {
-	pic_reset(vm->pic);
+	if (vm->irqchip)
+		vm->irqchip->reset(vm);
+	if (vm->pic)
+		pic_reset(vm->pic);
 	if (vm->apics)
 		apics_reset(vm->apics);
 	if (vm->ioapic)

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "vmm/apic.h"
@@ -435,63 +436,14 @@ static void soft_get_state(struct vcpu *v, struct x86_state *s)
 		};
 }
 
-/* The address registers' upper halves, where there is no long mode to use them. */
-static bool wide(const struct x86_state *s)
-{
-	uint64_t all = s->rip | s->cr3 | s->gdtr.base | s->idtr.base;
-
-	for (unsigned i = 0; i < X86_SEGS; i++)
-		all |= s->seg[i].base;
-	return all >> 32;
-}
-
-static bool canonical_state(const struct x86_state *s)
-{
-	const uint64_t at[] = { s->gdtr.base, s->idtr.base, s->seg[X86_FS].base, s->seg[X86_GS].base, s->seg[X86_LDTR].base,
-		s->seg[X86_TR].base, s->kernel_gs_base, s->lstar, s->cstar, s->sysenter_esp, s->sysenter_eip };
-
-	for (unsigned i = 0; i < sizeof(at) / sizeof(at[0]); i++)
-		if ((uint64_t)((int64_t)(at[i] << 16) >> 16) != at[i])
-			return false;
-	return true;
-}
-
 enum { EFER_BITS = X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE };
-
-/* EFER and what goes with it. */
-static bool impossible_long(const struct x86_state *s)
-{
-	bool on = (s->efer & X86_EFER_LME) && (s->cr0 & X86_CR0_PG);
-
-	if ((s->efer & ~(uint64_t)EFER_BITS) || on != !!(s->efer & X86_EFER_LMA))
-		return true;
-	if (!on)
-		return wide(s) || (s->cr4 & X86_CR4_PCIDE);
-	return !(s->cr4 & X86_CR4_PAE) || (s->rflags & X86_RFLAGS_VM) || s->cr3 >> X86_PHYS_BITS
-		|| (s->seg[X86_CS].attr & (X86_ATTR_L | X86_ATTR_DB)) == (X86_ATTR_L | X86_ATTR_DB);
-}
-
-/* What no processor can hold. */
-static bool impossible(const struct cpu *cpu, const struct x86_state *s)
-{
-	if (s->cr0 >> 32 || s->cr8 > 15 || s->cpl > 3 || s->sfmask >> 32 || s->tsc_aux >> 32 || s->sysenter_cs >> 32)
-		return true;
-	if ((s->cr0 & X86_CR0_PG) && !(s->cr0 & X86_CR0_PE))
-		return true;
-	if ((s->cr0 & X86_CR0_NW) && !(s->cr0 & X86_CR0_CD))
-		return true;
-	if (s->cr4 & ~x86_cr4_bits(cpu->level))
-		return true;
-	if (s->rflags & ~(uint64_t)0x3f7fd7 || !canonical_state(s) || impossible_long(s))
-		return true;
-	return (s->rflags & X86_RFLAGS_VM) && (!(s->cr0 & X86_CR0_PE) || s->cpl != 3);
-}
 
 static int soft_set_state(struct vcpu *v, const struct x86_state *s)
 {
 	struct cpu *cpu = cpu_of(v);
+	const struct x86_limits limits = { .cr4 = x86_cr4_bits(cpu->level), .efer = EFER_BITS, .phys_bits = X86_PHYS_BITS };
 
-	if (impossible(cpu, s))
+	if (!x86_state_possible(s, &limits))
 		return -EINVAL;
 	for (unsigned i = 0; i < X86_GPRS; i++)
 		cpu->gpr[i].q = s->gpr[i];
@@ -557,6 +509,19 @@ static uint64_t soft_instructions(const struct vcpu *v)
 
 /* ---- life */
 
+/* A level is wanted whole or not at all. */
+static int soft_vm_new(struct vm *vm, char *err, size_t errlen)
+{
+	unsigned level = vm->config->cpu;
+	int highest = x86_level_complete();
+
+	if (level >= X86_LEVEL_ALL || (int)level <= highest)
+		return 0;
+	snprintf(err, errlen, "cpu=%s: some of its instructions do not work here; take cpu=%s", x86_level_names[level],
+		 x86_level_names[highest < 0 ? X86_LEVEL_ALL : highest]);
+	return -ENOTSUP;
+}
+
 static void soft_vcpu_free(struct vcpu *v)
 {
 	struct soft *s = soft_of(v);
@@ -593,6 +558,7 @@ static int soft_vcpu_new(struct vcpu *v)
 
 const struct engine_ops soft_engine = {
 	.name = "soft",
+	.vm_new = soft_vm_new,
 	.vcpu_new = soft_vcpu_new,
 	.vcpu_free = soft_vcpu_free,
 	.reset = soft_reset,

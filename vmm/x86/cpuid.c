@@ -40,13 +40,14 @@ struct feature {
 	uint8_t reg, bit;		/* in the leaf's subleaf 0 */
 	uint8_t level;			/* the lowest that tells it */
 	uint8_t isa;			/* X86_ISA_BASE: the engine's own; else its rows must be in the table */
+	bool user;			/* the level's: programs count on it */
 	bool host;			/* the host must have it too: handlers execute it */
 	uint64_t cr4;
 };
 
 #define SYSTEM(l, r, b, ...)	{ .leaf = l, .reg = r, .bit = b, .level = X86_LEVEL_V1, __VA_ARGS__ }
-#define USER(lvl, l, r, b, ...)	{ .leaf = l, .reg = r, .bit = b, .level = X86_LEVEL_##lvl, __VA_ARGS__ }
-#define NATIVE(lvl, l, r, b, i, ...)	{ .leaf = l, .reg = r, .bit = b, .level = X86_LEVEL_##lvl, .isa = X86_ISA_##i, .host = true, __VA_ARGS__ }
+#define USER(lvl, l, r, b, ...)	{ .leaf = l, .reg = r, .bit = b, .level = X86_LEVEL_##lvl, .user = true, __VA_ARGS__ }
+#define NATIVE(lvl, l, r, b, i, ...)	{ .leaf = l, .reg = r, .bit = b, .level = X86_LEVEL_##lvl, .isa = X86_ISA_##i, .user = true, .host = true, __VA_ARGS__ }
 
 static const struct feature features[] = {
 	NATIVE(V1, 1, EDX, 0, FPU),
@@ -166,6 +167,20 @@ static struct x86_cpuid leaf_features(enum x86_level level, uint32_t leaf)
 	for (unsigned i = 0; i < FEATURES; i++)
 		if (features[i].leaf == leaf && told(i, level))
 			add_bit(&r, features[i].reg, features[i].bit);
+	return r;
+}
+
+/* Of an instruction set's level each feature is a must; the system's are what a processor has. */
+struct x86_cpuid x86_level_features(enum x86_level level, uint32_t leaf, bool must)
+{
+	struct x86_cpuid r = { 0 };
+
+	for (unsigned i = 0; i < FEATURES; i++) {
+		const struct feature *f = &features[i];
+
+		if (f->leaf == leaf && f->level <= level && (!must || f->user))
+			add_bit(&r, f->reg, f->bit);
+	}
 	return r;
 }
 

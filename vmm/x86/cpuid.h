@@ -41,6 +41,11 @@ enum { X86_PHYS_BITS = 40, X86_LINEAR_BITS = 48 };
 #define X86_FEATURE_ARAT	(1u << 2)	/* the APIC timer runs in every sleep state */
 
 struct x86_cpuid x86_cpuid(enum x86_level, uint32_t leaf, uint32_t subleaf);
+/*
+ * For an engine whose processor is another: the feature bits of a leaf that
+ * exist up to a level, system features too, or only those that it must have.
+ */
+struct x86_cpuid x86_level_features(enum x86_level, uint32_t leaf, bool must);
 /* The highest level of which nothing is missing here, or -1. */
 int x86_level_complete(void);
 /* CR4 bits that belong to what is told. */

@@ -65,4 +65,13 @@ struct x86_state {
 	uint8_t cpl;
 };
 
+/* What differs between processors. */
+struct x86_limits {
+	uint64_t cr4, efer;	/* bits that may be set */
+	unsigned phys_bits;	/* of CR3 */
+};
+
+/* False: no processor can hold it. */
+bool x86_state_possible(const struct x86_state *, const struct x86_limits *);
+
 #endif
