@@ -53,6 +53,17 @@ static const char *const spin_names[SPINS] = {
 	[SPIN_OFF] = "off",
 };
 
+static const char *const engine_names[ENGINES] = {
+	[ENGINE_AUTO] = "auto",
+	[ENGINE_SOFT] = "soft",
+	[ENGINE_KVM] = "kvm",
+};
+
+static const char *const irqchip_names[IRQCHIPS] = {
+	[IRQCHIP_KERNEL] = "kernel",
+	[IRQCHIP_ENGINE] = "engine",
+};
+
 struct option_row {
 	const char *key;
 	enum value type;
@@ -71,6 +82,10 @@ static const struct option_row option_table[] = {
 	{ "cpus", VALUE_COUNT, AT(cpus), "1", "virtual processors", NULL, 0 },
 	{ "cpu", VALUE_CHOICE, AT(cpu), "host", "instructions that CPUID tells of: those of an x86-64 level, or all that work on this host",
 	  x86_level_names, X86_LEVELS },
+	{ "engine", VALUE_CHOICE, AT(engine), "auto", "what executes the guest: kvm, soft (needs no privilege), or auto: kvm where a trial guest runs at speed",
+	  engine_names, ENGINES },
+	{ "kvm.irqchip", VALUE_CHOICE, AT(irqchip), "kernel", "with engine=kvm: interrupt controllers of the kernel, where it has them, or of cleave",
+	  irqchip_names, IRQCHIPS },
 	{ "x86.strictmsr", VALUE_BOOL, AT(strict_msr), "true", "an unknown model-specific register is a fault, else zero and ignored",
 	  NULL, 0 },
 	{ "bootrom", VALUE_TEXT, AT(bootrom), NULL, "firmware image", NULL, 0 },

@@ -31,6 +31,10 @@ enum { CONFIG_NO_ESCAPE = -1 };
 /* What happens at a triple fault or at HLT with interrupts off. */
 enum config_end { END_EXIT, END_RESET, END_WAIT, ENDS };
 
+/* Who runs the guest's instructions, and whose the interrupt controllers are when that is KVM. */
+enum config_engine { ENGINE_AUTO, ENGINE_SOFT, ENGINE_KVM, ENGINES };
+enum config_irqchip { IRQCHIP_KERNEL, IRQCHIP_ENGINE, IRQCHIPS };
+
 /* How vCPUs wait for the device model. */
 enum config_spin { SPIN_AUTO, SPIN_OFF, SPINS };
 
@@ -73,6 +77,8 @@ struct config {
 	unsigned cpus;
 	unsigned cpu;			/* enum x86_level */
 	bool strict_msr;
+	unsigned engine;		/* enum config_engine */
+	unsigned irqchip;		/* enum config_irqchip */
 	char *bootrom;
 	char *gdb;			/* -G */
 	char *kernel, *initrd, *append;	/* direct boot: instead of a boot ROM */

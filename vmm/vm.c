@@ -23,14 +23,14 @@
 #include "vmm/bus.h"
 #include "vmm/config.h"
 #include "vmm/dev/devs.h"
-#include "vmm/dev/pic.h"
+#include "vmm/engine.h"
 #include "vmm/inout.h"
+#include "vmm/irq.h"
 #include "vmm/link.h"
 #include "vmm/mem.h"
 #include "vmm/timer.h"
 #include "vmm/tsc.h"
 #include "vmm/vm.h"
-#include "vmm/x86/cpuid.h"
 
 enum { PARK_MS = 2000, DAEMON_MS = 10000 };
 
@@ -236,10 +236,8 @@ static int reset_engine_side(struct vm *vm, char *err, size_t errlen)
 	pthread_mutex_lock(&vm->dev_lock);
 	devs_reset(vm);
 	mem_reset(vm->mem);
-	if (vm->boot) {
-		pic_write(vm->pic, 0x4d0, DIRECT_ELCR & 0xff);
-		pic_write(vm->pic, 0x4d1, DIRECT_ELCR >> 8);
-	}
+	if (vm->boot)
+		irq_set_elcr(vm, DIRECT_ELCR);
 	pthread_mutex_unlock(&vm->dev_lock);
 	vm->vcpu[0].engine->a20(vm, true);
 	vm->vcpu[0].engine->map_changed(vm);
@@ -399,26 +397,14 @@ static int new_vcpus(struct vm *vm, char *err, size_t errlen)
 		ret = inout_new(v);
 		if (ret)
 			return ret;
-		ret = soft_engine.vcpu_new(v);
+		ret = vm->engine->vcpu_new(v);
 		if (ret) {
 			snprintf(err, errlen, "cannot make vCPU %u: %s", i, *v->error ? v->error : strerror(-ret));
 			return ret;
 		}
-		v->engine = &soft_engine;
+		v->engine = vm->engine;
 	}
 	return 0;
-}
-
-/* A level is wanted whole or not at all. */
-static int check_level(unsigned level, char *err, size_t errlen)
-{
-	int highest = x86_level_complete();
-
-	if (level >= X86_LEVEL_ALL || (int)level <= highest)
-		return 0;
-	snprintf(err, errlen, "cpu=%s: some of its instructions do not work here; take cpu=%s", x86_level_names[level],
-		 x86_level_names[highest < 0 ? X86_LEVEL_ALL : highest]);
-	return -ENOTSUP;
 }
 
 static int new_parts(struct vm *vm, char *err, size_t errlen)
@@ -426,9 +412,6 @@ static int new_parts(struct vm *vm, char *err, size_t errlen)
 	const struct link_hooks hooks = { .lost = on_link_lost, .arg = vm };
 	int ret;
 
-	ret = check_level(vm->config->cpu, err, errlen);
-	if (ret)
-		return ret;
 	vm->request_event = event_new(vm->base, -1, 0, on_request, vm);
 	vm->events_base = event_base_new();
 	if (!vm->request_event || !vm->events_base)
@@ -445,7 +428,9 @@ static int new_parts(struct vm *vm, char *err, size_t errlen)
 	if (!vm->bus || !vm->timers)
 		return -ENOMEM;
 	tsc_start();
-	ret = new_vcpus(vm, err, errlen);
+	ret = engine_choose(vm, err, errlen);
+	if (!ret)
+		ret = new_vcpus(vm, err, errlen);
 	if (!ret)
 		ret = link_client_new(&vm->link, vm, mem_ram_end(vm->mem) / LINK_PAGE, &hooks);
 	if (!ret)
@@ -528,6 +513,8 @@ void vm_free(struct vm *vm)
 			vm->vcpu[i].engine->vcpu_free(&vm->vcpu[i]);
 		inout_free(&vm->vcpu[i]);
 	}
+	if (vm->engine && vm->engine->vm_free)
+		vm->engine->vm_free(vm);
 	link_client_free(vm->link);
 	if (vm->timers)
 		timers_free(vm->timers);
