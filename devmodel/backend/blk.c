@@ -10,6 +10,7 @@
  *	read	preadv2(RWF_NOWAIT); what the page cache lacks, a worker reads
  *	write	pwritev2(RWF_NOWAIT) where the file system can; else a worker
  *	flush	fdatasync() by a worker, always
+ *	discard, zero	fallocate() or an ioctl() by a worker, zeros where neither can be
  *
  * tmpfs has no RWF_NOWAIT on older kernels and does not block either: it is read
  * and written inline.  O_DIRECT and O_SYNC images always go to a worker.
@@ -18,8 +19,8 @@
  * its own, under the image's lock, because a write of a part is a read and a
  * write of the whole.
  *
- * A file whose end lies inside an operation reads as zeros from there on: it has
- * shrunk since it was opened, which is reported as EIO only for writes.
+ * A file that ends before the bytes that are read has shrunk since it was opened.
+ * They are lost, which is an error and not zeros.
  */
 #include "devmodel/backend/blk.h"
 
@@ -38,12 +39,18 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-enum { SECTOR_BYTES = 512, WORKERS = 4, WORKER_STACK = 256 * 1024, MAX_ALIGN = 65536 };
+enum {
+	SECTOR_BYTES = 512, WORKERS = 4, WORKER_STACK = 256 * 1024, MAX_ALIGN = 65536,
+	INLINE_MAX = 1 << 20,	/* bytes that the loop's thread copies at once */
+	CALL_PIECES = 256,	/* of one system call */
+	END_OF_FILE = -EIO,
+};
 
 struct blk {
 	int fd;
 	uint64_t size;
 	bool readonly;
+	bool device;			/* a block device, not a file */
 	bool try_read, try_write;	/* inline, with RWF_NOWAIT; cleared when the file system says that it cannot */
 	bool memory;			/* tmpfs: never blocks */
 	uint32_t align;			/* of O_DIRECT, 1 otherwise */
@@ -68,54 +75,167 @@ static struct {
 
 /* ---- doing an operation */
 
-/* Reads or writes all of [off, off + n), with zeros beyond the end of file.  0 or -errno. */
-static int transfer(const struct blk *b, bool write, uint8_t *buf, size_t n, uint64_t off)
-{
-	while (n) {
-		ssize_t done = write ? pwrite(b->fd, buf, n, off) : pread(b->fd, buf, n, off);
+/* What an operation moves, piece by piece; `one` stands in for a plain buffer. */
+struct pieces {
+	struct iovec *iov, one;
+	unsigned n;
+};
 
-		if (done < 0 && errno == EINTR)
+static void pieces_of(struct blk_io *io, struct pieces *p)
+{
+	p->one = (struct iovec){ .iov_base = io->buf, .iov_len = io->n };
+	p->iov = io->iov ? io->iov : &p->one;
+	p->n = io->iov ? io->niov : 1;
+}
+
+/* The pieces without their first `done` bytes, for the call after a short one.  At most CALL_PIECES of them. */
+static unsigned rest(const struct pieces *p, size_t done, struct iovec *to)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < p->n && done >= p->iov[i].iov_len; i++)
+		done -= p->iov[i].iov_len;
+	for (; i < p->n && n < CALL_PIECES; i++, n++) {
+		to[n] = (struct iovec){ .iov_base = (uint8_t *)p->iov[i].iov_base + done, .iov_len = p->iov[i].iov_len - done };
+		done = 0;
+	}
+	return n;
+}
+
+static void zero_rest(const struct pieces *p, size_t done)
+{
+	for (unsigned i = 0; i < p->n; i++) {
+		size_t skip = done < p->iov[i].iov_len ? done : p->iov[i].iov_len;
+
+		memset((uint8_t *)p->iov[i].iov_base + skip, 0, p->iov[i].iov_len - skip);
+		done -= skip;
+	}
+}
+
+/* Reads or writes all of the n bytes at `off`.  0, -errno, or where the file ends before them END_OF_FILE. */
+static int transfer(const struct blk *b, bool write, const struct pieces *p, size_t n, uint64_t off, int flags)
+{
+	struct iovec iov[CALL_PIECES];
+
+	for (size_t done = 0; done < n;) {
+		unsigned left = rest(p, done, iov);
+		ssize_t moved = write ? pwritev2(b->fd, iov, left, off + done, flags) : preadv2(b->fd, iov, left, off + done, flags);
+
+		if (moved < 0 && errno == EINTR)
 			continue;
-		if (done < 0)
+		if (moved < 0)
 			return -errno;
-		if (!done && write)
-			return -EIO;
-		if (!done) {
-			memset(buf, 0, n);
-			return 0;
+		if (!moved) {
+			zero_rest(p, done);
+			return END_OF_FILE;
 		}
-		buf += done;
-		off += done;
-		n -= done;
+		done += moved;
 	}
 	return 0;
 }
 
-static bool aligned(const struct blk *b, const struct blk_io *io)
+static bool aligned(const struct blk *b, const struct blk_io *io, const struct pieces *p)
 {
-	return !(((uintptr_t)io->buf | io->off | io->n) & (b->align - 1));
+	uint64_t bits = io->off | io->n;
+
+	for (unsigned i = 0; b->align > 1 && i < p->n; i++)
+		bits |= (uintptr_t)p->iov[i].iov_base | p->iov[i].iov_len;
+	return !(bits & (b->align - 1));
+}
+
+/* Between the pieces and one buffer. */
+static void gather(const struct pieces *p, uint8_t *to, bool back)
+{
+	for (unsigned i = 0; i < p->n; to += p->iov[i++].iov_len)
+		if (back)
+			memcpy(p->iov[i].iov_base, to, p->iov[i].iov_len);
+		else
+			memcpy(to, p->iov[i].iov_base, p->iov[i].iov_len);
 }
 
 /* O_DIRECT at a finer grain than the device has: whole blocks through a buffer of our own. */
-static int bounce(struct blk *b, struct blk_io *io)
+static int bounce(struct blk *b, struct blk_io *io, const struct pieces *p)
 {
 	uint64_t first = io->off & ~(uint64_t)(b->align - 1);
 	size_t skip = io->off - first, n = (skip + io->n + b->align - 1) & ~(size_t)(b->align - 1);
-	uint8_t *whole = aligned_alloc(b->align, n);
+	uint8_t *buffer = aligned_alloc(b->align, n);
+	struct iovec iov = { .iov_base = buffer, .iov_len = n };
+	struct pieces whole = { .iov = &iov, .n = 1 };
 	int error;
 
-	if (!whole)
+	if (!buffer)
 		return -ENOMEM;
 	pthread_mutex_lock(&b->whole);
-	error = transfer(b, false, whole, n, first);
+	error = transfer(b, false, &whole, n, first, 0);
+	if (error == END_OF_FILE && first + n > b->size)
+		error = 0;	/* the last block is only partly the image's */
 	if (!error && io->op == BLK_WRITE) {
-		memcpy(whole + skip, io->buf, io->n);
-		error = transfer(b, true, whole, n, first);
+		gather(p, buffer + skip, false);
+		error = transfer(b, true, &whole, n, first, io->sync ? RWF_DSYNC : 0);
 	}
 	pthread_mutex_unlock(&b->whole);
 	if (!error && io->op == BLK_READ)
-		memcpy(io->buf, whole + skip, io->n);
-	free(whole);
+		gather(p, buffer + skip, true);
+	free(buffer);
+	return error;
+}
+
+static int move(struct blk *b, struct blk_io *io)
+{
+	struct pieces p;
+
+	pieces_of(io, &p);
+	if (!aligned(b, io, &p))
+		return bounce(b, io, &p);
+	return transfer(b, io->op == BLK_WRITE, &p, io->n, io->off, io->op == BLK_WRITE && io->sync ? RWF_DSYNC : 0);
+}
+
+/* Not every file system and device can: then -EOPNOTSUPP. */
+static int punch(const struct blk *b, enum blk_op op, uint64_t off, uint64_t n)
+{
+	uint64_t range[2] = { off, n };
+	int error;
+
+	if (b->device)
+		error = ioctl(b->fd, op == BLK_DISCARD ? BLKDISCARD : BLKZEROOUT, range);
+	else if (op == BLK_ZERO)
+		error = fallocate(b->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, off, n);
+	else
+		error = fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, n);
+	if (!error)
+		return 0;
+	return errno == ENOTTY || errno == EINVAL || errno == ENOSYS ? -EOPNOTSUPP : -errno;
+}
+
+static int write_zeros(struct blk *b, struct blk_io *io)
+{
+	enum { STEP = 1 << 20 };
+	uint8_t *zeros = aligned_alloc(MAX_ALIGN, STEP);
+	int error = zeros ? 0 : -ENOMEM;
+
+	if (zeros)
+		memset(zeros, 0, STEP);
+	for (uint64_t done = 0; done < io->n && !error;) {
+		struct blk_io part = { .blk = b, .op = BLK_WRITE, .off = io->off + done, .buf = zeros, .n = STEP };
+
+		if (part.n > io->n - done)
+			part.n = io->n - done;
+		error = move(b, &part);
+		done += part.n;
+	}
+	free(zeros);
+	return error;
+}
+
+/* A discard that cannot be is none; zeros must be. */
+static int discard(struct blk *b, struct blk_io *io)
+{
+	int error = io->n ? punch(b, io->op, io->off, io->n) : 0;
+
+	if (error == -EOPNOTSUPP)
+		error = io->op == BLK_DISCARD ? 0 : write_zeros(b, io);
+	if (!error && io->sync && fdatasync(b->fd))
+		error = -errno;
 	return error;
 }
 
@@ -124,33 +244,40 @@ static void perform(struct blk_io *io)
 {
 	struct blk *b = io->blk;
 
-	if (io->op == BLK_FLUSH)
+	switch (io->op) {
+	case BLK_READ: case BLK_WRITE:
+		io->error = move(b, io);
+		break;
+	case BLK_FLUSH:
 		io->error = fdatasync(b->fd) ? -errno : 0;
-	else if (aligned(b, io))
-		io->error = transfer(b, io->op == BLK_WRITE, io->buf, io->n, io->off);
-	else
-		io->error = bounce(b, io);
+		break;
+	default:
+		io->error = discard(b, io);
+	}
 }
 
 /*
  * On the loop's thread: true when the operation has ended without blocking.
  * Part of it may be done when this returns false: doing all of it again is
- * harmless.
+ * harmless.  What copies for long is no less in the way than what blocks.
  */
 static bool try_inline(struct blk_io *io)
 {
 	struct blk *b = io->blk;
-	struct iovec iov = { .iov_base = io->buf, .iov_len = io->n };
 	bool write = io->op == BLK_WRITE;
+	struct pieces p;
 	ssize_t done;
 
+	if (io->op > BLK_WRITE || io->n > INLINE_MAX || (write && io->sync))
+		return false;
+	pieces_of(io, &p);
 	if (b->memory) {
-		io->error = transfer(b, write, io->buf, io->n, io->off);
+		io->error = transfer(b, write, &p, io->n, io->off, 0);
 		return true;
 	}
-	if (!(write ? b->try_write : b->try_read))
+	if (!(write ? b->try_write : b->try_read) || p.n > CALL_PIECES)
 		return false;
-	done = write ? pwritev2(b->fd, &iov, 1, io->off, RWF_NOWAIT) : preadv2(b->fd, &iov, 1, io->off, RWF_NOWAIT);
+	done = write ? pwritev2(b->fd, p.iov, p.n, io->off, RWF_NOWAIT) : preadv2(b->fd, p.iov, p.n, io->off, RWF_NOWAIT);
 	if (done == (ssize_t)io->n) {
 		io->error = 0;
 		return true;
@@ -257,9 +384,9 @@ bool blk_start(struct blk_io *io)
 	io->error = 0;
 	if (io->op != BLK_FLUSH && (io->off > b->size || io->n > b->size - io->off))
 		io->error = -EINVAL;
-	else if (io->op == BLK_WRITE && b->readonly)
+	else if (io->op != BLK_READ && io->op != BLK_FLUSH && b->readonly)
 		io->error = -EROFS;
-	if (io->error || (io->op != BLK_FLUSH && try_inline(io)))
+	if (io->error || try_inline(io))
 		return true;
 	pthread_mutex_lock(&pool.lock);
 	push(&pool.queue_tail, io);
@@ -337,13 +464,14 @@ static bool lock_image(int fd, bool readonly)
 	return !fcntl(fd, F_OFD_SETLK, &lock) || (errno != EAGAIN && errno != EACCES);
 }
 
-static const char *image_size(int fd, uint64_t *size)
+static const char *image_size(int fd, uint64_t *size, bool *device)
 {
 	struct stat st;
 
 	if (fstat(fd, &st))
 		return strerror(errno);
-	if (S_ISBLK(st.st_mode)) {
+	*device = S_ISBLK(st.st_mode);
+	if (*device) {
 		if (ioctl(fd, BLKGETSIZE64, size))
 			return strerror(errno);
 	} else if (S_ISREG(st.st_mode)) {
@@ -354,6 +482,16 @@ static const char *image_size(int fd, uint64_t *size)
 	if (*size % SECTOR_BYTES)
 		return "the size is not a multiple of 512 bytes: is this a raw image? (truncate -s %512 FILE pads one)";
 	return NULL;
+}
+
+const char *blk_resized(struct blk *b)
+{
+	uint64_t size;
+	const char *why = image_size(b->fd, &size, &b->device);
+
+	if (!why)
+		b->size = size;
+	return why;
 }
 
 /* Granularity of O_DIRECT: what the file says, else the block device, else a page. */
@@ -389,12 +527,13 @@ struct blk *blk_new(int fd, const char **error)
 	int flags = fcntl(fd, F_GETFL);
 	struct blk *b;
 	uint64_t size;
+	bool device;
 
 	if (flags < 0) {
 		*error = strerror(errno);
 		return NULL;
 	}
-	*error = image_size(fd, &size);
+	*error = image_size(fd, &size, &device);
 	if (*error)
 		return NULL;
 	if (!lock_image(fd, (flags & O_ACCMODE) == O_RDONLY)) {
@@ -409,6 +548,7 @@ struct blk *blk_new(int fd, const char **error)
 	}
 	b->fd = fd;
 	b->size = size;
+	b->device = device;
 	b->readonly = (flags & O_ACCMODE) == O_RDONLY;
 	pthread_mutex_init(&b->whole, NULL);
 	choose_ways(b, flags);

@@ -17,7 +17,8 @@
  *
  * Writes end when the page cache has them (O_SYNC and O_DIRECT images: the
  * device); BLK_FLUSH is fdatasync() and covers every write that had ended when
- * it was started.  Operations in flight together run in any order.
+ * it was started.  Operations in flight together run in any order.  A discard
+ * where the file system has none does nothing; zeros are then written.
  *
  * After a crash of this process the successor starts again what the arena
  * lists as in flight: every operation is idempotent.
@@ -41,6 +42,7 @@ struct blk_io {
 	size_t n;		/* likewise; ignored by BLK_FLUSH */
 	struct iovec *iov;	/* niov of them, n bytes together */
 	unsigned niov;
+	bool sync;		/* a write, discard or zeroing is on stable storage when it ends */
 	int error;		/* when ended: 0 or -errno */
 	struct blk_io *next;	/* blk.c's own */
 };
@@ -67,5 +69,8 @@ void blk_shutdown(void);
  * number of 512-byte sectors, or in use by another process.
  */
 struct blk *blk_new(int fd, const char **error);
+
+/* The file has another size now: looks, and blk_size() says so.  NULL, or why it stays as it was. */
+const char *blk_resized(struct blk *);
 
 #endif

@@ -174,7 +174,7 @@ static void read_only(void **state)
 	assert_int_equal(io.error, 0);
 }
 
-/* The file has shrunk under us: zeros where it ends. */
+/* The file has shrunk under us: what is lost is not zeros. */
 static void shrunk(void **state)
 {
 	uint8_t buf[1024];
@@ -184,12 +184,12 @@ static void shrunk(void **state)
 	(void)state;
 	io.blk = image(fd);
 	assert_int_equal(ftruncate(fd, 10 * 512), 0);
-	memset(buf, 0xee, sizeof(buf));
+	run(&io);
+	assert_int_equal(io.error, -EIO);
+	io.n = 512;
 	run(&io);
 	assert_int_equal(io.error, 0);
 	check_sectors(buf, 9, 1);
-	for (unsigned i = 512; i < 1024; i++)
-		assert_int_equal(buf[i], 0);
 }
 
 static void refused(void **state)
