@@ -196,6 +196,8 @@ static bool boot_path(const struct conf_dev *c, const char *key, char *path, siz
 		snprintf(function, sizeof(function), ",%x", c->function);
 	if (!strcmp(c->model, "ide") && (sscanf(key, "hd%u.", &drive) == 1 || sscanf(key, "cd%u.", &drive) == 1) && drive < 4)
 		return snprintf(path, n, "/pci@i0cf8/ide@%x%s/drive@%x/disk@%x", c->slot, function, drive / 2, drive % 2) > 0;
+	if (!strcmp(c->model, "virtio-blk"))
+		return snprintf(path, n, "/pci@i0cf8/scsi@%x%s/disk@0,0", c->slot, function) > 0;
 	if (c->pci)
 		return snprintf(path, n, "/pci@i0cf8/*@%x%s", c->slot, function) > 0;
 	return false;
