@@ -105,7 +105,7 @@ static void engine_write(void *dev, uint64_t off, unsigned size, uint64_t value)
 
 /* ---- tables in guest memory */
 
-enum { SEL_CODE = 0x08, SEL_DATA = 0x10, SEL_TSS = 0x28, SEL_UCODE = 0x33, SEL_UDATA = 0x3b };
+enum { SEL_CODE = 0x08, SEL_DATA = 0x10, SEL_TSS = 0x28, SEL_UCODE = 0x33, SEL_UDATA = 0x3b, SEL_CODE64 = 0x40, SEL_UCODE64 = 0x4b };
 
 static void put64(struct sio *m, uint32_t at, uint64_t v)
 {
@@ -120,6 +120,37 @@ static void put32(struct sio *m, uint32_t at, uint32_t v)
 static void put_flat(struct sio *m, unsigned sel, unsigned type, unsigned dpl)
 {
 	put64(m, SIO_GDT + (sel & ~7u), 0x00cf00000000ffffull | (uint64_t)(0x90 | type | dpl << 5) << 40);
+}
+
+static void put_code64(struct sio *m, unsigned sel, unsigned dpl)
+{
+	put64(m, SIO_GDT + (sel & ~7u), 0x00af00000000ffffull | (uint64_t)(0x9b | dpl << 5) << 40);
+}
+
+/* The first 2 MiB, and the edges: sio_phys() knows it too. */
+static void put_long_tables(struct sio *m)
+{
+	put_code64(m, SEL_CODE64, 0);
+	put_code64(m, SEL_UCODE64, 3);
+	put64(m, SIO_PML4, SIO_PDPT | 7);
+	put64(m, SIO_PDPT, SIO_PD64 | 7);
+	put64(m, SIO_PDPT + 8 * 3, SIO_EDGE_PD | 7);
+	put64(m, SIO_PD64, SIO_PT64 | 7);
+	for (unsigned i = 0; i < 512; i++)
+		put64(m, SIO_PT64 + 8 * i, i << 12 | 7);
+	put64(m, SIO_PT64, (SIO_BASE + SIO_BOTTOM) | 7);
+	for (unsigned i = 255; i <= 511; i += i == 255 ? 1 : 255)
+		put64(m, SIO_PML4 + 8 * i, SIO_EDGE_PDPT | 7);
+	for (unsigned i = 0; i <= 511; i += 511) {
+		put64(m, SIO_EDGE_PDPT + 8 * i, SIO_EDGE_PD | 7);
+		put64(m, SIO_EDGE_PD + 8 * i, SIO_EDGE_PT | 7);
+		put64(m, SIO_EDGE_PT + 8 * i, (SIO_BASE + (i ? SIO_TOP : SIO_BOTTOM)) | 7);
+	}
+	for (unsigned v = 0; v < 256; v++)
+		put64(m, SIO_IDT64 + 16 * v, 0x8e00ull << 32 | SEL_CODE64 << 16 | (SIO_HANDLERS + v));
+	put64(m, SIO_TSS64 + 4, SIO_STACK0);
+	put32(m, SIO_TSS64 + 100, 104u << 16);
+	m->ram[SIO_TSS64 + 104 + 8192] = 0xff;
 }
 
 static void put_tables(struct sio *m)
@@ -143,6 +174,7 @@ static void put_tables(struct sio *m)
 	for (unsigned i = 0; i < 1024; i++)
 		put32(m, SIO_PT + 4 * i, i << 12 | 7);
 	put32(m, SIO_DIR + 4 * (FAKE_MMIO >> 22), (uint32_t)(FAKE_MMIO & 0xffc00000) | 0x87);
+	put_long_tables(m);
 	for (unsigned i = 0; i < SIO_WINDOW; i++)
 		m->ram[SIO_BASE + i] = (uint8_t)(0x5a ^ i ^ i >> 8 ^ i * 37);
 }
@@ -190,19 +222,61 @@ void sio_free(struct sio *m)
 
 /* ---- preparing */
 
-static bool wide(const struct sio_case *c)
+bool sio_is_64bit(const struct sio_case *c)
 {
-	return c->mode == PROT32 || c->mode == USER32 || c->mode == BITMAP32;
+	return c->mode == LONG || c->mode == USER64;
 }
 
-static bool paged(const struct sio_case *c)
+static bool long_mode(const struct sio_case *c)
 {
-	return c->mode == USER32 || c->mode == BITMAP32 || c->mode == V86;
+	return c->mode >= COMPAT16;
+}
+
+static bool wide(const struct sio_case *c)
+{
+	return c->mode == PROT32 || c->mode == USER32 || c->mode == BITMAP32 || c->mode == COMPAT32;
 }
 
 static bool user(const struct sio_case *c)
 {
-	return paged(c);
+	return c->mode >= USER32 && c->mode != LONG;
+}
+
+static bool paged(const struct sio_case *c)
+{
+	return user(c) || long_mode(c);
+}
+
+uint64_t sio_off(uint64_t linear)
+{
+	return linear - SIO_BASE;
+}
+
+/* Of the operand's segment. */
+static uint64_t base_of(const struct sio_case *c)
+{
+	if (c->seg == X86_SS && !c->input)
+		return 0;
+	return sio_is_64bit(c) && (c->input || c->seg < X86_FS) ? 0 : SIO_BASE;
+}
+
+static uint64_t address_mask(const struct sio_case *c)
+{
+	return c->a32 ? 0xffffffff : sio_is_64bit(c) ? ~0ull : 0xffff;
+}
+
+/* Where a linear address leads, or ~0: as put_tables() has it. */
+static uint64_t phys(const struct sio_case *c, uint64_t lin)
+{
+	uint64_t page = lin & ~0xfffull;
+
+	if (!sio_is_64bit(c))
+		return (uint32_t)lin;
+	if (page == 0xfffff000 || page == SIO_LOW_END - 0x1000 || page == ~0xfffull)
+		return SIO_BASE + SIO_TOP + (lin & 0xfff);
+	if (!page || page == SIO_HIGH)
+		return SIO_BASE + SIO_BOTTOM + (lin & 0xfff);
+	return lin < 2 << 20 ? lin : ~0ull;
 }
 
 static uint32_t limit_of(const struct sio_case *c)
@@ -217,12 +291,14 @@ static void encode(struct sio *m, const struct sio_case *c)
 
 	if (c->a32 != wide(c))
 		*p++ = 0x67;
-	if (c->size > 1 && (c->size == 4) != wide(c))
+	if (c->size > 1 && (c->size == 4) != (wide(c) || sio_is_64bit(c)))
 		*p++ = 0x66;
 	if (c->seg)
 		*p++ = override[c->seg];
 	if (c->rep)
 		*p++ = 0xf3;
+	if (c->rex_w && sio_is_64bit(c))
+		*p++ = 0x48;
 	*p++ = (uint8_t)((c->input ? 0x6c : 0x6e) | (c->size > 1));
 	m->code_len = (unsigned)(p - m->code);
 	*p++ = 0xf4;
@@ -256,12 +332,22 @@ static void set_segments(struct x86_state *s, const struct sio_case *c)
 	if (c->seg == X86_SS)
 		s->seg[X86_SS] = segment(c, 0, c->limit ? c->limit : flat, X86_TYPE_WRITABLE, data);
 	s->seg[X86_LDTR] = (struct x86_segment){ .limit = 0xffff, .attr = X86_ATTR_P | X86_SYS_LDT };
-	s->seg[X86_TR] = (struct x86_segment){ SIO_TSS, 104 + 8192, X86_ATTR_P | X86_SYS_TSS32_BUSY, SEL_TSS };
+	s->seg[X86_TR] = (struct x86_segment){ long_mode(c) ? SIO_TSS64 : SIO_TSS, 104 + 8192, X86_ATTR_P | X86_SYS_TSS32_BUSY, SEL_TSS };
+	if (!sio_is_64bit(c))
+		return;
+	/* What 64-bit code does not look at. */
+	s->seg[X86_CS].selector = user(c) ? SEL_UCODE64 : SEL_CODE64;
+	s->seg[X86_CS].attr = (s->seg[X86_CS].attr & ~X86_ATTR_DB) | X86_ATTR_L;
+	s->seg[X86_ES] = (struct x86_segment){ .attr = X86_ATTR_UNUSABLE };
+	s->seg[X86_DS] = (struct x86_segment){ 0x7000, 0xf, X86_ATTR_P | X86_ATTR_S | X86_ATTR_DPL | X86_TYPE_CODE, SEL_UCODE };
+	s->seg[X86_FS].limit = s->seg[X86_GS].limit = 0xf;
 }
 
-static uint32_t operand_register(const struct sio_case *c, uint32_t v, uint32_t upper)
+static uint64_t operand_register(const struct sio_case *c, uint64_t v, uint64_t upper)
 {
-	return c->a32 ? v : (upper & 0xffff0000) | (uint16_t)v;
+	uint64_t mask = address_mask(c);
+
+	return (v & mask) | (upper & ~mask & (sio_is_64bit(c) ? ~0ull : 0xffffffff));
 }
 
 static struct x86_state start_state(const struct sio_case *c)
@@ -272,8 +358,14 @@ static struct x86_state start_state(const struct sio_case *c)
 		.rflags = 2 | X86_RFLAGS_CF | X86_RFLAGS_ZF, .cr4 = c->cr4,
 	};
 
-	s.gpr[X86_RCX] = c->rep ? operand_register(c, c->count, 0xc1c10000) : 0xc1c1c1c1;
-	s.gpr[c->input ? X86_RDI : X86_RSI] = operand_register(c, c->off, 0xfeed0000);
+	s.gpr[X86_RCX] = c->rep ? operand_register(c, c->count, 0xc1c1c1c1c1c1c1c1) : 0xc1c1c1c1;
+	s.gpr[c->input ? X86_RDI : X86_RSI] = operand_register(c, SIO_BASE + c->off - base_of(c), 0xfeedfeedfeedfeed);
+	if (sio_is_64bit(c)) {
+		s.gpr[X86_RAX] |= 0xdeadbeefull << 32;
+		s.gpr[X86_RDX] |= 0xdeadbeefull << 32;
+		for (unsigned i = X86_R8; i < X86_GPRS; i++)
+			s.gpr[i] = 0x0101010101010101 * i;
+	}
 	s.dr[0] = c->dr0;
 	s.dr[6] = X86_DR6_ONES;
 	s.dr[7] = X86_DR7_ONES | c->dr7;
@@ -286,9 +378,15 @@ static struct x86_state start_state(const struct sio_case *c)
 		s.cr0 |= X86_CR0_PG | X86_CR0_WP;
 		s.cr4 |= X86_CR4_PSE;
 		s.cr3 = SIO_DIR;
-		s.cpl = 3;
+		s.cpl = user(c) ? 3 : 0;
 	}
-	if (c->mode == USER32)
+	if (long_mode(c)) {
+		s.cr4 |= X86_CR4_PAE;
+		s.cr3 = SIO_PML4;
+		s.efer = X86_EFER_LME | X86_EFER_LMA;
+		s.idtr = (struct x86_table){ SIO_IDT64, 0xfff };
+	}
+	if (c->mode == USER32 || c->mode == COMPAT16 || c->mode == USER64)
 		s.rflags |= X86_RFLAGS_IOPL;
 	if (c->mode == V86)
 		s.rflags |= X86_RFLAGS_VM | X86_RFLAGS_IOPL;
@@ -305,8 +403,12 @@ static void restore_memory(struct sio *m, const struct sio_case *c)
 {
 	memcpy(m->ram, m->pristine, SIO_CODE + 0x1000);
 	memcpy(m->ram + SIO_BASE, m->pristine + SIO_BASE, SIO_WINDOW);
+	if (long_mode(c))
+		memcpy(m->ram + SIO_LONG, m->pristine + SIO_LONG, SIO_LONG_END - SIO_LONG);
 	encode(m, c);
-	if (c->bad_page)
+	if (c->bad_page && long_mode(c))
+		put64(m, SIO_PT64 + 8 * (c->bad_page >> 12), (c->bad_page & ~0xfffu) | (c->read_only ? 5 : 6));
+	else if (c->bad_page)
 		put32(m, SIO_PT + 4 * (c->bad_page >> 12), (c->bad_page & ~0xfffu) | (c->read_only ? 5 : 6));
 	/* the interpreter's decoded blocks of the code page */
 	soft_engine.code_changed(&m->vm, SIO_CODE, 4096);
@@ -334,23 +436,19 @@ void sio_prepare(struct sio *m, const struct sio_case *c)
 /* Where a handler halted: the vector, and the frame it was entered with. */
 static void read_frame(struct sio *m, const struct x86_state *s)
 {
+	unsigned word = s->efer & X86_EFER_LMA ? 8 : s->cr0 & X86_CR0_PE ? 4 : 2;
+	bool small = !(s->efer & X86_EFER_LMA) && !(s->seg[X86_SS].attr & X86_ATTR_DB);
+	uint64_t sp = small ? (uint16_t)s->gpr[X86_RSP] : s->gpr[X86_RSP];
 	struct sio_state *g = &m->got;
-	uint32_t sp, f[4];
 
 	g->vector = (int)(s->rip - 1 - SIO_HANDLERS);
-	if (!(s->cr0 & X86_CR0_PE)) {
-		uint16_t h[3];
-
-		memcpy(h, m->ram + (uint16_t)s->gpr[X86_RSP], sizeof(h));
-		m->pushed_eip = h[0];
-		m->eflags = h[2];
-		return;
+	if (word > 2 && x86_pushes_error((unsigned)g->vector)) {
+		memcpy(&g->error, m->ram + sp, word);
+		sp += word;
 	}
-	sp = s->seg[X86_SS].attr & X86_ATTR_DB ? (uint32_t)s->gpr[X86_RSP] : (uint16_t)s->gpr[X86_RSP];
-	memcpy(f, m->ram + sp, sizeof(f));
-	g->error = x86_pushes_error((unsigned)g->vector) ? f[0] : 0;
-	m->pushed_eip = f[x86_pushes_error((unsigned)g->vector) ? 1 : 0];
-	m->eflags = f[x86_pushes_error((unsigned)g->vector) ? 3 : 2];
+	g->rip = m->rflags = 0;
+	memcpy(&g->rip, m->ram + sp, word);
+	memcpy(&m->rflags, m->ram + sp + 2 * word, word);
 }
 
 static void look(struct sio *m)
@@ -359,23 +457,21 @@ static void look(struct sio *m)
 	struct x86_state s;
 
 	soft_engine.get_state(&m->vcpu, &s);
-	for (unsigned i = 0; i < 8; i++)
-		g->gpr[i] = (uint32_t)s.gpr[i];
+	memcpy(g->gpr, s.gpr, sizeof(g->gpr));
 	g->gpr[X86_RSP] = SIO_STACK;
 	g->vector = -1;
 	g->error = 0;
-	g->eip = m->pushed_eip = (uint32_t)s.rip;
-	g->cr2 = (uint32_t)s.cr2;
-	m->eflags = (uint32_t)s.rflags;
+	g->rip = s.rip;
+	g->cr2 = s.cr2;
+	m->rflags = s.rflags;
 	if (s.rip > SIO_HANDLERS && s.rip <= SIO_HANDLERS + 256) {
 		read_frame(m, &s);
-		g->eip = m->pushed_eip;
 	} else if (s.rip == SIO_CODE + m->code_len + 1) {
-		g->eip = (uint32_t)s.rip - 1;			/* its own HLT */
+		g->rip = s.rip - 1;			/* its own HLT */
 		CHECK(s.gpr[X86_RSP] == SIO_STACK);
 	}
 	/* at CPL 3 the HLT behind the instruction is refused: the instruction has retired */
-	if (g->vector == X86_GP && g->eip == SIO_CODE + m->code_len)
+	if (g->vector == X86_GP && g->rip == SIO_CODE + m->code_len)
 		g->vector = -1;
 	memcpy(g->window, m->ram + SIO_BASE, SIO_WINDOW);
 }
@@ -416,10 +512,9 @@ void sio_resume(struct sio *m)
 {
 	struct x86_state s = m->start;
 
-	for (unsigned i = 0; i < 8; i++)
-		s.gpr[i] = m->got.gpr[i];
-	s.rip = m->got.eip;
-	s.rflags = m->eflags;
+	memcpy(s.gpr, m->got.gpr, sizeof(s.gpr));
+	s.rip = m->got.rip;
+	s.rflags = m->rflags;
 	CHECK(!soft_engine.set_state(&m->vcpu, &s));
 }
 
@@ -435,77 +530,90 @@ uint64_t sio_writes(struct sio *m, const struct sio_case *c)
 
 /* ---- the model */
 
-static void move(uint32_t *reg, bool a32, int64_t by)
+static void move(const struct sio_case *c, uint64_t *reg, int64_t by)
 {
-	*reg = a32 ? (uint32_t)(*reg + by) : (*reg & 0xffff0000) | (uint16_t)(*reg + by);
+	uint64_t v = (*reg + (uint64_t)by) & address_mask(c);
+
+	*reg = c->a32 || sio_is_64bit(c) ? v : (*reg & 0xffff0000) | v;
+}
+
+static bool canonical(uint64_t a)
+{
+	return a < SIO_LOW_END || a >= SIO_HIGH;
+}
+
+/* The page fault of one element, or false. */
+static bool page_fault(const struct sio_case *c, uint64_t lin, struct sio_state *s)
+{
+	for (uint64_t i = 0; i < c->size; i++) {
+		bool bad = c->bad_page && ((lin + i) & ~0xfffull) == c->bad_page && !(c->read_only && !c->input);
+
+		if (!bad && phys(c, lin + i) != ~0ull)
+			continue;
+		s->cr2 = i ? (lin + i) & ~0xfffull : lin;
+		s->error = (bad && c->read_only ? 1 : 0) | (c->input ? 2 : 0) | (user(c) ? 4 : 0);
+		return true;
+	}
+	return false;
 }
 
 /* The fault of one element's memory operand, or -1. */
-static int operand_fault(const struct sio_case *c, uint32_t off, struct sio_state *s, uint32_t base)
+static int operand_fault(const struct sio_case *c, uint64_t off, struct sio_state *s)
 {
-	uint32_t lin = base + off;
+	uint64_t lin = base_of(c) + off;
 
-	if ((uint64_t)off + c->size - 1 > limit_of(c)) {
-		s->error = 0;
+	s->error = 0;
+	if (sio_is_64bit(c) && !(canonical(lin) && canonical(lin + c->size - 1)))
+		return X86_GP;
+	if (!sio_is_64bit(c) && off + c->size - 1 > limit_of(c))
 		return c->seg == X86_SS ? X86_SS_FAULT : X86_GP;
-	}
-	if (!c->bad_page || (c->read_only && !c->input))
-		return -1;
-	for (uint32_t i = 0; i < c->size; i++)
-		if (((lin + i) & ~0xfffu) == c->bad_page) {
-			s->cr2 = i ? c->bad_page : lin;
-			s->error = (c->read_only ? 1 : 0) | (c->input ? 2 : 0) | 4;
-			return X86_PF;
-		}
-	return -1;
+	return page_fault(c, lin, s) ? X86_PF : -1;
 }
 
-static void model_element(const struct sio_case *c, struct sio_state *s, uint32_t off)
+static void model_element(const struct sio_case *c, struct sio_state *s, uint64_t off)
 {
 	for (unsigned b = 0; c->input && b < c->size; b++)
-		s->window[off + b] = c->port == SIO_NOBODY ? 0xff : fake_byte((uint64_t)s->done * c->size + b);
+		s->window[phys(c, base_of(c) + off + b) - SIO_BASE] =
+			c->port == SIO_NOBODY ? 0xff : fake_byte((uint64_t)s->done * c->size + b);
 }
 
 void sio_model(const struct sio *m, const struct sio_case *c, uint32_t most, struct sio_state *s)
 {
 	unsigned reg = c->input ? X86_RDI : X86_RSI;
 	int64_t by = c->down ? -(int64_t)c->size : c->size;
-	uint32_t base = c->seg == X86_SS ? 0 : SIO_BASE;
 
-	*s = (struct sio_state){ .vector = -1, .eip = SIO_CODE, .cr2 = 0 };
-	for (unsigned i = 0; i < 8; i++)
-		s->gpr[i] = (uint32_t)m->start.gpr[i];
+	*s = (struct sio_state){ .vector = -1, .rip = SIO_CODE, .cr2 = 0 };
+	memcpy(s->gpr, m->start.gpr, sizeof(s->gpr));
 	memcpy(s->window, m->pristine + SIO_BASE, SIO_WINDOW);
 	for (;;) {
-		uint32_t count = c->a32 ? s->gpr[X86_RCX] : (uint16_t)s->gpr[X86_RCX];
-		uint32_t off = c->a32 ? s->gpr[reg] : (uint16_t)s->gpr[reg];
+		uint64_t off = s->gpr[reg] & address_mask(c);
 
-		if ((c->rep && !count) || (!c->rep && s->done))
+		if (c->rep ? !(s->gpr[X86_RCX] & address_mask(c)) : s->done)
 			break;
 		if (s->done == most)
 			return;
-		s->vector = operand_fault(c, off, s, base);
+		s->vector = operand_fault(c, off, s);
 		if (s->vector >= 0)
 			return;
 		model_element(c, s, off);
-		move(&s->gpr[reg], c->a32, by);
+		move(c, &s->gpr[reg], by);
 		if (c->rep)
-			move(&s->gpr[X86_RCX], c->a32, -1);
+			move(c, &s->gpr[X86_RCX], -1);
 		s->done++;
 	}
-	s->eip = SIO_CODE + m->code_len;
+	s->rip = SIO_CODE + m->code_len;
 }
 
 /* ---- comparing */
 
-static const char *const mode_name[] = { "real", "prot16", "prot32", "user32", "bitmap32", "v86" };
+static const char *const mode_name[] = { "real", "prot16", "prot32", "user32", "bitmap32", "v86", "compat16", "compat32", "long", "user64" };
 static const char *const event_name[] = { "none", "INTR", "NMI", "TF", "kick" };
 
 static void print_case(const struct sio_case *c)
 {
-	fprintf(stderr, "  %s %s%s size %u, a%u, %s, port %#x, off %#x, count %u, limit %#x, bad page %#x%s, event %s at %u, most %u\n",
-		mode_name[c->mode], c->rep ? "rep " : "", c->input ? "ins" : "outs", c->size, c->a32 ? 32 : 16,
-		c->down ? "down" : "up", c->port, c->off, c->count, limit_of(c), c->bad_page, c->read_only ? " (read-only)" : "",
+	fprintf(stderr, "  %s %s%s size %u, a%u, %s, port %#x, off %#llx, count %llu, limit %#x, bad page %#x%s, event %s at %u, most %u\n",
+		mode_name[c->mode], c->rep ? "rep " : "", c->input ? "ins" : "outs", c->size, c->a32 ? 32 : sio_is_64bit(c) ? 64 : 16,
+		c->down ? "down" : "up", c->port, (unsigned long long)c->off, (unsigned long long)c->count, limit_of(c), c->bad_page, c->read_only ? " (read-only)" : "",
 		event_name[c->event], c->event_at, c->most);
 }
 
@@ -518,25 +626,27 @@ static bool differ(const struct sio_case *c, const char *what, uint64_t want, ui
 
 static bool compare_memory(struct sio *m, const struct sio_case *c, const struct sio_state *want)
 {
-	for (unsigned i = 0; i < SIO_WINDOW; i++)
+	for (unsigned i = 0; memcmp(m->ram + SIO_BASE, want->window, SIO_WINDOW); i++)
 		if (m->ram[SIO_BASE + i] != want->window[i]) {
 			fprintf(stderr, "at offset %#x ", i);
 			return differ(c, "memory", want->window[i], m->ram[SIO_BASE + i]);
 		}
 	/* nothing else of RAM was touched but the tables, the stacks and the instruction */
 	if (memcmp(m->ram + SIO_CODE + 16, m->pristine + SIO_CODE + 16, SIO_BASE - SIO_CODE - 16) ||
-	    memcmp(m->ram + SIO_BASE + SIO_WINDOW, m->pristine + SIO_BASE + SIO_WINDOW, SIO_RAM - SIO_BASE - SIO_WINDOW))
+	    memcmp(m->ram + SIO_BASE + SIO_WINDOW, m->pristine + SIO_BASE + SIO_WINDOW, SIO_LONG - SIO_BASE - SIO_WINDOW) ||
+	    memcmp(m->ram + SIO_LONG_END, m->pristine + SIO_LONG_END, SIO_RAM - SIO_LONG_END))
 		return differ(c, "memory elsewhere", 0, 1);
 	return true;
 }
 
 static bool compare(struct sio *m, const struct sio_case *c, const struct sio_state *want)
 {
-	static const char *const name[] = { "EAX", "ECX", "EDX", "EBX", "ESP", "EBP", "ESI", "EDI" };
+	static const char *const name[] = { "RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
+		"R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15" };
 	const struct sio_state *g = &m->got;
 	uint64_t seen = c->input ? sio_reads(m, c) : sio_writes(m, c);
 
-	for (unsigned i = 0; i < 8; i++)
+	for (unsigned i = 0; i < X86_GPRS; i++)
 		if (g->gpr[i] != want->gpr[i])
 			return differ(c, name[i], want->gpr[i], g->gpr[i]);
 	if (c->port != SIO_NOBODY && seen != want->done)
@@ -547,18 +657,17 @@ static bool compare(struct sio *m, const struct sio_case *c, const struct sio_st
 static bool compare_log(struct sio *m, const struct sio_case *c, const struct sio_state *want)
 {
 	const uint8_t *log = c->port == SIO_ENGINE ? m->log : m->fake.log;
-	uint32_t n = c->port == SIO_ENGINE ? m->nlog : m->fake.nlog, off = c->off;
-	uint32_t base = c->seg == X86_SS ? 0 : SIO_BASE;
+	uint32_t n = c->port == SIO_ENGINE ? m->nlog : m->fake.nlog;
+	uint64_t off = m->start.gpr[X86_RSI] & address_mask(c);
 
 	if (c->input || c->port == SIO_NOBODY)
 		return true;
 	if (n != want->done * c->size)
 		return differ(c, "bytes that the device was given", want->done * c->size, n);
-	for (uint32_t i = 0; i < want->done; i++, off += c->down ? -c->size : c->size) {
-		off = c->a32 ? off : (uint16_t)off;
-		if (memcmp(log + i * c->size, m->pristine + base + off, c->size))
-			return differ(c, "datum written, element", i, i);
-	}
+	for (uint32_t i = 0; i < want->done; i++, off += c->down ? -(uint64_t)c->size : c->size)
+		for (unsigned b = 0; b < c->size; b++)
+			if (log[i * c->size + b] != m->pristine[phys(c, base_of(c) + (off & address_mask(c)) + b)])
+				return differ(c, "datum written, element", i, i);
 	return true;
 }
 
@@ -571,15 +680,15 @@ static bool check_event(struct sio *m, const struct sio_case *c, enum vcpu_exit 
 	bool mid;
 
 	sio_model(m, c, done, &want);
-	mid = c->rep && want.eip == SIO_CODE;
+	mid = c->rep && want.rip == SIO_CODE;
 	if (c->event == EV_KICK && e != EXIT_KICKED)
 		return differ(c, "exit at a kick", EXIT_KICKED, e);
 	if (m->got.vector != vector[c->event])
 		return differ(c, "vector of the event", (uint64_t)vector[c->event], (uint64_t)m->got.vector);
-	if (m->got.eip != (mid ? SIO_CODE : SIO_CODE + m->code_len))
-		return differ(c, "EIP at the event", mid ? SIO_CODE : SIO_CODE + m->code_len, m->got.eip);
-	if (c->mode != REAL && c->event != EV_KICK && !(m->eflags & X86_RFLAGS_RF) != !mid)
-		return differ(c, "RF in the image", mid, !!(m->eflags & X86_RFLAGS_RF));
+	if (m->got.rip != (mid ? SIO_CODE : SIO_CODE + m->code_len))
+		return differ(c, "rIP at the event", mid ? SIO_CODE : SIO_CODE + m->code_len, m->got.rip);
+	if (c->mode != REAL && c->event != EV_KICK && !(m->rflags & X86_RFLAGS_RF) != !mid)
+		return differ(c, "RF in the image", mid, !!(m->rflags & X86_RFLAGS_RF));
 	if (done > total)
 		return differ(c, "elements at the event", total, done);
 	m->events++;
@@ -604,14 +713,14 @@ static bool compare_end(struct sio *m, const struct sio_case *c)
 
 	if (m->got.vector != want->vector)
 		return differ(c, "vector", (uint64_t)want->vector, (uint64_t)m->got.vector);
-	if (m->got.eip != want->eip)
-		return differ(c, "EIP", want->eip, m->got.eip);
+	if (m->got.rip != want->rip)
+		return differ(c, "rIP", want->rip, m->got.rip);
 	if (m->got.error != want->error && m->got.vector >= 0)
 		return differ(c, "error code", want->error, m->got.error);
 	if (want->vector == X86_PF && m->got.cr2 != want->cr2)
 		return differ(c, "CR2", want->cr2, m->got.cr2);
-	if ((m->eflags ^ m->start.rflags) & ~loose)
-		return differ(c, "EFLAGS", m->start.rflags, m->eflags);
+	if ((m->rflags ^ m->start.rflags) & ~loose)
+		return differ(c, "rFLAGS", m->start.rflags, m->rflags);
 	return compare(m, c, want) && compare_log(m, c, want);
 }
 
@@ -634,7 +743,7 @@ bool sio_check(struct sio *m, const struct sio_case *c)
 	for (e = sio_run(m); m->events < expected && at_event(m, c, e); e = sio_run(m)) {
 		if (!check_event(m, c, e))
 			return false;
-		if (c->event == EV_TF && m->got.eip != SIO_CODE) {
+		if (c->event == EV_TF && m->got.rip != SIO_CODE) {
 			m->got.vector = -1;
 			break;
 		}

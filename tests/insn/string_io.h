@@ -19,6 +19,7 @@
 #include "tests/unit/fakedaemon.h"
 #include "vmm/mem.h"
 #include "vmm/vm.h"
+#include "vmm/x86/state.h"
 
 enum { SIO_ENGINE = 0x1e0, SIO_NOBODY = 0x9000 };
 enum {
@@ -28,17 +29,30 @@ enum {
 	SIO_BASE = 0x20000,		/* base of ES, DS, FS */
 	SIO_WINDOW = 0x11000,		/* bytes from there that operands may lie in */
 	SIO_INTR = 0x40,		/* the controller's vector */
-};
 
-enum sio_mode { REAL, PROT16, PROT32, USER32, BITMAP32, V86, SIO_MODES };
+	/* for long mode: four levels of tables, one of them for SIO_EDGES; an IDT; a TSS */
+	SIO_LONG = 0x40000, SIO_PML4 = SIO_LONG, SIO_PDPT = SIO_LONG + 0x1000, SIO_PD64 = SIO_LONG + 0x2000, SIO_PT64 = SIO_LONG + 0x3000,
+	SIO_EDGE_PDPT = SIO_LONG + 0x4000, SIO_EDGE_PD = SIO_LONG + 0x5000, SIO_EDGE_PT = SIO_LONG + 0x6000,
+	SIO_IDT64 = SIO_LONG + 0x7000, SIO_TSS64 = SIO_LONG + 0x8000, SIO_LONG_END = SIO_LONG + 0xb000,
+
+	/* In 64-bit mode pages of the window are mapped where addresses end, too: */
+	SIO_TOP = 0x7000,		/* below 4 GiB, the end of the lower half, and 2^64 */
+	SIO_BOTTOM = 0x8000,		/* at 0 and from the beginning of the upper half */
+};
+#define SIO_LOW_END	0x0000800000000000ull	/* canonical addresses end, */
+#define SIO_HIGH	0xffff800000000000ull	/* and go on */
+
+/* From COMPAT16 on with EFER.LMA; 64-bit code at CPL 0 and, with IOPL 3, at CPL 3. */
+enum sio_mode { REAL, PROT16, PROT32, USER32, BITMAP32, V86, COMPAT16, COMPAT32, LONG, USER64, SIO_MODES };
 enum sio_event { EV_NONE, EV_INTR, EV_NMI, EV_TF, EV_KICK, SIO_EVENTS };
 
 struct sio_case {
 	enum sio_mode mode;
-	bool input, a32, down, rep;
+	bool input, a32, down, rep;	/* not a32: 16-bit addresses, in 64-bit code 64-bit ones */
+	bool rex_w;			/* with a prefix that changes nothing */
 	uint8_t size;
 	uint16_t port;
-	uint32_t off, count;
+	uint64_t off, count;		/* off: in the window, from SIO_BASE */
 	uint32_t limit;			/* of ES and DS; 0: 64 KiB - 1, or 4 GiB - 1 in 32-bit modes */
 	uint32_t bad_page;		/* linear address of a page that is not there, 0: none */
 	bool read_only;			/* ... that is there, but not to be written */
@@ -51,9 +65,9 @@ struct sio_case {
 
 /* Where the instruction and its operands stand. */
 struct sio_state {
-	uint32_t gpr[8];
+	uint64_t gpr[X86_GPRS];
 	int vector;			/* -1: retired */
-	uint32_t eip, error, cr2;
+	uint64_t rip, error, cr2;
 	uint32_t done;			/* elements, since the start */
 	uint8_t window[SIO_WINDOW];
 };
@@ -77,8 +91,7 @@ struct sio {
 	unsigned code_len;
 	struct x86_state start;
 	struct sio_state model, got;
-	uint32_t eflags;		/* of the frame that an event or fault pushed */
-	uint32_t pushed_eip;
+	uint64_t rflags;		/* of the frame that an event or fault pushed */
 };
 
 struct sio *sio_new(void);
@@ -86,6 +99,10 @@ void sio_free(struct sio *);
 
 /* Runs a case and compares everything with the model.  False after printing the difference. */
 bool sio_check(struct sio *, const struct sio_case *);
+
+bool sio_is_64bit(const struct sio_case *);
+/* The `off` that makes an operand's linear address this. */
+uint64_t sio_off(uint64_t linear);
 
 /* The pieces: prepare, run to the next stop, look. */
 void sio_prepare(struct sio *, const struct sio_case *);

@@ -26,7 +26,6 @@ enum { INJECTED = 0 };
 #endif
 
 enum { ENGINE_FWCFG = 0x1d0, OFF = 0x2000 };
-#define CANARY 0xcafebabeu
 
 static unsigned engine_reads;
 
@@ -53,15 +52,15 @@ static bool one(struct sio *m, unsigned mode, uint16_t port, unsigned most)
 	engine_reads = 0;
 	memcpy(want, m->pristine + SIO_BASE + OFF - 6, 16);
 	sio_run(m);
-	rest = m->got.vector == -1 && !(m->got.gpr[1]) && m->got.gpr[7] == OFF + 4 &&
+	rest = m->got.vector == -1 && !(m->got.gpr[1]) && m->got.gpr[7] == (uint32_t)m->start.gpr[7] + 4 &&
 	       !memcmp(m->got.window + OFF - 6, want, 6) && !memcmp(m->got.window + OFF + 4, want + 10, 6);
 	memory = !memcmp(m->got.window + OFF, "QEMU", 4);
-	rax = m->got.gpr[0] == CANARY;
+	rax = m->got.gpr[0] == m->start.gpr[0];
 	reads = (port == ENGINE_FWCFG ? engine_reads : fake_get(&m->fake.reads)) == 4;
 	if (reads && rest && memory == !INJECTED && rax == !INJECTED)
 		return true;
-	fprintf(stderr, "mode %u, port %#x, %u at once%s: memory %.4s, RAX %#x, %u reads, the rest %s\n", mode, port, most,
-		INJECTED ? ", old behaviour injected" : "", (const char *)m->got.window + OFF, m->got.gpr[0],
+	fprintf(stderr, "mode %u, port %#x, %u at once%s: memory %.4s, RAX %#llx, %u reads, the rest %s\n", mode, port, most,
+		INJECTED ? ", old behaviour injected" : "", (const char *)m->got.window + OFF, (unsigned long long)m->got.gpr[0],
 		(unsigned)(port == ENGINE_FWCFG ? engine_reads : fake_get(&m->fake.reads)), rest ? "right" : "wrong");
 	return false;
 }

@@ -84,7 +84,7 @@ static void single(struct sio_case *c)
 static void test_single(void **state)
 {
 	(void)state;
-	assert_int_equal(each_form(single), 6 * 2 * 3 * 2 * 2 * 4);
+	assert_int_equal(each_form(single), SIO_MODES * 2 * 3 * 2 * 2 * 4);
 }
 
 static void repeated(struct sio_case *c)
@@ -112,7 +112,7 @@ static void test_repeated(void **state)
 
 static void long_run(struct sio_case *c)
 {
-	if (c->mode != REAL && c->mode != USER32)
+	if (c->mode != REAL && c->mode != USER32 && c->mode != COMPAT16 && c->mode != LONG)
 		return;
 	c->rep = true;
 	c->count = 3000;
@@ -131,7 +131,7 @@ static void limit_fault(struct sio_case *c)
 {
 	c->rep = true;
 	c->count = 8;
-	if (c->down || c->port == SIO_NOBODY)
+	if (c->down || c->port == SIO_NOBODY || sio_is_64bit(c))
 		return;		/* going down, offset 0 is followed by a wrap */
 	EACH(k, 6) {
 		c->off = 0x2000;
@@ -151,7 +151,7 @@ static void test_segment_limit_at_each_element(void **state)
 
 static void page_fault(struct sio_case *c)
 {
-	if (c->mode != USER32 && c->mode != BITMAP32 && c->mode != V86)
+	if (c->mode < USER32)
 		return;
 	c->rep = true;
 	c->count = 8;
@@ -204,7 +204,7 @@ static void test_event_after_each_element(void **state)
 
 static void event_and_fault(struct sio_case *c)
 {
-	if (c->mode != USER32 || c->port == SIO_NOBODY)
+	if ((c->mode != USER32 && c->mode != COMPAT32 && !sio_is_64bit(c)) || c->port == SIO_NOBODY)
 		return;
 	c->rep = true;
 	c->count = 8;
@@ -253,6 +253,8 @@ static void test_address_wraps(void **state)
 		struct sio_case c = { .mode = mode, .input = input, .size = 1, .rep = true, .count = 6, .down = down, .port = ports[p],
 				      .off = down ? 2 : 0xfffd };
 
+		if (sio_is_64bit(&c))
+			continue;	/* see below */
 		assert_true(sio_check(m, &c));	/* FFFFh and then 0, the upper half of the register kept */
 		assert_int_equal(m->model.done, 6);
 	}
@@ -261,7 +263,7 @@ static void test_address_wraps(void **state)
 static void test_word_at_the_end_faults(void **state)
 {
 	(void)state;
-	EACH(mode, V86 + 1) EACH(input, 2) EACH(s, 2) EACH(p, COUNT(ports)) {
+	EACH(mode, COMPAT16 + 1) EACH(input, 2) EACH(s, 2) EACH(p, COUNT(ports)) {
 		struct sio_case c = { .mode = mode, .input = input, .size = sizes[s + 1], .rep = true, .count = 4, .port = ports[p],
 				      .off = 0xffff - 2 * sizes[s + 1] };
 
@@ -281,7 +283,7 @@ static void test_override_moves_outs_alone(void **state)
 	EACH(mode, SIO_MODES) EACH(s, COUNT(segs)) {
 		struct sio_case c = { .mode = mode, .size = 2, .rep = true, .count = 5, .port = FAKE_FIFO, .off = 0x2000, .seg = segs[s] };
 
-		if (segs[s] == X86_CS || segs[s] == X86_SS)
+		if (!sio_is_64bit(&c) && (segs[s] == X86_CS || segs[s] == X86_SS))
 			continue;	/* base 0: below */
 		assert_true(sio_check(m, &c));
 		c.input = true;		/* ES all the same */
@@ -346,22 +348,128 @@ static void test_segment_types(void **state)
 	}
 }
 
+/* ---- 64-bit addresses */
+
+/* From `lin` on, 8 elements; `ends` are made before the fault. */
+static void run64(struct sio_case *c, uint64_t lin, int vector, unsigned ends)
+{
+	c->off = sio_off(lin);
+	c->rep = true;
+	c->count = 8;
+	EACH(cut, 2) {
+		c->most = cut;		/* batches as they come, and one by one */
+		assert_true(sio_check(m, c));
+		assert_int_equal(m->got.vector, vector);
+		assert_int_equal(m->model.done, ends);
+	}
+}
+
+/* Where the lower half ends and where the upper one begins; an element that lies across is outside. */
+static void not_canonical(struct sio_case *c)
+{
+	uint64_t edge = c->down ? SIO_HIGH : SIO_LOW_END;
+
+	if (!sio_is_64bit(c) || c->a32)
+		return;
+	EACH(k, 6) EACH(odd, 2) {
+		uint64_t far = (uint64_t)k * c->size;
+
+		if (odd && c->size == 1)
+			continue;
+		run64(c, c->down ? edge + far - c->size + odd : edge - far - odd, X86_GP, k);
+		assert_int_equal(m->got.error, 0);
+	}
+	run64(c, c->down ? edge + 7 * c->size : edge - 8 * c->size, -1, 8);
+}
+
+static void test_canonical_fault_at_each_element(void **state)
+{
+	(void)state;
+	each_form(not_canonical);
+}
+
+/* Addresses of 64 bits go round at 2^64, those of 32 bits at 4 GiB, and then the registers' upper halves are 0. */
+static void go_round(struct sio_case *c)
+{
+	uint64_t top = c->a32 ? 1ull << 32 : 0, back = 3 * c->size;
+	unsigned reg = c->input ? X86_RDI : X86_RSI;
+
+	if (!sio_is_64bit(c))
+		return;
+	run64(c, c->down ? back : top - back, -1, 8);
+	assert_int_equal(m->got.gpr[reg], c->down ? top - 5 * c->size : 5 * c->size);
+	assert_int_equal(m->got.gpr[X86_RCX], 0);
+	if (c->a32 && c->size > 1 && !c->down) {	/* an element does not: its bytes are above */
+		run64(c, top - back - 1, X86_PF, 3);
+		assert_int_equal(m->got.cr2, top);
+	}
+}
+
+static void test_64bit_address_wraps(void **state)
+{
+	(void)state;
+	each_form(go_round);
+}
+
+/* Nothing is mapped behind the first page of the upper half: CR2 has 64 bits; RCX, too, counts all of them. */
+static void page_fault_above(struct sio_case *c)
+{
+	unsigned reg = c->input ? X86_RDI : X86_RSI;
+
+	if (!sio_is_64bit(c) || c->a32 || c->down)
+		return;
+	EACH(k, 4) EACH(odd, 2) {
+		uint64_t lin = SIO_HIGH + 0x1000 - k * c->size - (odd && c->size > 1);
+
+		run64(c, lin, X86_PF, k);
+		assert_int_equal(m->got.cr2, SIO_HIGH + 0x1000);
+		c->count = 3ull << 32;
+		assert_true(sio_check(m, c));
+		assert_int_equal(m->got.gpr[X86_RCX], (3ull << 32) - k);
+		assert_int_equal(m->got.gpr[reg], lin + k * c->size);
+	}
+}
+
+static void test_64bit_page_fault(void **state)
+{
+	(void)state;
+	each_form(page_fault_above);
+}
+
+/* REX.W makes no element of 8 bytes. */
+static void with_rex(struct sio_case *c)
+{
+	c->rex_w = c->rep = true;
+	c->count = 3;
+	c->off = 0x2000;
+	if (sio_is_64bit(c) && c->size != 2)		/* it outdoes 66h */
+		assert_true(sio_check(m, c));
+}
+
+static void test_rex_w_means_nothing(void **state)
+{
+	(void)state;
+	each_form(with_rex);
+}
+
 /* #AC where CR0.AM and EFLAGS.AC ask for it, before the port is touched; an aligned run is not disturbed. */
 static void test_alignment(void **state)
 {
 	(void)state;
-	EACH(p, COUNT(ports)) EACH(input, 2) EACH(s, 3) EACH(odd, 2) {
-		struct sio_case c = { .mode = USER32, .a32 = true, .input = input, .size = sizes[s], .rep = true, .count = 3, .port = ports[p],
+	EACH(mode, SIO_MODES) EACH(p, COUNT(ports)) EACH(input, 2) EACH(s, 3) EACH(odd, 2) {
+		struct sio_case c = { .mode = mode, .a32 = true, .input = input, .size = sizes[s], .rep = true, .count = 3, .port = ports[p],
 				      .off = 0x2000 + odd };
-		bool refused = odd && c.size > 1;
+		bool refused = odd && c.size > 1 && mode != LONG;
 
+		if (mode < USER32 || mode == V86)
+			continue;
 		sio_prepare(m, &c);
 		m->start.cr0 |= X86_CR0_AM;
 		m->start.rflags |= X86_RFLAGS_AC;
 		assert_int_equal(soft_engine.set_state(&m->vcpu, &m->start), 0);
 		sio_run(m);
 		assert_int_equal(m->got.vector, refused ? X86_AC : -1);
-		assert_int_equal(m->got.gpr[X86_RCX], refused ? 3 : 0);
+		assert_int_equal((uint32_t)m->got.gpr[X86_RCX], refused ? 3 : 0);
 		if (c.port != SIO_NOBODY)
 			assert_int_equal(input ? sio_reads(m, &c) : sio_writes(m, &c), refused ? 0 : 3);
 	}
@@ -378,13 +486,14 @@ static void run_bytes(const struct sio_case *c, const void *code, unsigned len)
 	sio_run(m);
 }
 
-/* IN: AL and AX keep the rest of EAX; prefixes REP and REPNE mean nothing; LOCK is #UD. */
+/* IN: AL and AX keep the rest of RAX, EAX clears its upper half; prefixes REP and REPNE mean nothing; LOCK is #UD. */
 static void test_in_and_out(void **state)
 {
-	struct sio_case c = { .mode = PROT32, .a32 = true, .size = 1 };
+	static const enum sio_mode modes[] = { PROT32, COMPAT32, LONG, USER64 };
 
 	(void)state;
-	EACH(p, 3) {
+	EACH(k, COUNT(modes)) EACH(p, 3) {
+		struct sio_case c = { .mode = modes[k], .a32 = true, .size = 1 };
 		static const struct {
 			uint8_t code[4];
 			unsigned len, size;
@@ -393,15 +502,15 @@ static void test_in_and_out(void **state)
 
 		c.port = ports[p];
 		EACH(i, COUNT(in)) {
-			uint32_t want = 0xcafebabe, mask = in[i].size == 4 ? ~0u : (1u << 8 * in[i].size) - 1;
+			uint64_t want, mask = in[i].size == 4 ? ~0ull : (1ull << 8 * in[i].size) - 1;
 
 			run_bytes(&c, in[i].code, in[i].len);
+			want = m->start.gpr[X86_RAX] & ~mask;
 			for (unsigned b = 0; b < in[i].size; b++)
-				want = (want & ~(0xffu << 8 * b)) | (uint32_t)fake_byte(b) << 8 * b;
+				want |= (uint64_t)fake_byte(b) << 8 * b;
 			assert_int_equal(m->got.vector, -1);
-			assert_int_equal(m->got.eip, SIO_CODE + in[i].len);
+			assert_int_equal(m->got.rip, SIO_CODE + in[i].len);
 			assert_int_equal(m->got.gpr[X86_RAX], want);
-			assert_int_equal(m->got.gpr[X86_RAX] & ~mask, 0xcafebabe & ~mask);
 			assert_int_equal(m->got.gpr[X86_RCX], 0xc1c1c1c1);
 			assert_int_equal(sio_reads(m, &c), 1);
 		}
@@ -411,7 +520,7 @@ static void test_in_and_out(void **state)
 		run_bytes(&c, outs, 2);
 		assert_int_equal(sio_writes(m, &c), 1);
 		assert_memory_equal(c.port == SIO_ENGINE ? m->log : m->fake.log, "\xbe\xba", 2);
-		assert_int_equal(m->got.gpr[X86_RAX], 0xcafebabe);
+		assert_int_equal(m->got.gpr[X86_RAX], m->start.gpr[X86_RAX]);
 	}
 }
 
@@ -519,7 +628,7 @@ static void test_no_event_between_posting_and_retirement(void **state)
 	assert_int_equal(soft_engine.run(&m->vcpu), EXIT_PENDING);	/* entered again, it still waits */
 	sio_run(m);
 	assert_int_equal(m->got.vector, X86_NMI);
-	assert_int_equal(m->got.eip, SIO_CODE + m->code_len);		/* the element is there first */
+	assert_int_equal(m->got.rip, SIO_CODE + m->code_len);		/* the element is there first */
 	assert_int_equal(sio_reads(m, &c), 1);
 	for (unsigned b = 0; b < 4; b++)
 		assert_int_equal(m->got.window[0x2000 + b], fake_byte(b));
@@ -585,14 +694,16 @@ static void test_device_memory_operand(void **state)
 
 static void bitmap_refuse(unsigned port)
 {
-	m->ram[SIO_TSS + 104 + port / 8] |= (uint8_t)(1u << port % 8);
+	m->ram[m->start.seg[X86_TR].base + 104 + port / 8] |= (uint8_t)(1u << port % 8);
 }
 
 static void test_bitmap(void **state)
 {
+	static const enum sio_mode modes[] = { BITMAP32, V86, COMPAT32 };
+
 	(void)state;
-	EACH(v86, 2) EACH(input, 2) EACH(s, 3) EACH(p, COUNT(ports)) EACH(bit, 6) EACH(count, 2) {
-		struct sio_case c = { .mode = v86 ? V86 : BITMAP32, .input = input, .size = sizes[s], .rep = true, .count = count * 3,
+	EACH(k, COUNT(modes)) EACH(input, 2) EACH(s, 3) EACH(p, COUNT(ports)) EACH(bit, 6) EACH(count, 2) {
+		struct sio_case c = { .mode = modes[k], .input = input, .size = sizes[s], .rep = true, .count = count * 3,
 				      .port = ports[p], .off = 0x2000 };
 		bool refused = bit >= 1 && bit - 1 < c.size;
 
@@ -601,7 +712,7 @@ static void test_bitmap(void **state)
 		sio_run(m);
 		/* REP with count 0 is checked too */
 		assert_int_equal(m->got.vector, refused ? X86_GP : -1);
-		assert_int_equal(m->got.eip, SIO_CODE + (refused ? 0 : m->code_len));
+		assert_int_equal(m->got.rip, SIO_CODE + (refused ? 0 : m->code_len));
 		if (refused)
 			assert_int_equal(sio_reads(m, &c) + sio_writes(m, &c), 0);
 	}
@@ -610,8 +721,8 @@ static void test_bitmap(void **state)
 static void test_bitmap_outside_the_tss(void **state)
 {
 	(void)state;
-	EACH(short_by, 3) EACH(input, 2) {
-		struct sio_case c = { .mode = BITMAP32, .input = input, .size = 1, .rep = true, .count = 2, .port = SIO_ENGINE, .off = 0x2000 };
+	EACH(k, 2) EACH(short_by, 3) EACH(input, 2) {
+		struct sio_case c = { .mode = k ? COMPAT32 : BITMAP32, .input = input, .size = 1, .rep = true, .count = 2, .port = SIO_ENGINE, .off = 0x2000 };
 
 		sio_prepare(m, &c);
 		/* two bytes are read: with the limit on the first the access is refused */
@@ -662,7 +773,7 @@ static void test_io_breakpoint_after_each_element(void **state)
 			assert_int_equal(m->got.vector, X86_DB);
 			soft_engine.get_state(&m->vcpu, &s);
 			assert_int_equal(s.dr[6] & X86_DR6_B, 1);
-			assert_int_equal(m->got.eip, k < 3 && rep ? SIO_CODE : SIO_CODE + m->code_len);
+			assert_int_equal(m->got.rip, k < 3 && rep ? SIO_CODE : SIO_CODE + m->code_len);
 			assert_int_equal(m->got.gpr[X86_RCX], want.gpr[X86_RCX]);
 			assert_int_equal(input ? sio_reads(m, &c) : sio_writes(m, &c), k);
 			assert_memory_equal(m->got.window, want.window, SIO_WINDOW);
@@ -737,6 +848,8 @@ int main(void)
 		cmocka_unit_test(test_segment_limit_at_each_element), cmocka_unit_test(test_page_fault_at_each_element),
 		cmocka_unit_test(test_event_after_each_element), cmocka_unit_test(test_event_then_fault),
 		cmocka_unit_test(test_device_does_a_part),
+		cmocka_unit_test(test_canonical_fault_at_each_element), cmocka_unit_test(test_64bit_address_wraps),
+		cmocka_unit_test(test_64bit_page_fault), cmocka_unit_test(test_rex_w_means_nothing),
 		cmocka_unit_test(test_address_wraps), cmocka_unit_test(test_word_at_the_end_faults),
 		cmocka_unit_test(test_override_moves_outs_alone), cmocka_unit_test(test_stack_segment_has_its_own_fault),
 		cmocka_unit_test(test_segment_types), cmocka_unit_test(test_alignment),
