@@ -2,9 +2,10 @@
 # linux.sh: Debian's unmodified cloud kernel boots to user space: as a bzImage and
 # as a PVH vmlinux without firmware, and by SeaBIOS and GRUB from the disk and
 # from a CD.  Judged by what init prints, by the kernel's own log, and by the
-# exit status after the guest has powered itself off.
+# exit status after the guest has powered itself off.  Each with memory below the
+# hole under 4 GiB only, and with 6 GiB.
 #
-#	linux.sh [direct|pvh|disk|cd]...	all of them when none is named
+#	linux.sh [{direct|pvh|disk|cd}[-6G]]...	all of them when none is named, or what $CLEAVE_WAYS names
 . "$(dirname "$0")/common.sh"
 need busybox-static /bin/busybox
 need cpio cpio
@@ -15,16 +16,18 @@ append="console=ttyS0 cleave.test nosoftlockup"
 # boot NAME ARGS...: console and summary in files named NAME.
 boot() {
 	local name=$1 status began=$SECONDS; shift
-	limit 300 "$cleave" -m 256M -u -l com1,stdio -o stats=true "$@" "linux-$name" \
+	limit 1200 "$cleave" -m $memory -u -l com1,stdio -o stats=true "$@" "linux-$name" \
 		</dev/null >"$work/$name.console" 2>"$work/$name.err"
 	status=$?
 	tr -d '\r' <"$work/$name.console" >"$work/$name.log"
+	! grep -q 'Sanitizer\|runtime error' "$work/$name.err" || { cat "$work/$name.err"; fail_boot "$name" "a sanitizer's report"; }
 	[ $status -eq 0 ] || fail_boot "$name" "cleave ended with status $status"
 	said "$name" '^cleave: init has started'
 	said "$name" '^Linux .* x86_64'
 	said "$name" '^cleave: arithmetic says 385$'
 	said "$name" "^cleave: sha256 $(head -c 65536 /bin/busybox | sha256sum | cut -c1-16)\$"
 	said "$name" '^cleave: powering off'
+	said "$name" "^MemTotal: *$total kB"
 	said "$name" '^cleave: no complaint$'
 	say "$name: to user space and powered off in $((SECONDS - began)) s; the kernel does not complain"
 }
@@ -41,23 +44,28 @@ grub() {
 		"$srcdir/scripts/mkgrub" "$1" "$work/$1.img" || die "no image"
 }
 
-[ $# -gt 0 ] || set -- direct pvh disk cd
+ways=${CLEAVE_WAYS-direct pvh disk cd direct-6G pvh-6G disk-6G cd-6G}
+[ $# -gt 0 ] || set -- $ways
 for way; do
 	case $way in
-	direct) boot direct --kernel "$kernel" --initrd "$work/initrd.img" --append "$append" ;;
-	pvh)
+	*-6G) memory=6G total='[56][0-9]{6}' ;;
+	*) memory=256M total='2[0-9]{5}' ;;
+	esac
+	case $way in
+	direct*) boot $way --kernel "$kernel" --initrd "$work/initrd.img" --append "$append" ;;
+	pvh*)
 		"$srcdir/scripts/getkernel" vmlinux "$work/vmlinux" || die "no vmlinux"
-		boot pvh --kernel "$work/vmlinux" --initrd "$work/initrd.img" --append "$append" ;;
-	disk)
+		boot $way --kernel "$work/vmlinux" --initrd "$work/initrd.img" --append "$append" ;;
+	disk*)
 		need mtools mformat
 		need fdisk sfdisk
 		grub disk
-		boot disk -l bootrom,"$seabios" -s 1:1,ide,hd0="$work/disk.img"
-		said disk '^pci 0000:00:01.1 ' ;;
-	cd)
+		boot $way -l bootrom,"$seabios" -s 1:1,ide,hd0="$work/disk.img"
+		said $way '^pci 0000:00:01.1 ' ;;
+	cd*)
 		need xorriso xorriso
 		grub cd
-		boot cd -l bootrom,"$seabios" -s 1:1,ide,cd2="$work/cd.img" ;;
+		boot $way -l bootrom,"$seabios" -s 1:1,ide,cd2="$work/cd.img" ;;
 	*) die "no such way to boot: $way" ;;
 	esac
 done
