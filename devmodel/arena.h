@@ -103,6 +103,7 @@ enum txn_kind {
 	TXN_IO,			/* dev, index: slot; seq: error */
 	TXN_DOORBELL,		/* dev, index */
 	TXN_SIGNAL,		/* dev, index: queue */
+	TXN_NET,		/* dev: frames, or room for some */
 	TXN_KINDS
 };
 

@@ -51,6 +51,11 @@ void *dev_private(const struct dev *d)
 	return d->private;
 }
 
+const uint8_t *dev_uuid(const struct dev *d)
+{
+	return d->m->conf.uuid;
+}
+
 static const struct conf_key *find_key(const struct dev *d, const char *key)
 {
 	for (unsigned i = 0; i < d->conf->nkeys; i++)
@@ -506,4 +511,16 @@ void dev_start_io(struct dev *d, unsigned slot)
 bool blk_busy(const struct dev *d, unsigned slot)
 {
 	return slot < DEV_SLOTS && d->a->io[slot].busy;
+}
+
+/* ---- network back end */
+
+struct net *net_open(struct dev *d, const char *key)
+{
+	const char *kind = dev_conf(d, key), *why;
+
+	d->net = net_new(kind ? kind : "null", dev_conf_fd(d, key), d->m->conf.generation, &why);
+	if (!d->net)
+		dev_error(d, "%s: %s", key, why);
+	return d->net;
 }

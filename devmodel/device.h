@@ -124,6 +124,7 @@ struct dev_ops {
 
 	void (*timer)(struct dev *, unsigned timer);
 	void (*input)(struct dev *, unsigned stream);	/* bytes wait in the stream, room came in its output, chr_online() changed */
+	void (*net_ready)(struct dev *);	/* what net_want() asked for is there */
 	void (*doorbell)(struct dev *, unsigned n);	/* the guest has rung dev_doorbell() n, once or more often */
 	/*
 	 * Outside of a transaction, after one that published the used index of queue
@@ -157,6 +158,7 @@ struct machine *dev_machine(struct dev *);
 /* What init() of each process makes again: opened back ends, tables. NULL at first; fini() frees it. */
 void dev_set_private(struct dev *, void *);
 void *dev_private(const struct dev *);
+const uint8_t *dev_uuid(const struct dev *);		/* the machine's, 16 bytes */
 const char *dev_conf(const struct dev *, const char *key);	/* NULL when absent */
 int dev_conf_fd(const struct dev *, const char *key);		/* descriptor passed for the key's path, or -1 */
 void dev_error(const struct dev *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -238,6 +240,9 @@ bool blk_readonly(const struct blk *);
 void blk_submit(struct dev *, struct blk *, unsigned slot, enum blk_op, uint64_t off, size_t bulk, size_t n);
 bool blk_busy(const struct dev *, unsigned slot);
 void dev_start_io(struct dev *, unsigned slot);		/* of a device with io_fill() */
+
+/* Network back end (backend/net.h): the device's one, freed with the device. */
+struct net *net_open(struct dev *, const char *key);	/* without such a key: "null"; NULL after dev_error() */
 
 /* The list of all devices (devices.c), NULL-ended. */
 extern const struct dev_ops *const devices[];

@@ -5,7 +5,7 @@
 
 extern const struct dev_ops i440fx_ops, piix3_ops, piix4pm_ops, flash_ops;
 extern const struct dev_ops fwcfg_ops, debugcon_ops, post_ops, debug_exit_ops, pvpanic_ops;
-extern const struct dev_ops virtio_blk_ops;
+extern const struct dev_ops virtio_blk_ops, virtio_net_ops;
 extern const struct dev_ops ide_ops, uart_ops, i8042_ops;
 
 const struct dev_ops *const devices[] = {
@@ -22,5 +22,6 @@ const struct dev_ops *const devices[] = {
 	&uart_ops,
 	&i8042_ops,
 	&virtio_blk_ops,
+	&virtio_net_ops,
 	NULL,
 };

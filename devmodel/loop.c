@@ -18,13 +18,20 @@
 enum {
 	ROUNDS_UNTIMED = 64,		/* rounds of requests between two looks at the clock */
 	LOOK_NS = 1000000,		/* how often libevent is asked while requests come */
-	SPIN_WITH_IO_NS = 20000,	/* the end of a back-end operation is not seen while spinning */
+	SPIN_WITH_IO_NS = 20000,	/* the end of a back-end operation, or a frame, is not seen while spinning */
 };
 
 struct loop {
 	struct machine *m;
 	struct event_base *base;
 	struct event *wake, *gone, *ended, *due;
+	struct watch_net {
+		struct loop *loop;
+		struct dev *dev;
+		struct event *readable, *writable;
+		unsigned watched;	/* enum net_wants */
+	} net[ARENA_MAX_DEVS];
+	unsigned nnets;
 	int sock;
 	bool engine_gone;
 	uint32_t bell;		/* as last acted upon */
@@ -136,9 +143,60 @@ void loop_free(struct loop *l)
 	for (unsigned i = 0; i < sizeof(ev) / sizeof(ev[0]); i++)
 		if (ev[i])
 			event_free(ev[i]);
+	for (unsigned i = 0; i < l->nnets; i++) {
+		if (l->net[i].readable)
+			event_free(l->net[i].readable);
+		if (l->net[i].writable)
+			event_free(l->net[i].writable);
+	}
 	if (l->base)
 		event_base_free(l->base);
 	free(l);
+}
+
+/* ---- networks: watched for what their devices want, which changes all the time */
+
+static void on_net(evutil_socket_t fd, short what, void *arg)
+{
+	struct watch_net *w = arg;
+
+	(void)fd, (void)what;
+	if (!w->loop->m->lost && !w->loop->m->paused)
+		machine_net(w->dev);
+}
+
+static int watch_net(struct loop *l, struct dev *d)
+{
+	struct watch_net *w = &l->net[l->nnets];
+
+	*w = (struct watch_net){ .loop = l, .dev = d };
+	l->nnets++;
+	w->readable = event_new(l->base, net_fd(d->net), EV_READ | EV_PERSIST, on_net, w);
+	w->writable = event_new(l->base, net_fd(d->net), EV_WRITE | EV_PERSIST, on_net, w);
+	return w->readable && w->writable ? 0 : -ENOMEM;
+}
+
+static void watch_for(struct event *ev, bool on)
+{
+	if (on)
+		event_add(ev, NULL);
+	else
+		event_del(ev);
+}
+
+/* Before libevent is asked.  A machine that stands takes no frames. */
+static void update_nets(struct loop *l)
+{
+	for (unsigned i = 0; i < l->nnets; i++) {
+		struct watch_net *w = &l->net[i];
+		unsigned want = l->m->paused ? 0 : net_wants(w->dev->net), changed = want ^ w->watched;
+
+		if (changed & NET_READ)
+			watch_for(w->readable, want & NET_READ);
+		if (changed & NET_WRITE)
+			watch_for(w->writable, want & NET_WRITE);
+		w->watched = want;
+	}
 }
 
 /* Back ends exist once the devices do. */
@@ -151,6 +209,9 @@ static int watch_back_ends(struct loop *l)
 			fd = blk_eventfd();
 	if (fd >= 0 && !add_event(l, &l->ended, fd, EV_READ | EV_PERSIST, on_ended))
 		return -ENOMEM;
+	for (unsigned i = 0; i < l->m->ndevs; i++)
+		if (l->m->dev[i].net && net_fd(l->m->dev[i].net) >= 0 && watch_net(l, &l->m->dev[i]))
+			return -ENOMEM;
 	return 0;
 }
 
@@ -206,6 +267,7 @@ static int look(struct loop *l)
 	l->rounds = 0;
 	if (now - l->looked >= LOOK_NS) {
 		l->looked = now;
+		update_nets(l);
 		event_base_loop(l->base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
 	}
 	return err < 0 ? err : 0;
@@ -237,6 +299,7 @@ static int sleep_once(struct loop *l)
 	} else {
 		event_del(l->due);
 	}
+	update_nets(l);
 	event_base_loop(l->base, EVLOOP_ONCE);
 	link_daemon_finish_sleep(m->link);
 	return 0;
@@ -264,8 +327,8 @@ static int idle(struct loop *l)
 	if (!limit)
 		return look(l);
 	if (m->bells_due || m->streams_due)
-		return 0;
-	if (m->ios && limit > SPIN_WITH_IO_NS)
+		return ++l->rounds >= ROUNDS_UNTIMED ? look(l) : 0;
+	if ((m->ios || l->nnets) && limit > SPIN_WITH_IO_NS)
 		limit = SPIN_WITH_IO_NS;
 	if (link_daemon_spin(m->link, limit))
 		return 0;

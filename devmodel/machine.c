@@ -239,6 +239,8 @@ void machine_fini(struct machine *m)
 	for (unsigned i = 0; i < m->ndevs; i++) {
 		if (m->dev[i].ops && m->dev[i].ops->fini)
 			m->dev[i].ops->fini(&m->dev[i]);
+		net_free(m->dev[i].net);
+		m->dev[i].net = NULL;
 		free(m->dev[i].io);
 		m->dev[i].io = NULL;
 	}
@@ -375,6 +377,20 @@ int machine_input(struct machine *m, unsigned stream)
 		n++;
 	}
 	return n;
+}
+
+/* ---- networks */
+
+int machine_net(struct dev *d)
+{
+	int err = txn_begin(d->m, (struct txn_source){ .kind = TXN_NET, .dev = d->id });
+
+	if (err)
+		return err;
+	if (d->ops->net_ready)
+		d->ops->net_ready(d);
+	txn_end(d->m);
+	return 0;
 }
 
 /* ---- back-end operations */

@@ -16,6 +16,7 @@
 
 #include "devmodel/arena.h"
 #include "devmodel/backend/blk.h"
+#include "devmodel/backend/net.h"
 #include "devmodel/device.h"
 #include "ipc/link_daemon.h"
 
@@ -74,6 +75,7 @@ struct dev {
 	void *private;			/* the device's own, of this process */
 	struct blk *blk[DEV_BLKS];	/* in the order of opening, which a successor repeats */
 	unsigned nblks;
+	struct net *net;
 	unsigned bell, nbells;		/* its doorbells, numbered in the order of init() */
 	struct dev_io {
 		struct blk_io op;
@@ -184,6 +186,7 @@ int machine_timers(struct machine *);		/* runs what is due; number run, or -errn
 int machine_input(struct machine *, unsigned stream);	/* bytes came, or room: tells the devices of the stream */
 int machine_doorbells(struct machine *, bool look);	/* tells the devices of doorbells, new ones too if `look`; number told, or -errno */
 void machine_published(struct machine *);	/* from txn_end(): interrupts for the used indices just shown */
+int machine_net(struct dev *);			/* its network has what net_want() asked for */
 int machine_reap(struct machine *);		/* back-end operations that have ended; number, or -errno */
 void machine_start_io(struct dev *, unsigned slot);	/* a committed operation; from publishing, or a successor */
 
