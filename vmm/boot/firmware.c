@@ -1,8 +1,7 @@
 /*
  * vmm/boot/firmware.c - boot ROM and room for variables (firmware.h).
  *
- * Knows of UEFI firmware that its image begins with a firmware volume (UEFI PI
- * 1.7, volume 3, 3.2.1).  Does not know the flash chip: devmodel/ does.
+ * Does not know the flash chip: devmodel/ does.
  */
 #include "vmm/boot/firmware.h"
 
@@ -13,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/boot/uefi.h"
 #include "vmm/config.h"
 #include "vmm/mem.h"
 
@@ -27,15 +27,6 @@ static const char *vars_path(const struct config *c)
 			if (!strcmp(c->device[i].key[k].name, "vars"))
 				return c->device[i].key[k].value;
 	return NULL;
-}
-
-static bool is_uefi(const struct mem *m)
-{
-	enum { SIGNATURE_AT = 40 };
-	uint64_t n;
-	const uint8_t *rom = mem_rom(m, &n);
-
-	return n >= SIGNATURE_AT + 4 && !memcmp(rom + SIGNATURE_AT, "_FVH", 4);
 }
 
 /* Where distributions keep an empty variable store: beside the code, VARS for CODE. */
@@ -79,11 +70,11 @@ static int flash_size(const struct mem *m, const struct config *c, uint64_t *byt
 {
 	const char *vars = vars_path(c);
 	uint64_t rom_bytes;
+	const uint8_t *rom = mem_rom(m, &rom_bytes);
 	struct stat st;
 
-	mem_rom(m, &rom_bytes);
 	if (!vars) {
-		*bytes = is_uefi(m) ? (MIB - rom_bytes % MIB) % MIB : 0;
+		*bytes = uefi_image(rom, rom_bytes) ? (MIB - rom_bytes % MIB) % MIB : 0;
 		return 0;
 	}
 	if (stat(vars, &st))
@@ -92,11 +83,26 @@ static int flash_size(const struct mem *m, const struct config *c, uint64_t *byt
 	return check_vars(c->bootrom, rom_bytes, vars, &st, err, errlen);
 }
 
+/* It would stop without a word. */
+static int refuse_smm(const struct mem *m, const char *rom, char *err, size_t errlen)
+{
+	uint64_t n;
+	const uint8_t *image = mem_rom(m, &n);
+
+	if (!uefi_needs_smm(image, n))
+		return 0;
+	snprintf(err, errlen, "boot ROM %s: this build keeps its variables in system management mode, which this machine does not have; "
+		 "take the one without (OVMF_CODE_4M.fd in place of OVMF_CODE_4M.secboot.fd)", rom);
+	return -ENOTSUP;
+}
+
 int firmware_load(struct mem *m, const struct config *c, char *err, size_t errlen)
 {
 	uint64_t bytes = 0;
 	int ret = mem_load_rom(m, c->bootrom, err, errlen);
 
+	if (!ret)
+		ret = refuse_smm(m, c->bootrom, err, errlen);
 	if (!ret)
 		ret = flash_size(m, c, &bytes, err, errlen);
 	return ret || !bytes ? ret : mem_add_flash(m, bytes, err, errlen);
