@@ -39,6 +39,8 @@ struct harness {
 	unsigned edges[LINK_GSIS];
 	struct link_event event[MAX_EVENTS];
 	unsigned first_event, nevents;
+	struct link_event bell[LINK_DOORBELLS];
+	unsigned bells_rung;
 };
 
 #define CHECK(cond) do { if (!(cond)) fail_msg("harness: %s", #cond); } while (0)
@@ -56,7 +58,7 @@ struct blk {
 static struct blk disks[MAX_DISKS];
 static bool disk_defer;
 static struct blk_io *disk_waiting, *disk_ended;
-static unsigned disk_ops[3];
+static unsigned disk_ops[BLK_OPS];
 
 int harness_disk(void *bytes, size_t n, bool readonly)
 {
@@ -104,6 +106,25 @@ void blk_shutdown(void)
 {
 }
 
+const char *blk_resized(struct blk *b)
+{
+	(void)b;
+	return NULL;
+}
+
+static void disk_move(struct blk_io *io)
+{
+	struct iovec one = { .iov_base = io->buf, .iov_len = io->n }, *iov = io->iov ? io->iov : &one;
+	uint8_t *at = io->blk->bytes + io->off;
+
+	for (unsigned i = 0; i < (io->iov ? io->niov : 1); at += iov[i++].iov_len)
+		if (io->op == BLK_READ)
+			memcpy(iov[i].iov_base, at, iov[i].iov_len);
+		else
+			memcpy(at, iov[i].iov_base, iov[i].iov_len);
+	CHECK(at == io->blk->bytes + io->off + io->n);
+}
+
 static void disk_run(struct blk_io *io)
 {
 	struct blk *b = io->blk;
@@ -111,12 +132,12 @@ static void disk_run(struct blk_io *io)
 	io->error = 0;
 	if (io->op == BLK_FLUSH)
 		return;
-	if (io->off > b->n || io->n > b->n - io->off || io->off % 512 || io->n % 512 || (io->op == BLK_WRITE && b->readonly))
+	if (io->off > b->n || io->n > b->n - io->off || io->off % 512 || io->n % 512 || (io->op != BLK_READ && b->readonly))
 		fail_msg("harness: disk operation %d at %llu + %zu is outside the contract", io->op, (unsigned long long)io->off, io->n);
-	if (io->op == BLK_READ)
-		memcpy(io->buf, b->bytes + io->off, io->n);
+	if (io->op == BLK_READ || io->op == BLK_WRITE)
+		disk_move(io);
 	else
-		memcpy(b->bytes + io->off, io->buf, io->n);
+		memset(b->bytes + io->off, 0, io->n);
 }
 
 bool blk_start(struct blk_io *io)
@@ -165,6 +186,8 @@ static void take_event(struct harness *h, const struct link_event *ev)
 	}
 	if (ev->kind == LINK_EV_REGION && ev->b < ARENA_MAX_DEVS * DEV_REGIONS)
 		h->region[ev->b].ev = *ev;
+	if (ev->kind == LINK_EV_DOORBELL)
+		h->bell[ev->b] = *ev;
 	CHECK(h->nevents < MAX_EVENTS);
 	h->event[(h->first_event + h->nevents++) % MAX_EVENTS] = *ev;
 }
@@ -293,9 +316,22 @@ static uint16_t region_at(const struct harness *h, bool mmio, uint64_t addr, uns
 	return LINK_NO_REGION;
 }
 
+/* What the loop does when the rings are empty: doorbells, and operations that have ended. */
+static void idle(struct harness *h)
+{
+	unsigned rounds = 0;
+
+	do {
+		CHECK(machine_doorbells(&h->m, true) >= 0);
+		CHECK(machine_reap(&h->m) >= 0);
+		take_events(h);
+		CHECK(++rounds < 10000);
+	} while (h->m.bells_due);
+}
+
 static void settle(struct harness *h)
 {
-	take_events(h);
+	idle(h);
 	CHECK(txn_state(h->m.arena) == TXN_IDLE);
 	CHECK(!h->m.lost);
 	CHECK(!h->m.stat_overflows);
@@ -353,8 +389,30 @@ uint64_t h_read(struct harness *h, uint64_t gpa, unsigned size)
 	return h->comp.value;
 }
 
+static bool ring_doorbell(struct harness *h, uint64_t gpa, unsigned size)
+{
+	for (unsigned i = 0; i < LINK_DOORBELLS; i++) {
+		const struct link_event *b = &h->bell[i];
+
+		if (!(b->a & LINK_DB_ENABLE) || b->addr != gpa || b->c != size)
+			continue;
+		h->bells_rung++;
+		link_doorbell_ring(&h->engine, i);
+		settle(h);
+		return true;
+	}
+	return false;
+}
+
+unsigned h_doorbells(const struct harness *h)
+{
+	return h->bells_rung;
+}
+
 void h_write(struct harness *h, uint64_t gpa, unsigned size, uint64_t value)
 {
+	if (ring_doorbell(h, gpa, size))
+		return;
 	request(h, 0, &(struct link_req){ .kind = LINK_REQ_MMIO_WRITE, .addr = gpa, .size = size, .value = value });
 }
 
@@ -608,6 +666,12 @@ void h_output_full(struct harness *h, unsigned stream, bool full)
 }
 
 /* ---- disks */
+
+void h_disk_resize(struct harness *h, int disk, size_t n)
+{
+	(void)h;
+	disks[disk - DISK_FD].n = n;
+}
 
 void h_disk_defer(struct harness *h, bool defer)
 {

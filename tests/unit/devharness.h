@@ -87,6 +87,8 @@ bool h_raw_event(struct harness *, struct link_event *);
 bool h_region(const struct harness *, bool mmio, uint64_t base, uint32_t *len, uint32_t *flags);
 /* The shadow word behind a port: false when there is none or it is not valid. */
 bool h_shadow(const struct harness *, uint16_t port, uint32_t *value);
+/* Writes that the engine completed by ringing a doorbell: h_write() does so where one is announced. */
+unsigned h_doorbells(const struct harness *);
 
 /* ---- time, ns */
 uint64_t h_now(const struct harness *);
@@ -110,6 +112,7 @@ void h_disk_defer(struct harness *, bool defer);	/* operations wait for h_disk_f
 unsigned h_disk_pending(const struct harness *);
 bool h_disk_finish(struct harness *, int error);	/* the oldest one ends; false: none waits */
 unsigned h_disk_ops(const struct harness *, enum blk_op);	/* begun so far */
+void h_disk_resize(struct harness *, int disk, size_t n);	/* the handle of harness_disk(); memory for it is there */
 void harness_disks_free(void);
 
 #endif
