@@ -51,7 +51,7 @@ bool gen_skipped(const struct x86_opcode *row)
 {
 	static const char *const names[] = {
 		"int", "int1",	/* a host that is itself a guest may report INT1 at the instruction */
-		"cpuid", "rdrand", "rdseed", "xsave", "xsaveopt", "xrstor", "xgetbv", "xsetbv", "rdtsc", "rdtscp", "rdpid", "rdpmc",
+		"cpuid", "rdrand", "rdseed", "xsave", "xsaveopt", "xsavec", "xrstor", "xgetbv", "xsetbv", "rdtsc", "rdtscp", "rdpid", "rdpmc",
 		"rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase", "syscall", "sysenter", "sysexit", "sysret",
 		"iret", "retf", "lds", "les", "lss", "lfs", "lgs", "lar", "lsl", "verr", "verw",
 		"sldt", "str", "smsw", "sgdt", "sidt", "hlt",	/* emulated, or blocked by UMIP, at the host's choice */
@@ -82,12 +82,15 @@ static bool is_string(const struct x86_opcode *row)
 
 static bool has_operand(const struct x86_opcode *row, enum x86_operand op)
 {
-	return row->operand[0] == op || row->operand[1] == op || row->operand[2] == op;
+	for (unsigned i = 0; i < X86_OPERANDS; i++)
+		if (row->operand[i] == op)
+			return true;
+	return false;
 }
 
 static bool memory_only(const struct x86_opcode *row)
 {
-	for (int i = 0; i < 3; i++)
+	for (unsigned i = 0; i < X86_OPERANDS; i++)
 		if (x86_operand_is_memory(row->operand[i]))
 			return true;
 	return false;
@@ -95,7 +98,15 @@ static bool memory_only(const struct x86_opcode *row)
 
 static bool register_only(const struct x86_opcode *row)
 {
-	return x86_operand_is_register(row->operand[0]) || x86_operand_is_register(row->operand[1]);
+	for (unsigned i = 0; i < X86_OPERANDS; i++)
+		if (x86_operand_is_register(row->operand[i]))
+			return true;
+	return false;
+}
+
+static bool is_gather(const struct x86_opcode *row)
+{
+	return x86_operand_is_gathered(row->operand[1]);
 }
 
 struct bytes {
@@ -124,13 +135,22 @@ static uint32_t code_target(const struct gen_case *c)
 /* The three-byte VEX of the row, with random registers, W and sometimes what must not be. */
 static uint8_t put_vex(struct bytes *b, const struct gen_case *c, const struct x86_opcode *row, const uint8_t opcode[4])
 {
-	bool is64 = c->mode == HOST_64, by = has_operand(row, OP_By);
-	uint8_t regs = is64 ? below(8) << 5 : 0, w = chance(50) ? 0x80 : 0, vvvv = by || chance(3) ? below(16) : 0;
+	bool is64 = c->mode == HOST_64, named = has_operand(row, OP_By) || has_operand(row, OP_Hx) || has_operand(row, OP_Hqq);
+	uint8_t regs = is64 ? below(8) << 5 : 0, vvvv = named || chance(3) ? below(16) : 0, last = opcode[2] ^ vvvv << 3;
 
+	if (!(row->properties & (P_W0 | P_W1)) || chance(3))
+		last ^= chance(50) ? 0x80 : 0;
+	if (chance(row->properties & P_LIG ? 30 : 3))
+		last ^= 4;
+	if (opcode[1] == 0xe1 && !(regs & 0x60) && !(last & 0x80) && chance(50)) {
+		put(b, 0xc5, 1);			/* the short form */
+		put(b, last ^ (regs | 0x80), 1);
+		return is64 ? 0x40 | regs >> 5 : 0;
+	}
 	put(b, opcode[0], 1);
 	put(b, (opcode[1] ^ regs) & 0xff, 1);
-	put(b, (opcode[2] ^ vvvv << 3) | w | (chance(3) ? 4 : 0), 1);
-	return is64 ? 0x40 | regs >> 5 | (w ? 8 : 0) : 0;
+	put(b, last, 1);
+	return is64 ? 0x40 | regs >> 5 | (last & 0x80 ? 8 : 0) : 0;
 }
 
 static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66, bool *ad67)
@@ -184,7 +204,7 @@ static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66,
 		/* With a register, 0F 01 is another set of instructions, and 62 a longer prefix. */
 		bool never = row->opcode == (row->map == 2 ? 0x01 : 0x62);
 		unsigned mod = register_only(row) ? 3 : memory_only(row) ? (!never && chance(3) ? 3 : below(3)) : below(4);
-		unsigned rm = below(8), reg = row->ext >= 0 ? (unsigned)row->ext : below(8);
+		unsigned rm = is_gather(row) && chance(97) ? 4 : below(8), reg = row->ext >= 0 ? (unsigned)row->ext : below(8);
 
 		put(&b, mod << 6 | reg << 3 | rm, 1);
 		if (mod != 3 && adsize >= 4) {
@@ -205,10 +225,11 @@ static void encode(struct gen_case *c, const struct x86_opcode *row, bool *op66,
 				put(&b, next(), 2);
 		}
 	}
-	for (int i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < X86_OPERANDS; i++) {
 		uint32_t end;
 
 		switch (row->operand[i]) {
+		case OP_L: put(&b, next(), 1); break;
 		case OP_Ib: case OP_sIb: put(&b, chance(50) ? value() : next(), 1); break;
 		case OP_Iw: put(&b, row->opcode == 0xc8 || row->opcode == 0xc2 ? below(chance(90) ? 256 : 65536) : value(), 2); break;
 		case OP_Iz: put(&b, value(), opsize == 8 ? 4 : opsize); break;
@@ -363,6 +384,8 @@ static void fpu_state(struct gen_case *c, uint8_t *data)
 			uint64_t v = i < 8 || c->mode == HOST_64 ? vector_word() : 0;
 
 			memcpy(f->xmm[i] + j, &v, 8);
+			v = i < 8 || c->mode == HOST_64 ? vector_word() : 0;
+			memcpy(c->ymm_high[i] + j, &v, 8);
 		}
 	/* Memory operands worth computing with: all over the data. */
 	for (unsigned at = below(64); at + 16 <= HOST_DATA_BYTES; at += 16 + below(512)) {
@@ -404,6 +427,53 @@ static uint64_t unused_bits(const struct gen_case *c, const struct x86_insn *in)
 	return c->mode == HOST_64 && in->adsize == 4 ? next() << 32 : 0;
 }
 
+/* ---- vectors of indices, masks */
+
+static void set_vector(struct gen_case *c, unsigned reg, unsigned i, unsigned size, uint64_t v)
+{
+	uint8_t *half = i * size < 16 ? c->fpu.xmm[reg] : c->ymm_high[reg];
+
+	memcpy(half + i * size % 16, &v, size);
+}
+
+/* Indices that reach the data, seldom behind it; and a mask of which some elements are set. */
+static void aim_gather(struct gen_case *c, const struct x86_insn *in, uint32_t base)
+{
+	const struct x86_opcode *row = &x86_opcodes[in->row];
+	unsigned isize = row->opcode & 1 ? 8 : 4, esize = row->properties & P_W1 ? 8 : 4;
+	uint64_t from = base + 0x8000 - (int64_t)in->disp;
+
+	if (in->base != X86_NO_REG)
+		c->gpr[in->base] = from;
+	for (unsigned i = 0; i < 32 / isize; i++) {
+		int64_t at = chance(85) ? (int64_t)below(HOST_DATA_BYTES) - 0x8000 : (int64_t)data_offset() - 0x8000;
+
+		if (in->base == X86_NO_REG)
+			at += from;
+		set_vector(c, in->index, i, isize, chance(97) ? (uint64_t)(at >> in->scale) : next());
+	}
+	for (unsigned i = 0; i < 32 / esize; i++)
+		set_vector(c, in->vvvv, i, esize, chance(65) ? ~0ull : next());
+}
+
+static bool is_masked(const struct x86_opcode *row)
+{
+	return strstr(row->handler, "_masked");
+}
+
+/* The last elements may lie behind the data, where some mask has left them out. */
+static void aim_masked(struct gen_case *c, const struct x86_insn *in, uint32_t base)
+{
+	unsigned n = in->vex_l ? 32 : 16, size = strstr(x86_opcodes[in->row].handler, "64") ? 8 : 4;
+	uint64_t ea = chance(70) ? base + HOST_DATA_BYTES - n + size * below(n / size) : base + data_offset();
+	bool short_mask = chance(50);
+
+	if (in->base != X86_NO_REG && in->index == X86_NO_REG && in->base != X86_REG_RIP)
+		c->gpr[in->base] = ea - in->disp;
+	for (unsigned i = 0; i < n / size; i++)
+		set_vector(c, in->vvvv, i, size, short_mask && i >= n / size / 2 ? next() >> 1 & 0x7fffffff7fffffff : next());
+}
+
 /* Operands that make the instruction do something. */
 static void steer(struct gen_case *c, uint8_t *data, const struct x86_insn *in, uint32_t base)
 {
@@ -417,8 +487,12 @@ static void steer(struct gen_case *c, uint8_t *data, const struct x86_insn *in, 
 		else if (in->adsize >= 4)
 			c->gpr[1] = below(3000);
 	}
-	if (in->mem && in->has_modrm && chance(95))
+	if (in->mem && in->has_modrm && is_gather(&x86_opcodes[in->row]))
+		aim_gather(c, in, base);
+	else if (in->mem && in->has_modrm && chance(95))
 		aim(c, in);
+	if (is_masked(&x86_opcodes[in->row]) && chance(50))
+		aim_masked(c, in, base);
 	if (!strcmp(row->mnemonic, "xlat"))
 		c->gpr[3] = base + data_offset();
 	if (!strcmp(row->mnemonic, "bt") || !strcmp(row->mnemonic, "bts") || !strcmp(row->mnemonic, "btr") || !strcmp(row->mnemonic, "btc"))

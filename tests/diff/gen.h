@@ -22,6 +22,7 @@ struct gen_case {
 	uint64_t gpr[16];		/* the first eight, of 32 bits, but in 64-bit mode */
 	uint32_t rflags;
 	struct x86_fxsave fpu;
+	uint8_t ymm_high[16][16];
 };
 
 unsigned gen_bits(enum host_mode);

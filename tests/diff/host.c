@@ -14,6 +14,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "vmm/x86/isa.h"
+
 #ifndef UC_STRICT_RESTORE_SS
 #define UC_SIGCONTEXT_SS	0x2
 #define UC_STRICT_RESTORE_SS	0x4
@@ -35,6 +37,7 @@ static volatile enum { IDLE, ENTER, RUNNING } phase;
 static volatile enum host_mode mode;
 static ucontext_t back;
 static struct x86_fxsave back_fpu;
+static uint8_t back_ymm_high[16][16];
 static volatile bool timed_out;
 
 static const int greg_of[16] = {
@@ -49,23 +52,34 @@ static void clear_sticky_flags(void)
 }
 
 /*
- * The frame's x87 and SSE state.  Behind it stands an XSAVE header, whose first
- * word says which components are not in their initial state.
+ * The frame's x87, SSE and AVX state.  Behind the first two stand an XSAVE header,
+ * whose first word says which components are not in their initial state, and AVX's.
  */
-static void set_fpu(ucontext_t *uc, const struct x86_fxsave *from)
+static void set_fpu(ucontext_t *uc, const struct x86_fxsave *fx, const uint8_t ymm_high[16][16])
 {
 	uint8_t *frame = (uint8_t *)uc->uc_mcontext.fpregs;
 	uint64_t present;
 
-	memcpy(frame, from, offsetof(struct x86_fxsave, rest));
+	memcpy(frame, fx, offsetof(struct x86_fxsave, rest));
 	memcpy(&present, frame + X86_XSAVE_HEADER, sizeof(present));
 	present |= X86_XSTATE_X87 | X86_XSTATE_SSE;
+	if (x86_isa_offered(X86_ISA_AVX)) {
+		memcpy(frame + X86_XSAVE_AVX, ymm_high, X86_XSAVE_AVX_BYTES);
+		present |= X86_XSTATE_AVX;
+	}
 	memcpy(frame + X86_XSAVE_HEADER, &present, sizeof(present));
 }
 
-static void get_fpu(const ucontext_t *uc, struct x86_fxsave *to)
+static void get_fpu(const ucontext_t *uc, struct x86_fxsave *fx, uint8_t ymm_high[16][16])
 {
-	memcpy(to, uc->uc_mcontext.fpregs, sizeof(*to));
+	const uint8_t *frame = (const uint8_t *)uc->uc_mcontext.fpregs;
+	uint64_t present;
+
+	memcpy(fx, frame, sizeof(*fx));
+	memcpy(&present, frame + X86_XSAVE_HEADER, sizeof(present));
+	memset(ymm_high, 0, X86_XSAVE_AVX_BYTES);
+	if (x86_isa_offered(X86_ISA_AVX) && present & X86_XSTATE_AVX)
+		memcpy(ymm_high, frame + X86_XSAVE_AVX, X86_XSAVE_AVX_BYTES);
 }
 
 static void load_data_segments(uint16_t ds)
@@ -86,8 +100,8 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	if (phase == ENTER && sig == SIGUSR1) {
 		memcpy(back.uc_mcontext.gregs, g, sizeof(back.uc_mcontext.gregs));
 		back.uc_flags = uc->uc_flags;
-		get_fpu(uc, &back_fpu);
-		set_fpu(uc, &running->fpu);
+		get_fpu(uc, &back_fpu, back_ymm_high);
+		set_fpu(uc, &running->fpu, running->ymm_high);
 		for (int i = 0; i < 16; i++)
 			g[greg_of[i]] = running->gpr[i];
 		g[REG_RIP] = running->rip;
@@ -117,12 +131,12 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 		running->vector = g[REG_TRAPNO];
 		running->error = g[REG_ERR];
 		running->cr2 = g[REG_CR2];
-		get_fpu(uc, &running->fpu);
+		get_fpu(uc, &running->fpu, running->ymm_high);
 	}
 	(void)info;
 	memcpy(g, back.uc_mcontext.gregs, sizeof(back.uc_mcontext.gregs));
 	uc->uc_flags = back.uc_flags;
-	set_fpu(uc, &back_fpu);
+	set_fpu(uc, &back_fpu, back_ymm_high);
 	phase = IDLE;
 }
 

@@ -32,6 +32,7 @@ struct host_cpu {
 	uint64_t rip;			/* offset in the code segment */
 	uint64_t rflags;
 	struct x86_fxsave fpu;		/* without instruction and operand pointers */
+	uint8_t ymm_high[16][16];	/* where the host has AVX */
 	/* out */
 	unsigned vector;		/* 3 at a breakpoint: rip is behind it */
 	uint32_t error;

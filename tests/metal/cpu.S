@@ -28,7 +28,7 @@ main:
 	CHECK(%eax, $0x106ca)
 	andl	$(1 << 28), %edx			/* one processor */
 	CHECK(%edx, $0)
-	andl	$(1 << 3 | 1 << 5 | 1 << 6 | 1 << 27 | 1 << 28), %ecx	/* MONITOR VMX SMX OSXSAVE AVX */
+	andl	$(1 << 3 | 1 << 5 | 1 << 6 | 1 << 27), %ecx	/* MONITOR VMX SMX OSXSAVE */
 	CHECK(%ecx, $0)
 	movl	$1, %eax
 	cpuid

@@ -26,9 +26,13 @@ static bool same_encoding(const struct x86_opcode *a, const struct x86_opcode *b
 
 	if (a->map != b->map || a->prefix != b->prefix)
 		return false;
+	if (!((a->properties | b->properties) & P_LIG) && ((a->properties ^ b->properties) & P_L1))
+		return false;
+	if ((a->properties | b->properties) & P_W0 && (a->properties | b->properties) & P_W1)
+		return false;
 	if ((a->properties & P_I64 && b->properties & P_O64) || (a->properties & P_O64 && b->properties & P_I64))
 		return false;
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < X86_OPERANDS; i++) {
 		a_mem |= x86_operand_is_memory(a->operand[i]);
 		b_mem |= x86_operand_is_memory(b->operand[i]);
 		a_reg |= x86_operand_is_register(a->operand[i]);
@@ -60,12 +64,17 @@ static unsigned encode(const struct x86_opcode *row, bool mem, uint8_t *b)
 	n += x86_opcode_bytes(row, b + n);
 	b[n] = (mem ? 0x03 : 0xc3) | (row->ext > 0 ? row->ext : 0) << 3;
 	memset(b + n + 1, 0, 15 - n);
+	if (x86_operand_is_gathered(row->operand[1])) {		/* three registers, and a vector of indices */
+		b[n - 2] ^= 2 << 3;
+		b[n] = 0x04;
+		b[n + 1] = 0x08;
+	}
 	return 16;
 }
 
 static bool refuses(const struct x86_opcode *row, bool mem)
 {
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < X86_OPERANDS; i++)
 		if (mem ? x86_operand_is_register(row->operand[i]) : x86_operand_is_memory(row->operand[i]))
 			return true;
 	return false;
@@ -223,6 +232,41 @@ static const struct vector vectors[] = {
 	{ 32, "f30fbdc1", "lzcnt  eax,ecx" },
 	{ 64, "c442b0f2c1", "andn   r8,r9,r9" },
 	{ 64, "c5f8f2c1", NULL },
+	{ 64, "c5e858cb", "vaddps xmm1,xmm2,xmm3" },
+	{ 64, "c44134588c9d00100000", "vaddps ymm9,ymm9,YMMWORD PTR [r13+rbx*4+0x1000]" },
+	{ 32, "c5ec58cb", "vaddps ymm1,ymm2,ymm3" },
+	{ 32, "c5ea5808", "vaddss xmm1,xmm2,DWORD PTR [eax]" },
+	{ 32, "c5ee5808", "vaddss xmm1,xmm2,DWORD PTR [eax]" },		/* any length */
+	{ 32, "c5e810cb", NULL },					/* VMOVUPS names no second source */
+	{ 32, "c5f810cb", "vmovups xmm1,xmm3" },
+	{ 32, "c5ea10cb", "vmovss xmm1,xmm2,xmm3" },
+	{ 32, "c5fa1008", "vmovss xmm1,DWORD PTR [eax]" },
+	{ 32, "c5ea1008", NULL },
+	{ 32, "c5f877", "vzeroupper" },
+	{ 32, "c5fc77", "vzeroall" },
+	{ 32, "c4e37d19c101", "vextractf128 xmm1,ymm0,0x1" },
+	{ 32, "c4e37919c101", NULL },					/* of 256 bits only */
+	{ 32, "c4e3fd19c101", NULL },					/* W */
+	{ 64, "c4e3694acb40", "vblendvps xmm1,xmm2,xmm3,xmm4" },
+	{ 64, "c4e36d4acbc0", "vblendvps ymm1,ymm2,ymm3,ymm12" },
+	{ 32, "c4e36d4acbc0", "vblendvps ymm1,ymm2,ymm3,ymm4" },	/* eight registers */
+	{ 64, "c4e26998cb", "vfmadd132ps xmm1,xmm2,xmm3" },
+	{ 64, "c4e2e998cb", "vfmadd132pd xmm1,xmm2,xmm3" },
+	{ 64, "c4e2ed98cb", "vfmadd132pd ymm1,ymm2,ymm3" },
+	{ 64, "c4e269900c98", "vpgatherdd xmm1,DWORD PTR [rax+xmm3*4],xmm2" },
+	{ 64, "c4e2ed900ca0", "vpgatherdq ymm1,QWORD PTR [rax+xmm4*4],ymm2" },	/* index 4 is one */
+	{ 64, "c4e2ed910ca0", "vpgatherqq ymm1,QWORD PTR [rax+ymm4*4],ymm2" },
+	{ 64, "c4e26d910c98", "vpgatherqd xmm1,DWORD PTR [rax+ymm3*4],xmm2" },
+	{ 64, "c4e271900c98", NULL },					/* destination and mask */
+	{ 64, "c4e269900c88", NULL },					/* destination and index */
+	{ 64, "c4e269900c90", NULL },					/* mask and index */
+	{ 64, "c4e2699008", NULL },					/* no SIB */
+	{ 64, "c4e26990cb", NULL },					/* no memory */
+	{ 16, "c4e269900c", NULL },
+	{ 32, "f2c5e858cb", NULL },
+	{ 64, "40c5e858cb", NULL },
+	{ 64, "f0c5e85808", NULL },
+	{ 64, "c4e071c4c801", NULL },					/* no such map */
 	/* 64-bit mode */
 	{ 64, "4889d8", "mov    rax,rbx" },
 	{ 64, "4d89f7", "mov    r15,r14" },

@@ -210,7 +210,9 @@ static int set_regs(const struct kvm_cpu *k, const struct x86_state *s)
 
 /* ---- x87, SSE and beyond: the standard form of XSAVE, of which the first 512 bytes are FXSAVE's */
 
-#define XSTATE_BV	(X86_XSAVE_HEADER / 4)	/* in region[] */
+/* In region[]. */
+#define XSTATE_BV	(X86_XSAVE_HEADER / 4)
+#define XSTATE_AVX	(X86_XSAVE_AVX / 4)
 
 static void get_fpu(const struct kvm_cpu *k, struct x86_state *s)
 {
@@ -219,6 +221,8 @@ static void get_fpu(const struct kvm_cpu *k, struct x86_state *s)
 
 	KVM_IOCTL(k->fd, KVM_GET_XSAVE, &x);
 	memcpy(&s->fpu, x.region, sizeof(s->fpu));
+	if (x.region[XSTATE_BV] & X86_XSTATE_AVX)
+		memcpy(s->ymm_high, &x.region[XSTATE_AVX], sizeof(s->ymm_high));
 	KVM_IOCTL(k->fd, KVM_GET_XCRS, &c);
 	for (unsigned i = 0; i < c.nr_xcrs && i < KVM_MAX_XCRS; i++)
 		if (!c.xcrs[i].xcr)
@@ -235,6 +239,10 @@ static int set_fpu(const struct kvm_cpu *k, const struct x86_state *s)
 		return ret;
 	memcpy(x.region, &s->fpu, sizeof(s->fpu));
 	x.region[XSTATE_BV] |= X86_XSTATE_X87 | X86_XSTATE_SSE;
+	if (s->xcr0 & X86_XSTATE_AVX) {
+		memcpy(&x.region[XSTATE_AVX], s->ymm_high, sizeof(s->ymm_high));
+		x.region[XSTATE_BV] |= X86_XSTATE_AVX;
+	}
 	ret = KVM_IOCTL(k->fd, KVM_SET_XSAVE, &x);
 	if (!ret && s->xcr0)
 		ret = KVM_IOCTL(k->fd, KVM_SET_XCRS, &c);
@@ -345,7 +353,7 @@ int kvm_set_state(struct vcpu *v, const struct x86_state *s)
 {
 	struct kvm_cpu *k = kvm_cpu_of(v);
 	/* The kernel knows this processor's own limits. */
-	const struct x86_limits limits = { .cr4 = UINT64_MAX, .efer = UINT64_MAX, .phys_bits = 52 };
+	const struct x86_limits limits = { .cr4 = UINT64_MAX, .efer = UINT64_MAX, .xcr0 = UINT64_MAX, .phys_bits = 52 };
 	struct x86_state old;
 	int ret;
 

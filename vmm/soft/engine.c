@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "vmm/apic.h"
 #include "vmm/config.h"
@@ -424,6 +425,8 @@ static void soft_get_state(struct vcpu *v, struct x86_state *s)
 		.halted = cpu->halted, .sti_shadow = cpu->shadow, .nmi_blocked = cpu->nmi_blocked, .cpl = cpu->cpl,
 	};
 	simd_get(cpu, &s->fpu);
+	for (unsigned i = 0; i < 16; i++)
+		memcpy(s->ymm_high[i], cpu->simd.v[i].b + 16, 16);
 	s->xcr0 = cpu->simd.xcr0;
 	for (unsigned i = 0; i < X86_GPRS; i++)
 		s->gpr[i] = cpu->gpr[i].q;
@@ -441,7 +444,10 @@ enum { EFER_BITS = X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE };
 static int soft_set_state(struct vcpu *v, const struct x86_state *s)
 {
 	struct cpu *cpu = cpu_of(v);
-	const struct x86_limits limits = { .cr4 = x86_cr4_bits(cpu->level), .efer = EFER_BITS, .phys_bits = X86_PHYS_BITS };
+	const struct x86_limits limits = {
+		.cr4 = x86_cr4_bits(cpu->level), .efer = EFER_BITS, .xcr0 = x86_xcr0_bits(cpu->level) | X86_XSTATE_X87,
+		.phys_bits = X86_PHYS_BITS,
+	};
 
 	if (!x86_state_possible(s, &limits))
 		return -EINVAL;
@@ -475,6 +481,8 @@ static int soft_set_state(struct vcpu *v, const struct x86_state *s)
 	cpu->pat = s->pat;
 	cpu->mtrr.def_type = s->mtrr_def_type;
 	simd_set(cpu, &s->fpu);
+	for (unsigned i = 0; i < 16; i++)
+		memcpy(cpu->simd.v[i].b + 16, s->ymm_high[i], 16);
 	cpu->simd.xcr0 = s->xcr0;
 	cpu->sysenter_cs = s->sysenter_cs;
 	cpu->sysenter_esp = s->sysenter_esp;

@@ -12,6 +12,10 @@
 #define DISPATCH_P(h)	{ .plain = op_##h }
 #define DISPATCH_F(h)	{ .select = sel_##h }
 #define DISPATCH_V(h)	DISPATCH_F(h)
+#define DISPATCH_VI(h)	DISPATCH_F(h)
+#define DISPATCH_VL(h)	DISPATCH_F(h)
+#define DISPATCH_VA(h)	DISPATCH_F(h)
+#define DISPATCH_VF(h)	DISPATCH_F(h)
 const struct op_dispatch op_dispatch[] = {
 #define X(map, op, ext, pfx, kind, mn, h, a, b, c, r, w, u, p, t) DISPATCH_##kind(h),
 #include "vmm/x86/opcodes.def"

@@ -176,6 +176,7 @@ bool msr_read(struct cpu *cpu, uint32_t index, uint64_t *val)
 	case X86_MSR_MCG_CAP:		/* no banks */
 	case X86_MSR_MCG_STATUS:
 	case X86_MSR_BIOS_SIGN_ID:	/* no microcode update is loaded */
+	case X86_MSR_XSS:		/* no supervisor state */
 		*val = 0;
 		return true;
 	default:
@@ -221,6 +222,7 @@ bool msr_write(struct cpu *cpu, uint32_t index, uint64_t val)
 	case X86_MSR_BIOS_UPDT_TRIG:
 		return true;
 	case X86_MSR_MCG_STATUS:
+	case X86_MSR_XSS:
 		return val == 0;
 	default:
 		return false;

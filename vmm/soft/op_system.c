@@ -430,6 +430,8 @@ void op_cpuid(struct cpu *cpu, const struct insn *in)
 	apic_cpuid(cpu->vcpu, leaf, subleaf, x86_cpuid(cpu->level, 0, 0).eax, &r);
 	if (leaf == 1 && (cpu->cr4 & X86_CR4_OSXSAVE))
 		r.ecx |= X86_FEATURE_OSXSAVE;
+	if (leaf == 0xd && subleaf < 2 && r.eax)
+		r.ebx = x86_xsave_bytes(cpu->simd.xcr0);
 	cpu->gpr[X86_RAX].q = r.eax;
 	cpu->gpr[X86_RBX].q = r.ebx;
 	cpu->gpr[X86_RCX].q = r.ecx;

@@ -281,8 +281,8 @@ void op_movnti(struct cpu *cpu, const struct insn *in)
 		st32(cpu, in->seg, insn_ea(cpu, in), cpu->gpr[in->reg].d);
 }
 
-/* Bytes whose mask has its top bit set, to DS:rDI.  All of them are probed, whatever the mask: nothing is half done. */
-static void store_masked(struct cpu *cpu, const struct insn *in, const uint8_t *data, const uint8_t *mask, unsigned bytes)
+/* All bytes are probed, whatever the mask: nothing is half done. */
+void vec_store_bytes(struct cpu *cpu, const struct insn *in, const uint8_t *data, const uint8_t *mask, unsigned bytes)
 {
 	uint64_t at = ip_mask(in->adsize, cpu->gpr[X86_RDI].q);
 	struct mmu_held held;
@@ -296,7 +296,7 @@ static void store_masked(struct cpu *cpu, const struct insn *in, const uint8_t *
 void op_maskmovdqu(struct cpu *cpu, const struct insn *in)
 {
 	sse_enter(cpu, NULL);
-	store_masked(cpu, in, cpu->simd.v[in->reg].b, cpu->simd.v[in->rm].b, 16);
+	vec_store_bytes(cpu, in, cpu->simd.v[in->reg].b, cpu->simd.v[in->rm].b, 16);
 }
 
 void op_maskmovq(struct cpu *cpu, const struct insn *in)
@@ -306,7 +306,7 @@ void op_maskmovq(struct cpu *cpu, const struct insn *in)
 	mmx_enter(cpu, NULL);
 	data = mmx_peek(in->reg & 7);
 	mask = mmx_peek(in->rm & 7);
-	store_masked(cpu, in, (uint8_t *)&data, (uint8_t *)&mask, 8);
+	vec_store_bytes(cpu, in, (uint8_t *)&data, (uint8_t *)&mask, 8);
 	mmx_get(in->reg);
 }
 
@@ -613,13 +613,13 @@ static inline vec128 compare_strings(struct cpu *cpu, const struct insn *in, vec
 						 string_length(in, &cpu->gpr[X86_RDX]), out);
 }
 
-#define STRING_FORMS(name, RESULT)							\
+#define STRING_FORMS(name, BEGIN, RESULT)						\
 HANDLER(name##_r)									\
 {											\
 	struct string_out out;								\
 	vec128 r;									\
 											\
-	SSE_BEGIN;									\
+	BEGIN;										\
 	r = compare_strings(cpu, in, XMM(in->rm), &out);				\
 	(void)r;									\
 	cpu->fl = out.fl;								\
@@ -631,7 +631,7 @@ MEM_HANDLER(name##_m)									\
 	struct string_out out;								\
 	vec128 r;									\
 											\
-	SSE_BEGIN;									\
+	BEGIN;										\
 	VLOAD(16, false, r);								\
 	r = compare_strings(cpu, in, r, &out);						\
 	(void)r;									\
@@ -639,19 +639,25 @@ MEM_HANDLER(name##_m)									\
 	RESULT;										\
 	NEXT(1);									\
 }
-STRING_FORMS(string_mask, XMM(0) = r)
-STRING_FORMS(string_index, cpu->gpr[X86_RCX].q = out.index)
+STRING_FORMS(string_mask, SSE_BEGIN, XMM(0) = r)
+STRING_FORMS(string_index, SSE_BEGIN, cpu->gpr[X86_RCX].q = out.index)
+STRING_FORMS(vstring_mask, AVX_BEGIN, cpu->simd.v[0] = (union vec){ .x = r })
+STRING_FORMS(vstring_index, AVX_BEGIN, cpu->gpr[X86_RCX].q = out.index)
 
-#define STRING_SELECT(mn, name)								\
-insn_fn *sel_##mn(const struct x86_insn *x, struct insn *in)				\
+#define STRING_SELECT(h, mn, name)							\
+insn_fn *sel_##h(const struct x86_insn *x, struct insn *in)				\
 {											\
 	in->imm = (uintptr_t)(stubs_##mn + STRING_STUB * (x->imm & 0xff));		\
 	return in->mem ? name##_m : name##_r;						\
 }
-STRING_SELECT(pcmpestrm, string_mask)
-STRING_SELECT(pcmpestri, string_index)
-STRING_SELECT(pcmpistrm, string_mask)
-STRING_SELECT(pcmpistri, string_index)
+STRING_SELECT(pcmpestrm, pcmpestrm, string_mask)
+STRING_SELECT(pcmpestri, pcmpestri, string_index)
+STRING_SELECT(pcmpistrm, pcmpistrm, string_mask)
+STRING_SELECT(pcmpistri, pcmpistri, string_index)
+STRING_SELECT(vpcmpestrm, pcmpestrm, vstring_mask)
+STRING_SELECT(vpcmpestri, pcmpestri, vstring_index)
+STRING_SELECT(vpcmpistrm, pcmpistrm, vstring_mask)
+STRING_SELECT(vpcmpistri, pcmpistri, vstring_index)
 
 /* ---- general registers alone */
 

@@ -16,12 +16,20 @@ typedef insn_fn *sel_fn(const struct x86_insn *, struct insn *in);
 #define DECLARE_P(h) op_fn op_##h;
 #define DECLARE_F(h) sel_fn sel_##h;
 #define DECLARE_V(h) DECLARE_F(h)
+#define DECLARE_VI(h) DECLARE_F(h)
+#define DECLARE_VL(h) DECLARE_F(h)
+#define DECLARE_VA(h) DECLARE_F(h)
+#define DECLARE_VF(h) DECLARE_F(h)
 #define X(map, op, ext, pfx, kind, mn, h, a, b, c, r, w, u, p, t) DECLARE_##kind(h)
 #include "vmm/x86/opcodes.def"
 #undef X
 #undef DECLARE_P
 #undef DECLARE_F
 #undef DECLARE_V
+#undef DECLARE_VI
+#undef DECLARE_VL
+#undef DECLARE_VA
+#undef DECLARE_VF
 
 struct op_dispatch {
 	op_fn *plain;		/* one of the two */

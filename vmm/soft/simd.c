@@ -119,6 +119,14 @@ static void on_sigfpe(int sig, siginfo_t *info, void *context)
 
 /* ---- permission */
 
+/* VEX is no prefix in real and virtual-8086 mode. */
+static bool avx_enabled(const struct cpu *cpu)
+{
+	const uint64_t state = X86_XSTATE_SSE | X86_XSTATE_AVX;
+
+	return cpu->pe && !cpu->v86 && cpu->cr4 & X86_CR4_OSXSAVE && (cpu->simd.xcr0 & state) == state;
+}
+
 void simd_update(struct cpu *cpu)
 {
 	struct simd *s = &cpu->simd;
@@ -127,6 +135,7 @@ void simd_update(struct cpu *cpu)
 
 	s->x87_slow = (off ? SIMD_DENIED : 0) | cold | (s->unmasked ? SIMD_UNMASKED : 0);
 	s->sse_slow = (off || !(cpu->cr4 & X86_CR4_OSFXSR) ? SIMD_DENIED : 0) | cold;
+	s->avx_slow = (cpu->cr0 & X86_CR0_TS || !avx_enabled(cpu) ? SIMD_DENIED : 0) | cold;
 }
 
 static uint16_t live_status(void)
@@ -164,6 +173,16 @@ void sse_enter(struct cpu *cpu, const struct insn *in)
 {
 	cpu->insn = in;
 	if (cpu->cr0 & X86_CR0_EM || !(cpu->cr4 & X86_CR4_OSFXSR))
+		cpu_fault(cpu, X86_UD, 0);
+	if (cpu->cr0 & X86_CR0_TS)
+		cpu_fault(cpu, X86_NM, 0);
+	simd_live(cpu);
+}
+
+void avx_enter(struct cpu *cpu, const struct insn *in)
+{
+	cpu->insn = in;
+	if (!avx_enabled(cpu))
 		cpu_fault(cpu, X86_UD, 0);
 	if (cpu->cr0 & X86_CR0_TS)
 		cpu_fault(cpu, X86_NM, 0);
@@ -296,11 +315,15 @@ void vec_load(struct cpu *cpu, const struct insn *in, void *to, unsigned size, b
 	mmu_held_load(cpu, &held, to);
 }
 
+void vec_probe_store(struct cpu *cpu, const struct insn *in, unsigned size, bool aligned, struct mmu_held *held)
+{
+	mmu_probe_write(cpu, vec_linear(cpu, in, size, aligned, true), size, held);
+}
+
 void vec_store(struct cpu *cpu, const struct insn *in, const void *from, unsigned size, bool aligned)
 {
-	uint64_t lin = vec_linear(cpu, in, size, aligned, true);
 	struct mmu_held held;
 
-	mmu_probe_write(cpu, lin, size, &held);
+	vec_probe_store(cpu, in, size, aligned, &held);
 	mmu_held_store(cpu, &held, from);
 }

@@ -1,8 +1,9 @@
 /*
- * vmm/soft/simd.h - where the guest's x87, MMX and SSE state is, and who may
- * touch it.
+ * vmm/soft/simd.h - where the guest's x87, MMX, SSE and AVX state is, and who
+ * may touch it.
  *
- * Vector registers live in cpu->simd.v.  While the state is `live`, the x87
+ * Vector registers live in cpu->simd.v, whole: the upper halves that AVX adds
+ * are no host register's, and the host's own are clear between instructions.  While the state is `live`, the x87
  * stack with its control, status and tag words and MXCSR live in the host
  * processor's own: a guest's x87 instruction is the host's, run on the same
  * registers, and an SSE instruction runs under the guest's rounding and masks.
@@ -28,6 +29,7 @@
 
 struct cpu;
 struct insn;
+struct mmu_held;
 
 typedef long long vec128 __attribute__((vector_size(16)));
 
@@ -39,7 +41,7 @@ union vec {
 	vec128 x;
 };
 
-/* Why an instruction must ask before it executes: simd.x87_slow, simd.sse_slow. */
+/* Why an instruction must ask before it executes: simd.x87_slow, sse_slow, avx_slow. */
 enum { SIMD_DENIED = 1, SIMD_COLD = 2, SIMD_UNMASKED = 4 };
 
 struct simd {
@@ -47,10 +49,10 @@ struct simd {
 	struct x86_fxsave fx;		/* x87 and MXCSR while not live; its xmm[], fop, fip, fdp are not used */
 	uint64_t fip, fdp;
 	uint16_t fop;
-	uint8_t x87_slow, sse_slow;	/* 0: go ahead; simd_update() keeps them */
+	uint8_t x87_slow, sse_slow, avx_slow;	/* 0: go ahead; simd_update() keeps them */
 	bool live;
 	bool unmasked;			/* x87 exceptions are: one may be pending */
-	uint64_t xcr0;
+	uint64_t xcr0;			/* simd_update() */
 };
 
 /*
@@ -61,12 +63,13 @@ struct simd {
 void x87_enter(struct cpu *, const struct insn *);
 void mmx_enter(struct cpu *, const struct insn *);
 void sse_enter(struct cpu *, const struct insn *);
+void avx_enter(struct cpu *, const struct insn *);
 /* #UD and #NM only, and not live: FXSAVE and its kin. */
 void simd_check_nm(struct cpu *);
 
 void simd_live(struct cpu *);
 void simd_leave(struct cpu *);
-/* CR0, CR4, x87's masks or liveness changed. */
+/* CR0, CR4, XCR0, virtual-8086 mode, x87's masks or liveness changed. */
 void simd_update(struct cpu *);
 /* The x87 control word has been loaded, natively. */
 void x87_control_changed(struct cpu *);
@@ -82,8 +85,9 @@ void simd_load_x87(struct cpu *, const struct x86_fxsave *);
 uint32_t simd_mxcsr(struct cpu *);
 void simd_set_mxcsr(struct cpu *, uint32_t);
 
-/* 16-byte operands the slow way: segment, alignment (#GP(0)), every fault. */
+/* Vector operands the slow way: segment, alignment (#GP(0)), every fault. */
 void vec_load(struct cpu *, const struct insn *, void *to, unsigned size, bool aligned);
 void vec_store(struct cpu *, const struct insn *, const void *from, unsigned size, bool aligned);
+void vec_probe_store(struct cpu *, const struct insn *, unsigned size, bool aligned, struct mmu_held *);
 
 #endif

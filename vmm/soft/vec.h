@@ -1,5 +1,5 @@
 /*
- * vmm/soft/vec.h - what handlers of MMX and SSE instructions are made of.
+ * vmm/soft/vec.h - what handlers of MMX, SSE and AVX instructions are made of.
  *
  * As with thread.h's LOAD and STORE, a fast handler's operand is plain memory
  * in one page, and whatever else there is goes to the slow twin.
@@ -19,6 +19,13 @@
 		cpu->insn = in;							\
 		if (unlikely(cpu->simd.sse_slow))				\
 			sse_enter(cpu, in);					\
+	} while (0)
+
+#define AVX_BEGIN								\
+	do {									\
+		cpu->insn = in;							\
+		if (unlikely(cpu->simd.avx_slow))				\
+			avx_enter(cpu, in);					\
 	} while (0)
 
 #define MMX_BEGIN								\
@@ -57,6 +64,9 @@
 			vec_store(cpu, in, from, BYTES, ALIGNED);		\
 		}								\
 	} while (0)
+
+/* MASKMOVDQU: the bytes whose mask has its top bit set, to DS:rDI. */
+void vec_store_bytes(struct cpu *, const struct insn *, const uint8_t *data, const uint8_t *mask, unsigned bytes);
 
 /* The guest's MMX registers, which are the host's; state live.  Both make the x87 stack MMX's, as on the guest. */
 #define HIDDEN __attribute__((visibility("hidden")))

@@ -1,10 +1,10 @@
 /*
  * vmm/x86/cpuid.c - the processor that the soft engine is.
  *
- * One table ties each feature bit to what must be there for it: rows of its
- * extension in opcodes.def, the same instructions in the host where handlers
- * use them, and the control register bit that it brings.  A feature of the
- * engine itself is a row from the commit that completes it.
+ * One table ties each feature bit to what must be there for it: the extension
+ * that its rows of opcodes.def belong to, which isa.c offers where the host has
+ * what handlers use, and the control register bit that it brings.  A feature of
+ * the engine itself is a row from the commit that completes it.
  *
  * Who it says it is.  The engine executes in order and speculates on nothing,
  * so none of the attacks on speculation work on the guest's processor.  The
@@ -18,12 +18,12 @@
  */
 #include "vmm/x86/cpuid.h"
 
-#include <cpuid.h>
 #include <pthread.h>
 #include <string.h>
 
 #include "vmm/x86/control.h"
-#include "vmm/x86/decode.h"
+#include "vmm/x86/fpu.h"
+#include "vmm/x86/isa.h"
 
 static const char brand[48] = "Cleave soft engine";
 
@@ -33,24 +33,20 @@ const char *const x86_level_names[X86_LEVELS] = {
 
 enum reg { EAX, EBX, ECX, EDX };
 
-enum { ISA_TO_COME = X86_ISAS };	/* no row has it: the feature is known to be missing */
-
 struct feature {
 	uint32_t leaf;
 	uint8_t reg, bit;		/* in the leaf's subleaf 0 */
 	uint8_t level;			/* the lowest that tells it */
-	uint8_t isa;			/* X86_ISA_BASE: the engine's own; else its rows must be in the table */
+	uint8_t isa;			/* enum x86_isa, which must be offered */
 	bool user;			/* the level's: programs count on it */
-	bool host;			/* the host must have it too: handlers execute it */
 	uint64_t cr4;
 };
 
 #define SYSTEM(l, r, b, ...)	{ .leaf = l, .reg = r, .bit = b, .level = X86_LEVEL_V1, __VA_ARGS__ }
-#define USER(lvl, l, r, b, ...)	{ .leaf = l, .reg = r, .bit = b, .level = X86_LEVEL_##lvl, .user = true, __VA_ARGS__ }
-#define NATIVE(lvl, l, r, b, i, ...)	{ .leaf = l, .reg = r, .bit = b, .level = X86_LEVEL_##lvl, .isa = X86_ISA_##i, .user = true, .host = true, __VA_ARGS__ }
+#define USER(lvl, l, r, b, i, ...)	{ .leaf = l, .reg = r, .bit = b, .level = X86_LEVEL_##lvl, .isa = X86_ISA_##i, .user = true, __VA_ARGS__ }
 
 static const struct feature features[] = {
-	NATIVE(V1, 1, EDX, 0, FPU),
+	USER(V1, 1, EDX, 0, FPU),
 	SYSTEM(1, EDX, 2, .cr4 = X86_CR4_DE),
 	SYSTEM(1, EDX, 3, .cr4 = X86_CR4_PSE),
 	SYSTEM(1, EDX, 4, .cr4 = X86_CR4_TSD),
@@ -64,54 +60,53 @@ static const struct feature features[] = {
 	SYSTEM(1, EDX, 14),				/* machine check architecture, of no banks */
 	SYSTEM(1, EDX, 15),				/* CMOV */
 	SYSTEM(1, EDX, 16),				/* PAT */
-	NATIVE(V1, 1, EDX, 19, CLFLUSH),
-	NATIVE(V1, 1, EDX, 23, MMX),
-	NATIVE(V1, 1, EDX, 24, FXSR, .cr4 = X86_CR4_OSFXSR),
-	NATIVE(V1, 1, EDX, 25, SSE, .cr4 = X86_CR4_OSXMMEXCPT),
-	NATIVE(V1, 1, EDX, 26, SSE2),
+	USER(V1, 1, EDX, 19, CLFLUSH),
+	USER(V1, 1, EDX, 23, MMX),
+	USER(V1, 1, EDX, 24, FXSR, .cr4 = X86_CR4_OSFXSR),
+	USER(V1, 1, EDX, 25, SSE, .cr4 = X86_CR4_OSXMMEXCPT),
+	USER(V1, 1, EDX, 26, SSE2),
 
-	NATIVE(V2, 1, ECX, 0, SSE3),
-	NATIVE(ALL, 1, ECX, 1, PCLMUL),
-	NATIVE(V2, 1, ECX, 9, SSSE3),
-	USER(V2, 1, ECX, 13),				/* CMPXCHG16B */
+	USER(V2, 1, ECX, 0, SSE3),
+	USER(ALL, 1, ECX, 1, PCLMUL),
+	USER(V2, 1, ECX, 9, SSSE3),
+	USER(V2, 1, ECX, 13, BASE),				/* CMPXCHG16B */
 	SYSTEM(1, ECX, 17, .cr4 = X86_CR4_PCIDE),
-	NATIVE(V2, 1, ECX, 19, SSE41),
-	NATIVE(V2, 1, ECX, 20, SSE42),
-	USER(V3, 1, ECX, 12, .isa = ISA_TO_COME),	/* FMA */
-	USER(V3, 1, ECX, 22, .isa = X86_ISA_MOVBE),
-	NATIVE(V2, 1, ECX, 23, POPCNT),
-	NATIVE(ALL, 1, ECX, 25, AES),
-	NATIVE(V3, 1, ECX, 26, XSAVE, .cr4 = X86_CR4_OSXSAVE),
-	USER(V3, 1, ECX, 28, .isa = ISA_TO_COME),	/* AVX */
-	USER(V3, 1, ECX, 29, .isa = ISA_TO_COME),	/* F16C */
-	NATIVE(ALL, 1, ECX, 30, RDRAND),
+	USER(V2, 1, ECX, 19, SSE41),
+	USER(V2, 1, ECX, 20, SSE42),
+	USER(V3, 1, ECX, 12, FMA),
+	USER(V3, 1, ECX, 22, MOVBE),
+	USER(V2, 1, ECX, 23, POPCNT),
+	USER(ALL, 1, ECX, 25, AES),
+	USER(V3, 1, ECX, 26, XSAVE, .cr4 = X86_CR4_OSXSAVE),
+	USER(V3, 1, ECX, 28, AVX),
+	USER(V3, 1, ECX, 29, F16C),
+	USER(ALL, 1, ECX, 30, RDRAND),
 	SYSTEM(1, ECX, 31),				/* there is a hypervisor */
 
 	SYSTEM(7, EBX, 0, .cr4 = X86_CR4_FSGSBASE),
 	SYSTEM(7, EBX, 1),				/* TSC_ADJUST */
-	USER(V3, 7, EBX, 3, .isa = ISA_TO_COME),	/* BMI1 */
-	USER(V3, 7, EBX, 5, .isa = ISA_TO_COME),	/* AVX2 */
-	USER(V3, 7, EBX, 3, .isa = X86_ISA_BMI1),
+	USER(V3, 7, EBX, 5, AVX2),
+	USER(V3, 7, EBX, 3, BMI1),
 	SYSTEM(7, EBX, 7, .cr4 = X86_CR4_SMEP),
-	NATIVE(V3, 7, EBX, 8, BMI2),
-	USER(V3, 7, EBX, 8, .isa = ISA_TO_COME),	/* BMI2 */
+	USER(V3, 7, EBX, 8, BMI2),
 	SYSTEM(7, EBX, 9),				/* REP MOVSB is fast */
 	SYSTEM(7, EBX, 10),				/* INVPCID */
 	SYSTEM(7, EBX, 13),				/* x87's selectors are stored as 0 */
-	NATIVE(ALL, 7, EBX, 18, RDSEED),
-	NATIVE(ALL, 7, EBX, 19, ADX),
+	USER(ALL, 7, EBX, 18, RDSEED),
+	USER(ALL, 7, EBX, 19, ADX),
 	SYSTEM(7, EBX, 20, .cr4 = X86_CR4_SMAP),
-	NATIVE(ALL, 7, EBX, 23, CLFLUSHOPT),
-	NATIVE(ALL, 7, EBX, 24, CLWB),
-	NATIVE(ALL, 7, EBX, 29, SHA),
+	USER(ALL, 7, EBX, 23, CLFLUSHOPT),
+	USER(ALL, 7, EBX, 24, CLWB),
+	USER(ALL, 7, EBX, 29, SHA),
 	SYSTEM(7, ECX, 2, .cr4 = X86_CR4_UMIP),
+	USER(ALL, 7, ECX, 9, VAES),
+	USER(ALL, 7, ECX, 10, VPCLMUL),
 	SYSTEM(7, ECX, 22),				/* RDPID */
 	SYSTEM(7, EDX, 4),				/* short REP MOVSB is */
 	SYSTEM(7, EDX, 29),				/* ARCH_CAPABILITIES */
 
-	USER(V2, 0x80000001, ECX, 0),			/* LAHF, SAHF in 64-bit mode */
-	USER(V3, 0x80000001, ECX, 5, .isa = ISA_TO_COME),	/* LZCNT */
-	USER(V3, 0x80000001, ECX, 5, .isa = X86_ISA_LZCNT),
+	USER(V2, 0x80000001, ECX, 0, BASE),			/* LAHF, SAHF in 64-bit mode */
+	USER(V3, 0x80000001, ECX, 5, LZCNT),
 	SYSTEM(0x80000001, EDX, 11),			/* SYSCALL */
 	SYSTEM(0x80000001, EDX, 20),			/* NX */
 	SYSTEM(0x80000001, EDX, 26),			/* pages of 1 GiB */
@@ -127,31 +122,15 @@ enum { FEATURES = sizeof(features) / sizeof(features[0]) };
 static bool works[FEATURES];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static uint32_t reg_of(const struct x86_cpuid *r, enum reg reg)
-{
-	return reg == EAX ? r->eax : reg == EBX ? r->ebx : reg == ECX ? r->ecx : r->edx;
-}
-
 static void add_bit(struct x86_cpuid *r, enum reg reg, unsigned bit)
 {
 	*(reg == EAX ? &r->eax : reg == EBX ? &r->ebx : reg == ECX ? &r->ecx : &r->edx) |= 1u << bit;
 }
 
-static bool host_has(const struct feature *f)
-{
-	struct x86_cpuid r;
-
-	return __get_cpuid_count(f->leaf, 0, &r.eax, &r.ebx, &r.ecx, &r.edx) && reg_of(&r, f->reg) >> f->bit & 1;
-}
-
 static void find_out(void)
 {
-	uint64_t isas = 1ull << X86_ISA_BASE;
-
-	for (unsigned i = 0; i < x86_opcode_rows; i++)
-		isas |= 1ull << x86_row_isa(&x86_opcodes[i]);
 	for (unsigned i = 0; i < FEATURES; i++)
-		works[i] = (isas >> features[i].isa & 1) && (!features[i].host || host_has(&features[i]));
+		works[i] = x86_isa_offered(features[i].isa);
 }
 
 static bool told(unsigned i, enum x86_level level)
@@ -206,9 +185,25 @@ int x86_level_complete(void)
 	return level;
 }
 
+uint64_t x86_xcr0_bits(enum x86_level level)
+{
+	const uint32_t avx = 1u << 28;
+
+	if (!(x86_cr4_bits(level) & X86_CR4_OSXSAVE))
+		return 0;
+	return X86_XSTATE_X87 | X86_XSTATE_SSE | (leaf_features(level, 1).ecx & avx ? X86_XSTATE_AVX : 0);
+}
+
+uint32_t x86_xsave_bytes(uint64_t xcr0)
+{
+	return xcr0 & X86_XSTATE_AVX ? X86_XSAVE_AVX + X86_XSAVE_AVX_BYTES : X86_XSAVE_EXTENDED;
+}
+
 /* ---- leaves */
 
-enum { BASIC_MAX = 0x16, EXTENDED_MAX = 0x80000008, SIZE_LEGACY = 512, SIZE_HEADER = 64 };
+enum { XSAVE_FEATURES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 };	/* XSAVEOPT, XSAVEC, XGETBV of 1, XSAVES */
+
+enum { BASIC_MAX = 0x16, EXTENDED_MAX = 0x80000008 };
 
 static struct x86_cpuid text(uint32_t eax, const char s[12], bool vendor)
 {
@@ -246,12 +241,23 @@ static struct x86_cpuid cache(uint32_t n)
 	};
 }
 
-/* x87 and SSE state; the size of the standard form. */
+/* The extended state area.  Both formats are as large, since there is one extended component. */
 static struct x86_cpuid xsave(enum x86_level level, uint32_t subleaf)
 {
-	if (!(x86_cr4_bits(level) & X86_CR4_OSXSAVE) || subleaf)
+	uint64_t xcr0 = x86_xcr0_bits(level);
+
+	if (!xcr0)
 		return (struct x86_cpuid) { 0 };
-	return (struct x86_cpuid) { .eax = 3, .ebx = SIZE_LEGACY + SIZE_HEADER, .ecx = SIZE_LEGACY + SIZE_HEADER };
+	switch (subleaf) {
+	case 0:
+		return (struct x86_cpuid) { .eax = xcr0, .ebx = X86_XSAVE_EXTENDED, .ecx = x86_xsave_bytes(xcr0) };
+	case 1:
+		return (struct x86_cpuid) { .eax = XSAVE_FEATURES, .ebx = X86_XSAVE_EXTENDED };
+	case 2:
+		if (xcr0 & X86_XSTATE_AVX)
+			return (struct x86_cpuid) { .eax = X86_XSAVE_AVX_BYTES, .ebx = X86_XSAVE_AVX };
+	}
+	return (struct x86_cpuid) { 0 };
 }
 
 static struct x86_cpuid basic(enum x86_level level, uint32_t leaf, uint32_t subleaf)

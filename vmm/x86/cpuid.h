@@ -1,8 +1,8 @@
 /*
  * vmm/x86/cpuid.h - what CPUID tells: exactly what works.  SDM vol. 2 CPUID.
  *
- * What a vCPU's local APIC and the state of its registers decide (APIC, OSXSAVE
- * and their like) is not here.
+ * What a vCPU's local APIC and the state of its registers decide (APIC, OSXSAVE,
+ * the size of what XCR0 has enabled, and their like) is not here.
  */
 #ifndef CLEAVE_VMM_X86_CPUID_H
 #define CLEAVE_VMM_X86_CPUID_H
@@ -48,7 +48,10 @@ struct x86_cpuid x86_cpuid(enum x86_level, uint32_t leaf, uint32_t subleaf);
 struct x86_cpuid x86_level_features(enum x86_level, uint32_t leaf, bool must);
 /* The highest level of which nothing is missing here, or -1. */
 int x86_level_complete(void);
-/* CR4 bits that belong to what is told. */
+/* CR4 and XCR0 bits that belong to what is told. */
 uint64_t x86_cr4_bits(enum x86_level);
+uint64_t x86_xcr0_bits(enum x86_level);
+/* Of the XSAVE area with these components. */
+uint32_t x86_xsave_bytes(uint64_t xcr0);
 
 #endif

@@ -43,12 +43,13 @@ enum {
 #define _0	0		/* no property */
 enum { EXT__ = -1, EXT_0, EXT_1, EXT_2, EXT_3, EXT_4, EXT_5, EXT_6, EXT_7 };
 enum { PFX__ = 0, PFX_66 = 0x66, PFX_F2 = 0xf2, PFX_F3 = 0xf3, PFX_NP = X86_NO_PREFIX, PFX_NR = X86_NO_REPEAT };
-enum { KIND_F = 0, KIND_P = 1, KIND_V = 0 };
+enum { KIND_F = 0, KIND_P = 1, KIND_V = 0, KIND_VI = 0, KIND_VL = 0, KIND_VA = 0, KIND_VF = 0 };
+enum { FOURTH_F = OP__, FOURTH_P = OP__, FOURTH_V = OP__, FOURTH_VI = OP_Ib, FOURTH_VL = OP_L, FOURTH_VA = OP__, FOURTH_VF = OP__ };
 
 const struct x86_opcode x86_opcodes[] = {
 #define X(map_, op_, ext_, pfx_, kind_, mn_, h_, a_, b_, c_, r_, w_, u_, p_, t_) \
 	{ .mnemonic = #mn_, .handler = #h_, .map = map_, .opcode = op_, .ext = EXT_##ext_, .prefix = PFX_##pfx_, \
-	  .plain = KIND_##kind_, .operand = { OP_##a_, OP_##b_, OP_##c_ }, \
+	  .plain = KIND_##kind_, .operand = { OP_##a_, OP_##b_, OP_##c_, FOURTH_##kind_ }, \
 	  .read = FM_##r_, .written = FM_##w_, .undefined = FM_##u_, .properties = p_, .treatment = t_ },
 #include "vmm/x86/opcodes.def"
 #undef X
@@ -84,11 +85,19 @@ bool x86_operand_is_register(enum x86_operand o)
 	return o >= OP_Ux && o <= OP_R;
 }
 
+bool x86_operand_is_gathered(enum x86_operand o)
+{
+	return o == OP_VMx || o == OP_VMqq;
+}
+
 static unsigned vex_bytes(const struct x86_opcode *row, uint8_t bytes[4])
 {
 	unsigned pp = row->prefix == 0x66 ? 1 : row->prefix == 0xf3 ? 2 : row->prefix == 0xf2 ? 3 : 0;
 
-	bytes[0] = 0xc4, bytes[1] = 0xe0 | (row->map - X86_MAP_VEX_0F + 1), bytes[2] = 0x78 | pp, bytes[3] = row->opcode;
+	bytes[0] = 0xc4;
+	bytes[1] = 0xe0 | (row->map - X86_MAP_VEX_0F + 1);
+	bytes[2] = (row->properties & P_W1 ? 0x80 : 0) | 0x78 | (row->properties & P_L1 ? 4 : 0) | pp;
+	bytes[3] = row->opcode;
 	return 4;
 }
 
@@ -262,8 +271,8 @@ static unsigned rex_bit(const struct x86_insn *in, unsigned bit)
 	return in->rex & bit ? 8 : 0;
 }
 
-/* 32-bit ModRM, and with 64-bit addresses the same with more registers and rIP. */
-static void get_address32(struct reader *r, struct x86_insn *in)
+/* 32-bit ModRM, and with 64-bit addresses the same with more registers and rIP.  Every vector can be an index. */
+static void get_address32(struct reader *r, struct x86_insn *in, bool vector)
 {
 	bool sib_follows = (in->rm & 7) == X86_RSP;
 
@@ -274,7 +283,7 @@ static void get_address32(struct reader *r, struct x86_insn *in)
 
 		in->base = (sib & 7) | rex_bit(in, REX_B);
 		in->scale = sib >> 6;
-		if (index != X86_RSP)
+		if (index != X86_RSP || vector)
 			in->index = index;
 	}
 	in->disp_bytes = in->mod == 1 ? 1 : in->mod == 2 ? 4 : 0;
@@ -309,20 +318,40 @@ static bool prefix_fits(unsigned wanted, const struct x86_insn *in)
 	}
 }
 
-static bool operand_fits(enum x86_operand o, const struct x86_insn *in)
+static bool operands_fit(const struct x86_opcode *row, const struct x86_insn *in)
 {
-	return !(x86_operand_is_memory(o) && !in->mem) && !(x86_operand_is_register(o) && in->mem);
+	for (unsigned i = 0; i < X86_OPERANDS; i++) {
+		enum x86_operand o = row->operand[i];
+
+		if (in->mem ? x86_operand_is_register(o) : x86_operand_is_memory(o))
+			return false;
+	}
+	return true;
 }
 
-static bool has_by(const struct x86_opcode *row)
+static bool has_vvvv(const struct x86_opcode *row)
 {
-	return row->operand[0] == OP_By || row->operand[1] == OP_By || row->operand[2] == OP_By;
+	for (unsigned i = 0; i < X86_OPERANDS; i++)
+		if (row->operand[i] == OP_By || row->operand[i] == OP_Hx || row->operand[i] == OP_Hqq)
+			return true;
+	return false;
+}
+
+static bool vex_fits(const struct x86_opcode *row, const struct x86_insn *in)
+{
+	uint32_t p = row->properties;
+
+	if (!(p & P_LIG) && in->vex_l != !!(p & P_L1))
+		return false;
+	if ((p & P_W0 && in->vex_w) || (p & P_W1 && !in->vex_w))
+		return false;
+	return !in->vvvv || has_vvvv(row);	/* what names no register says so */
 }
 
 static bool exists(const struct x86_opcode *row, const struct x86_insn *in)
 {
-	if (in->vex && (in->vex_l || (in->vvvv && !has_by(row))))
-		return false;			/* what names no register says so */
+	if (in->vex && !vex_fits(row, in))
+		return false;
 	return !(row->properties & (in->bits == 64 ? P_I64 : P_O64));
 }
 
@@ -341,8 +370,7 @@ static const struct x86_opcode *find_row(const struct x86_insn *in)
 	for (; i != NO_ROW; i = next_row[i]) {
 		const struct x86_opcode *row = &x86_opcodes[i];
 
-		if ((row->ext >= 0 && row->ext != (in->reg & 7)) || !prefix_fits(row->prefix, in)
-		    || !operand_fits(row->operand[0], in) || !operand_fits(row->operand[1], in))
+		if ((row->ext >= 0 && row->ext != (in->reg & 7)) || !prefix_fits(row->prefix, in) || !operands_fit(row, in))
 			continue;
 		if (exists(row, in))
 			return row;
@@ -391,6 +419,7 @@ static void get_operand(struct reader *r, struct x86_insn *in, enum x86_operand 
 {
 	switch (o) {
 	case OP_Ib: get_immediate(r, in, 1, false); break;
+	case OP_L: get_immediate(r, in, 1, false); in->imm &= in->bits == 64 ? 0xff : 0x7f; break;
 	case OP_sIb: get_immediate(r, in, 1, true); break;
 	case OP_Iw: get_immediate(r, in, 2, false); break;
 	case OP_Iz: get_immediate(r, in, in->opsize == 8 ? 4 : in->opsize, true); break;
@@ -443,15 +472,21 @@ static bool is_vex(const struct reader *r, const struct x86_insn *in)
 static bool get_vex(struct reader *r, struct x86_insn *in)
 {
 	static const uint8_t repeats[] = { 0, 0, 0xf3, 0xf2 };
-	bool before = in->rep || in->osize || in->lock || in->rex, three = in->opcode == 0xc4;
-	uint8_t first = get(r, 1), last = three ? get(r, 1) : first, map = three ? first & 0x1f : 1;
-	bool w = three && last >> 7;
+	bool three = in->opcode == 0xc4, w;
+	uint8_t first, last, map;
 
+	if (in->rep || in->osize || in->lock || in->rex)
+		return false;
+	first = get(r, 1);
+	last = three ? get(r, 1) : first;
+	map = three ? first & 0x1f : 1;
+	w = three && last >> 7;
 	in->opcode = get(r, 1);
-	if (r->error || before || map < 1 || map > 3)
+	if (r->error || map < 1 || map > 3)
 		return false;
 	in->vex = true;
 	in->vex_l = last >> 2 & 1;
+	in->vex_w = w;
 	in->vvvv = ~last >> 3 & 15;
 	in->osize = (last & 3) == 1;
 	in->rep = repeats[last & 3];
@@ -485,20 +520,32 @@ static void modrm_as_opcode(struct x86_insn *in, uint8_t modrm)
 	in->opcode = modrm;
 }
 
-static void get_address(struct reader *r, struct x86_insn *in)
+static void get_address(struct reader *r, struct x86_insn *in, bool vector)
 {
 	if (!in->has_modrm || !in->mem)
 		return;
 	if (in->adsize == 2)
 		get_address16(r, in);
 	else
-		get_address32(r, in);
+		get_address32(r, in, vector);
+}
+
+static bool is_gather(const struct x86_opcode *row)
+{
+	return x86_operand_is_gathered(row->operand[1]);
+}
+
+/* There is a vector of indices, and it, the mask and the destination are different registers. */
+static bool gather_allowed(const struct x86_insn *in)
+{
+	return in->adsize != 2 && (in->rm & 7) == X86_RSP
+		&& in->reg != in->index && in->reg != in->vvvv && in->index != in->vvvv;
 }
 
 /* No row: what is known of its length is fetched all the same. */
 static enum x86_decode_result refuse(struct reader *r, struct x86_insn *in)
 {
-	get_address(r, in);
+	get_address(r, in, false);
 	return r->error ? r->error : X86_DECODE_UD;
 }
 
@@ -532,8 +579,8 @@ enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned b
 	adjust_opsize(row, in);
 	if (row->operand[0] == OP_Rd || row->operand[1] == OP_Rd)
 		in->mem = false;
-	get_address(&r, in);
-	for (unsigned i = 0; i < 3; i++)
+	get_address(&r, in, is_gather(row));
+	for (unsigned i = 0; i < X86_OPERANDS; i++)
 		get_operand(&r, in, row->operand[i]);
 	if (r.error)
 		return r.error;
@@ -541,6 +588,8 @@ enum x86_decode_result x86_decode(const uint8_t *bytes, size_t avail, unsigned b
 		return X86_DECODE_UD;
 	if (bits != 64)
 		in->vvvv &= 7;			/* eight registers; but what names none must have all four bits */
+	if (is_gather(row) && !gather_allowed(in))
+		return X86_DECODE_UD;
 	in->seg = effective_segment(in);
 	in->len = r.at;
 	return X86_DECODE_OK;
@@ -550,7 +599,7 @@ unsigned x86_operand_bytes(enum x86_operand o, unsigned opsize)
 {
 	switch (o) {
 	case OP_Eb: case OP_Gb: case OP_Zb: case OP_Ib: case OP_Ob: case OP_Xb: case OP_Yb: case OP_AL: case OP_CL:
-	case OP_Mb: case OP_EdMb:
+	case OP_Mb: case OP_EdMb: case OP_Wb:
 		return 1;
 	case OP_Ew: case OP_Gw: case OP_Iw: case OP_Sw: case OP_DX: case OP_Mw: case OP_EdMw: case OP_Ww:
 		return 2;
@@ -566,7 +615,10 @@ unsigned x86_operand_bytes(enum x86_operand o, unsigned opsize)
 	case OP_Ey: case OP_Gy: case OP_My: case OP_By:
 		return opsize == 8 ? 8 : 4;
 	case OP_Wx: case OP_Wu: case OP_Mx: case OP_Mu: case OP_Vx: case OP_Ux: case OP_X0:
+	case OP_Hx:
 		return 16;
+	case OP_Wqq: case OP_Wqa: case OP_Mqq: case OP_Mqa: case OP_Vqq: case OP_Uqq: case OP_Hqq:
+		return 32;
 	case OP_Mt: case OP_ST0: case OP_STi:
 		return 10;
 	case OP_Ma:

@@ -70,6 +70,7 @@ static const char *size_name(unsigned bytes)
 	case 8: return "QWORD PTR ";
 	case 10: return "TBYTE PTR ";
 	case 16: return "XMMWORD PTR ";
+	case 32: return "YMMWORD PTR ";
 	default: return "";
 	}
 }
@@ -125,8 +126,8 @@ static void put_mnemonic(struct text *t, const struct x86_insn *in, const struct
 	put(t, "%s%s", name, suffix);
 }
 
-/* ---- memory */
-static void put_sum(struct text *t, const struct x86_insn *in)
+/* ---- memory; `set` is that of an index that is a vector, or NULL */
+static void put_sum(struct text *t, const struct x86_insn *in, const char *set)
 {
 	bool any = in->base != X86_NO_REG || in->index != X86_NO_REG;
 	uint64_t disp = in->adsize == 2 ? (uint16_t)in->disp : in->adsize == 4 ? (uint32_t)in->disp : (uint64_t)in->disp;
@@ -141,7 +142,11 @@ static void put_sum(struct text *t, const struct x86_insn *in)
 	if (in->base != X86_NO_REG)
 		put(t, "%s", reg_name(in, in->base, in->adsize));
 	if (in->index != X86_NO_REG) {
-		put(t, "%s%s", in->base != X86_NO_REG ? "+" : "", reg_name(in, in->index, in->adsize));
+		put(t, "%s", in->base != X86_NO_REG ? "+" : "");
+		if (set)
+			put(t, "%s%u", set, in->index);
+		else
+			put(t, "%s", reg_name(in, in->index, in->adsize));
 		if (in->adsize >= 4)
 			put(t, "*%u", 1u << in->scale);
 	}
@@ -157,7 +162,7 @@ static void put_rm(struct text *t, const struct x86_insn *in, unsigned reg_bytes
 		return;
 	}
 	put(t, "%s", size_name(mem_bytes));
-	put_sum(t, in);
+	put_sum(t, in, NULL);
 }
 
 /* A vector operand: a register of the set, or memory of the operand's size. */
@@ -165,7 +170,7 @@ static void put_vector(struct text *t, const struct x86_insn *in, const char *se
 {
 	if (mem_bytes && in->mem) {
 		put(t, "%s", size_name(mem_bytes));
-		put_sum(t, in);
+		put_sum(t, in, NULL);
 	} else {
 		put(t, "%s%u", set, reg);
 	}
@@ -216,15 +221,21 @@ static void put_operand(struct text *t, const struct x86_insn *in, const struct 
 	case OP_E: put_rm(t, in, 4, 0); break;
 	case OP_M: case OP_Ms: put_rm(t, in, 4, o == OP_M && !strcmp(row->mnemonic, "invlpg") ? 1 : 0); break;
 	case OP_Ma: case OP_Mp: case OP_Mq: case OP_Mqo: case OP_Mb: case OP_Mw: case OP_Md: case OP_Mt: case OP_Mx: case OP_Mu:
-	case OP_Mv: case OP_My: case OP_Rv:
+	case OP_Mqq: case OP_Mqa: case OP_Mv: case OP_My: case OP_Rv:
 		put_rm(t, in, bytes, bytes);
 		break;
 	case OP_Ey: put_rm(t, in, bytes, bytes); break;
 	case OP_EdMb: case OP_EdMw: case OP_EdMd: put_rm(t, in, 4, bytes); break;
 	case OP_Gy: put(t, "%s", reg_name(in, in->reg, bytes)); break;
 	case OP_Vx: put_vector(t, in, "xmm", in->reg, 0); break;
+	case OP_Vqq: put_vector(t, in, "ymm", in->reg, 0); break;
+	case OP_Hx: put_vector(t, in, "xmm", in->vvvv, 0); break;
+	case OP_Hqq: put_vector(t, in, "ymm", in->vvvv, 0); break;
+	case OP_L: put_vector(t, in, row->operand[0] == OP_Vqq ? "ymm" : "xmm", in->imm >> 4 & 15, 0); break;
+	case OP_VMx: case OP_VMqq: put(t, "%s", size_name(row->properties & P_W1 ? 8 : 4)); put_sum(t, in, o == OP_VMx ? "xmm" : "ymm"); break;
 	case OP_Pq: put_vector(t, in, "mm", in->reg, 0); break;
-	case OP_Wx: case OP_Wu: case OP_Wq: case OP_Wd: case OP_Ww: case OP_Ux: put_vector(t, in, "xmm", in->rm, bytes); break;
+	case OP_Wx: case OP_Wu: case OP_Wq: case OP_Wd: case OP_Ww: case OP_Wb: case OP_Ux: put_vector(t, in, "xmm", in->rm, bytes); break;
+	case OP_Wqq: case OP_Wqa: case OP_Uqq: put_vector(t, in, "ymm", in->rm, bytes); break;
 	case OP_Qq: case OP_Qd: case OP_Nq: put_vector(t, in, "mm", in->rm, bytes); break;
 	case OP_By: put(t, "%s", reg_name(in, in->vvvv, bytes)); break;
 	case OP_ST0: put(t, "st"); break;
@@ -239,7 +250,7 @@ static void put_operand(struct text *t, const struct x86_insn *in, const struct 
 		put_immediate(t, in, o, n > 0 && row->operand[n - 1] == OP_Iw);
 		break;
 	case OP_Jb: case OP_Jz: put_target(t, in, rip); break;
-	case OP_Ob: case OP_Ov: put_sum(t, in); break;
+	case OP_Ob: case OP_Ov: put_sum(t, in, NULL); break;
 	case OP_Ap: put(t, "0x%x:0x%" PRIx64, in->imm2, in->imm); break;
 	case OP_Xb: case OP_Xv: case OP_Xz: case OP_Yb: case OP_Yv: case OP_Yz: put_string_operand(t, in, o); break;
 	case OP_AL: put(t, "al"); break;
@@ -270,7 +281,7 @@ size_t x86_disassemble(const struct x86_insn *in, uint64_t rip, unsigned bits, c
 			put(&t, " ");
 		put(&t, " ");
 	}
-	for (unsigned n = 0; n < 3 && row->operand[n] != OP__; n++) {
+	for (unsigned n = 0; n < X86_OPERANDS && row->operand[n] != OP__; n++) {
 		if (n)
 			put(&t, ",");
 		put_operand(&t, in, row, n, rip);

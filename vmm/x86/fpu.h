@@ -42,6 +42,9 @@ _Static_assert(offsetof(struct x86_fxsave, st) == 32 && offsetof(struct x86_fxsa
 #define X86_XSTATE_SSE	2u
 #define X86_XSTATE_AVX	4u
 
-enum { X86_XSAVE_HEADER = 512, X86_XSAVE_EXTENDED = 576 };
+enum {
+	X86_XSAVE_HEADER = 512, X86_XSAVE_EXTENDED = 576,
+	X86_XSAVE_AVX = X86_XSAVE_EXTENDED, X86_XSAVE_AVX_BYTES = 256,	/* the upper halves of YMM registers */
+};
 
 #endif

@@ -7,10 +7,12 @@
 #include <cpuid.h>
 #include <pthread.h>
 
+#include "vmm/x86/fpu.h"
+
 enum reg { EAX, EBX, ECX, EDX };
 
-/* Where the host's CPUID tells of it; leaf 0: the engine needs nothing of the host for it. */
-static const struct { uint32_t leaf, subleaf; uint8_t reg, bit; } told[X86_ISAS] = {
+/* Where the host's CPUID tells of it; leaf 0: the engine needs nothing of the host for it.  avx: and its kernel has to keep YMM registers. */
+static const struct { uint32_t leaf, subleaf; uint8_t reg, bit; bool avx; } told[X86_ISAS] = {
 	[X86_ISA_BASE] = { 0 },
 	[X86_ISA_FPU] = { 1, 0, EDX, 0 },
 	[X86_ISA_MMX] = { 1, 0, EDX, 23 },
@@ -31,28 +33,51 @@ static const struct { uint32_t leaf, subleaf; uint8_t reg, bit; } told[X86_ISAS]
 	[X86_ISA_RDSEED] = { 7, 0, EBX, 18 },
 	[X86_ISA_XSAVE] = { 0 },
 	[X86_ISA_XSAVEOPT] = { 0 },
+	[X86_ISA_XSAVEC] = { 0 },
+	[X86_ISA_XSAVES] = { 0 },
 	[X86_ISA_CLFLUSH] = { 0 },
 	[X86_ISA_CLFLUSHOPT] = { 0 },
 	[X86_ISA_CLWB] = { 0 },
 	[X86_ISA_LZCNT] = { 0 },
 	[X86_ISA_BMI1] = { 0 },
 	[X86_ISA_BMI2] = { 7, 0, EBX, 8 },
+	[X86_ISA_AVX] = { 1, 0, ECX, 28, true },
+	[X86_ISA_AVX2] = { 7, 0, EBX, 5, true },
+	[X86_ISA_FMA] = { 1, 0, ECX, 12, true },
+	[X86_ISA_F16C] = { 1, 0, ECX, 29, true },
+	[X86_ISA_AVX_AES] = { 1, 0, ECX, 25, true },
+	[X86_ISA_AVX_PCLMUL] = { 1, 0, ECX, 1, true },
+	[X86_ISA_VAES] = { 7, 0, ECX, 9, true },
+	[X86_ISA_VPCLMUL] = { 7, 0, ECX, 10, true },
 };
 
-static uint32_t offered;
+static uint64_t offered;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* AVX, and XCR0 has its state. */
+static bool host_keeps_ymm(void)
+{
+	const uint32_t osxsave = 1u << 27, avx = 1u << 28, ymm = X86_XSTATE_SSE | X86_XSTATE_AVX;
+	unsigned r[4], low, high;
+
+	if (!__get_cpuid(1, &r[EAX], &r[EBX], &r[ECX], &r[EDX]) || ~r[ECX] & (osxsave | avx))
+		return false;
+	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	return (low & ymm) == ymm;
+}
 
 static void ask_host(void)
 {
+	bool ymm = host_keeps_ymm();
+
 	for (unsigned i = 0; i < X86_ISAS; i++) {
 		unsigned r[4] = { 0 };
 
 		if (told[i].leaf && !__get_cpuid_count(told[i].leaf, told[i].subleaf, &r[EAX], &r[EBX], &r[ECX], &r[EDX]))
 			continue;
-		if (!told[i].leaf || r[told[i].reg] >> told[i].bit & 1)
-			offered |= 1u << i;
+		if ((!told[i].leaf || r[told[i].reg] >> told[i].bit & 1) && (ymm || !told[i].avx))
+			offered |= 1ull << i;
 	}
-	offered &= ~(1u << X86_ISA_XSAVEC);
 }
 
 bool x86_isa_offered(enum x86_isa isa)

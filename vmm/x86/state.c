@@ -1,5 +1,5 @@
 /*
- * vmm/x86/state.c - which states a processor can hold.  SDM vol. 3 ch. 2.5, 4.1.
+ * vmm/x86/state.c - which states a processor can hold.  SDM vol. 3 ch. 2.5, 2.6, 4.1.
  */
 #include "vmm/x86/control.h"
 #include "vmm/x86/flags.h"
@@ -49,6 +49,8 @@ bool x86_state_possible(const struct x86_state *s, const struct x86_limits *l)
 	if ((s->cr0 & X86_CR0_PG) && !(s->cr0 & X86_CR0_PE))
 		return false;
 	if ((s->cr0 & X86_CR0_NW) && !(s->cr0 & X86_CR0_CD))
+		return false;
+	if ((s->xcr0 & ~l->xcr0) || (s->xcr0 & (X86_XSTATE_SSE | X86_XSTATE_AVX)) == X86_XSTATE_AVX)
 		return false;
 	if ((s->cr4 & ~l->cr4) || (s->rflags & ~RFLAGS_DEFINED) || !canonical_state(s) || !possible_mode(s, l))
 		return false;

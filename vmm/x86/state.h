@@ -55,6 +55,7 @@ struct x86_state {
 	uint64_t tsc;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	struct x86_fxsave fpu;	/* x87, MXCSR, XMM */
+	uint8_t ymm_high[16][16];	/* what YMM registers have above XMM */
 	uint64_t xcr0;
 	uint64_t star, lstar, cstar, sfmask;
 	uint64_t kernel_gs_base;	/* FS's and GS's bases are seg[]'s */
@@ -67,7 +68,7 @@ struct x86_state {
 
 /* What differs between processors. */
 struct x86_limits {
-	uint64_t cr4, efer;	/* bits that may be set */
+	uint64_t cr4, efer, xcr0;	/* bits that may be set */
 	unsigned phys_bits;	/* of CR3 */
 };
 
