@@ -5,8 +5,12 @@
  * kernel decides: faults (doc/kvm.md) and events between elements.  A mode in
  * which this KVM cannot run the instruction at all is left out, and said so;
  * one that emulates knows real mode at least.  77 where there is no KVM.
+ *
+ *	string_io_kvm [MODES]	only the first so many: QEMU's emulated SVM ends
+ *				at user mode over a 32-bit TSS
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/insn/string_io.h"
@@ -76,13 +80,14 @@ static unsigned sweep(struct sio *m, unsigned mode, unsigned *failed)
 	return n;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	unsigned modes = argc > 1 ? (unsigned)atoi(argv[1]) : SIO_MODES;
 	struct sio *m = sio_new_on(&kvm_engine);
 	unsigned failed = 0, cases = 0;
 
 	setlinebuf(stdout);
-	for (unsigned mode = REAL; mode < SIO_MODES; mode++) {
+	for (unsigned mode = REAL; mode < modes && mode < SIO_MODES; mode++) {
 		if (!runs(m, mode)) {
 			failed += mode == REAL;
 			continue;
