@@ -22,7 +22,7 @@
 #include "devmodel/virtio/virtio.h"
 #include "tests/unit/devharness.h"
 
-enum { VD_QUEUES = 8, VD_BAR = 0xe0000000, VD_RINGS = 0x100000, VD_RING_STEP = 0x4000 };
+enum { VD_QUEUES = 16, VD_BAR = 0xe0000000, VD_RINGS = 0x100000, VD_RING_STEP = 0x4000 };
 /* The common configuration (virtio 1.2, 4.1.4.3). */
 enum { VC_DEVICE_SELECT = 0, VC_DEVICE = 4, VC_DRIVER_SELECT = 8, VC_DRIVER = 12, VC_CONFIG_VECTOR = 16, VC_QUEUES = 18,
        VC_STATUS = 20, VC_GENERATION = 21, VC_SELECT = 22, VC_SIZE = 24, VC_VECTOR = 26, VC_ENABLE = 28, VC_NOTIFY = 30,
@@ -34,6 +34,8 @@ struct vbuf {
 	uint32_t len;
 	bool write;
 };
+#define VB_OUT(gpa_, len_)	{ .gpa = (gpa_), .len = (len_) }			/* for the device to read */
+#define VB_IN(gpa_, len_)	{ .gpa = (gpa_), .len = (len_), .write = true }	/* for the device to write */
 
 struct vdrv {
 	struct harness *h;
