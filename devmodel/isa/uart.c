@@ -237,13 +237,14 @@ static void tx_drain(struct dev *dev, unsigned n)
 	if (!p->tx_count)
 		return;
 	sent = p->stream < 0 ? p->tx_count : chr_put(dev, p->stream, p->tx, p->tx_count);
-	if (!sent)
-		return;
-	w = port_write(dev, n);
-	w->tx_count -= sent;
-	memmove(w->tx, w->tx + sent, w->tx_count);
-	if (!w->tx_count)
-		w->thre_due = 1;
+	if (sent) {
+		w = port_write(dev, n);
+		w->tx_count -= sent;
+		memmove(w->tx, w->tx + sent, w->tx_count);
+		if (!w->tx_count)
+			w->thre_due = 1;
+	}
+	chr_want_room(dev, p->stream, p->tx_count);
 }
 
 static void tx_write(struct dev *dev, unsigned n, uint8_t byte)
@@ -476,6 +477,7 @@ static int uart_init(struct dev *dev, bool fresh)
 		dev_region(dev, &(struct dev_region){ .base = wiring[n].base, .len = REGS, .id = n, .shadow = true });
 		if (!fresh) {
 			p->shadow = 0xff;
+			tx_drain(dev, n);
 			port_update(dev, n);
 		}
 	}

@@ -21,6 +21,11 @@ pkill -P $$ sleep 2>/dev/null
 kill $(jobs -p) 2>/dev/null
 wait 2>/dev/null
 
+# a guest that sends more than ring and pipe hold to a reader who comes late: held back, then all of it
+rom flood.rom bb 04 00 b9 00 00 ba fd 03 ec a8 20 74 fb ba f8 03 b0 78 ee e2 f0 4b 75 ea fa f4
+(limit 60 "$cleave" -l bootrom,flood.rom -l com1,stdio flood 2>err; echo $? >status) </dev/null | (sleep 1; wc -c) >count
+[ "$(cat count status | tr '\n' ' ')" = "262144 2 " ] && ok || bad "a slow reader: bytes and status $(cat count status | tr '\n' ' ')"
+
 if command -v socat >/dev/null; then
 	# a UNIX socket: clients come and go, one at a time
 	start vm2 -l bootrom,echo.rom -l com1,unix=com1.sock -l com2,tcp=127.0.0.1:0
