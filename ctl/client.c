@@ -98,6 +98,13 @@ Cleave__Response *ctl_call(struct ctl *c, Cleave__Request *q)
 	return NULL;
 }
 
+static void keep_greeting(const Cleave__Hello *h)
+{
+	greeting = (struct ctl_hello){ .pid = h->pid, .daemon_pid = h->daemon_pid, .cpus = h->cpus };
+	snprintf(greeting.engine, sizeof(greeting.engine), "%s", h->engine);
+	snprintf(greeting.engine_why, sizeof(greeting.engine_why), "%s", h->engine_why);
+}
+
 static int say_hello(struct ctl *c)
 {
 	Cleave__Hello hello = CLEAVE__HELLO__INIT;
@@ -116,7 +123,7 @@ static int say_hello(struct ctl *c)
 	if (r->what_case != CLEAVE__RESPONSE__WHAT_HELLO || frame_version(r->hello->version, r->hello->version) < 0)
 		ret = ctl_error(EPROTO, "%s: that is no machine's control socket", c->vm);
 	else
-		greeting = (struct ctl_hello){ r->hello->pid, r->hello->daemon_pid, r->hello->cpus };
+		keep_greeting(r->hello);
 	cleave__response__free_unpacked(r, NULL);
 	return ret;
 }

@@ -50,7 +50,7 @@ bool ctl_number(const char *text, uint64_t max, uint64_t *value);	/* decimal, 0x
 Cleave__Response *ctl_call(struct ctl *, Cleave__Request *);
 int ctl_connect(struct ctl *);
 /* What the engine said to our hello. */
-struct ctl_hello { uint32_t pid, daemon_pid, cpus; };
+struct ctl_hello { uint32_t pid, daemon_pid, cpus; char engine[16], engine_why[200]; };
 const struct ctl_hello *ctl_hello(void);
 void ctl_close(struct ctl *);
 

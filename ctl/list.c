@@ -35,11 +35,14 @@ static int info(struct ctl *c, const char *rest, const char *value)
 	if (c->fd < 0 && ctl_connect(c))
 		return -EIO;
 	printf("vm\t%s\npid\t%u\ncleaved\t%u\ncpus\t%u\n", c->vm, ctl_hello()->pid, ctl_hello()->daemon_pid, ctl_hello()->cpus);
+	printf("engine\t%s\n", ctl_hello()->engine);
+	if (*ctl_hello()->engine_why)
+		printf("no kvm\t%s\n", ctl_hello()->engine_why);
 	return 0;
 }
 
 const struct verb list_verbs[] = {
 	{ "list", TAKES_NOTHING, "the machines that run; the same as no argument at all", list },
-	{ "get-info", TAKES_NOTHING, "processes and number of vCPUs", info },
+	{ "get-info", TAKES_NOTHING, "processes, number of vCPUs, engine", info },
 	{ 0 },
 };

@@ -397,6 +397,8 @@ static size_t hello(struct vm *vm, struct control_client *c, const Cleave__Hello
 	h.pid = getpid();
 	h.daemon_pid = vm->supervise ? supervise_pid(vm->supervise) : 0;
 	h.cpus = vm->nvcpus;
+	h.engine = (char *)(vm->engine ? vm->engine->name : "");
+	h.engine_why = vm->engine_why;
 	a->r.what_case = CLEAVE__RESPONSE__WHAT_HELLO;
 	a->r.hello = &h;
 	return pack(&a->r, reply);

@@ -99,6 +99,7 @@ void report_summary(struct vm *vm, FILE *f)
 	requests = s->n[STAT_STR_REQUESTS];
 	elements = s->n[STAT_STR_ELEMENTS];
 	fprintf(f, "cleave: %s: summary\n", vm->name);
+	fprintf(f, "  engine               %s%s%s\n", vm->engine->name, *vm->engine_why ? "; not KVM: " : "", vm->engine_why);
 	fprintf(f, "  instructions         %" PRIu64 " in %.3f s\n", instructions(vm, -1), vm_now(vm) / 1e9);
 	fprintf(f, "  string requests      %" PRIu64 ", %" PRIu64 " elements, %.1f elements a request\n",
 		requests, elements, requests ? (double)elements / requests : 0.0);

@@ -13,6 +13,7 @@
 #include "vmm/irq.h"
 #include "vmm/link.h"
 #include "vmm/x86/control.h"
+#include "vmm/x86/cpuid.h"
 #include "vmm/x86/exception.h"
 #include "vmm/x86/flags.h"
 #include "vmm/x86/segment.h"
@@ -181,7 +182,31 @@ static void put_tables(struct sio *m)
 
 /* ---- life */
 
+static void new_processor(struct sio *m, const struct engine_ops *engine)
+{
+	char err[300] = "";
+
+	m->config.cpus = 1;
+	m->config.cpu = X86_LEVEL_ALL;
+	m->config.strict_msr = true;
+	m->config.irqchip = IRQCHIP_ENGINE;
+	m->vm.config = &m->config;
+	m->vcpu.vm = &m->vm;
+	if (engine->vm_new(&m->vm, err, sizeof(err))) {
+		printf("skipped: %s\n", err);
+		exit(77);
+	}
+	CHECK(!inout_new(&m->vcpu));
+	CHECK(!engine->vcpu_new(&m->vcpu));
+	m->vm.engine = m->vcpu.engine = engine;
+}
+
 struct sio *sio_new(void)
+{
+	return sio_new_on(&soft_engine);
+}
+
+struct sio *sio_new_on(const struct engine_ops *engine)
 {
 	struct sio *m = aligned_alloc(64, (sizeof(*m) + 63) & ~(size_t)63);
 	struct bus_handler h = { .name = "port", .base = SIO_ENGINE, .len = 4, .read = engine_read, .write = engine_write, .dev = m };
@@ -199,10 +224,7 @@ struct sio *sio_new(void)
 	put_tables(m);
 	m->pristine = malloc(SIO_RAM);
 	memcpy(m->pristine, m->ram, SIO_RAM);
-	m->vcpu.vm = &m->vm;
-	m->vcpu.engine = &soft_engine;
-	CHECK(!inout_new(&m->vcpu));
-	CHECK(!soft_engine.vcpu_new(&m->vcpu));
+	new_processor(m, engine);
 	CHECK(!link_client_new(&m->vm.link, &m->vm, SIO_RAM / LINK_PAGE, NULL));
 	fake_start(&m->fake, &m->vm);
 	return m;
@@ -212,7 +234,9 @@ void sio_free(struct sio *m)
 {
 	fake_stop(&m->fake);
 	link_client_free(m->vm.link);
-	soft_engine.vcpu_free(&m->vcpu);
+	m->vcpu.engine->vcpu_free(&m->vcpu);
+	if (m->vm.engine->vm_free)
+		m->vm.engine->vm_free(&m->vm);
 	inout_free(&m->vcpu);
 	mem_free(m->vm.mem);
 	bus_free(m->vm.bus);
@@ -411,7 +435,7 @@ static void restore_memory(struct sio *m, const struct sio_case *c)
 	else if (c->bad_page)
 		put32(m, SIO_PT + 4 * (c->bad_page >> 12), (c->bad_page & ~0xfffu) | (c->read_only ? 5 : 6));
 	/* the interpreter's decoded blocks of the code page */
-	soft_engine.code_changed(&m->vm, SIO_CODE, 4096);
+	m->vcpu.engine->code_changed(&m->vm, SIO_CODE, 4096);
 }
 
 void sio_prepare(struct sio *m, const struct sio_case *c)
@@ -428,7 +452,7 @@ void sio_prepare(struct sio *m, const struct sio_case *c)
 	store_release(&m->fake.raise_at, m->event_at);
 	store_release(&m->fake.most, c->most);
 	m->vcpu.kick_seen = atomic_load(&m->vcpu.kick);
-	CHECK(!soft_engine.set_state(&m->vcpu, &m->start));
+	CHECK(!m->vcpu.engine->set_state(&m->vcpu, &m->start));
 }
 
 /* ---- running */
@@ -456,7 +480,7 @@ static void look(struct sio *m)
 	struct sio_state *g = &m->got;
 	struct x86_state s;
 
-	soft_engine.get_state(&m->vcpu, &s);
+	m->vcpu.engine->get_state(&m->vcpu, &s);
 	memcpy(g->gpr, s.gpr, sizeof(g->gpr));
 	g->gpr[X86_RSP] = SIO_STACK;
 	g->vector = -1;
@@ -479,7 +503,7 @@ static void look(struct sio *m)
 /* As vcpu.c: a kick is seen by run() unless an access must be finished first. */
 static enum vcpu_exit run_once(struct sio *m)
 {
-	enum vcpu_exit e = soft_engine.run(&m->vcpu);
+	enum vcpu_exit e = m->vcpu.engine->run(&m->vcpu);
 	uint32_t kick = atomic_load(&m->vcpu.kick), seen = m->vcpu.kick_seen;
 	enum inout_wait w;
 
@@ -515,7 +539,7 @@ void sio_resume(struct sio *m)
 	memcpy(s.gpr, m->got.gpr, sizeof(s.gpr));
 	s.rip = m->got.rip;
 	s.rflags = m->rflags;
-	CHECK(!soft_engine.set_state(&m->vcpu, &s));
+	CHECK(!m->vcpu.engine->set_state(&m->vcpu, &s));
 }
 
 uint64_t sio_reads(struct sio *m, const struct sio_case *c)

@@ -2,7 +2,7 @@
  * tests/insn/string_io.h - a machine to run one I/O instruction in, and a model
  * of what it must do.
  *
- * The machine: 1 MiB of RAM, one vCPU of the soft engine, ports in the engine
+ * The machine: 1 MiB of RAM, one vCPU, ports in the engine
  * (SIO_ENGINE), in the scripted daemon (tests/unit/fakedaemon.h), and nowhere.
  * Interrupts and faults lead to handlers that halt, so that the vector, the
  * frame and every register can be looked at.
@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "tests/unit/fakedaemon.h"
+#include "vmm/config.h"
 #include "vmm/mem.h"
 #include "vmm/vm.h"
 #include "vmm/x86/state.h"
@@ -74,6 +75,7 @@ struct sio_state {
 
 struct sio {
 	struct vm vm;
+	struct config config;
 	struct vcpu vcpu;
 	struct fake fake;
 	uint8_t *ram, *pristine;
@@ -94,7 +96,8 @@ struct sio {
 	uint64_t rflags;		/* of the frame that an event or fault pushed */
 };
 
-struct sio *sio_new(void);
+struct sio *sio_new(void);				/* on the soft engine */
+struct sio *sio_new_on(const struct engine_ops *);	/* ends the program with 77 and the reason where it does not run */
 void sio_free(struct sio *);
 
 /* Runs a case and compares everything with the model.  False after printing the difference. */

@@ -25,6 +25,7 @@
 #include "vmm/mem.h"
 #include "vmm/timer.h"
 #include "vmm/tsc.h"
+#include "vmm/x86/cpuid.h"
 
 static struct vcpu *watched;
 static volatile sig_atomic_t timed_out;
@@ -184,9 +185,9 @@ static void ioapic_mmio_write(void *dev, uint64_t off, unsigned size, uint64_t v
 
 static void on_nmi(void *arg, unsigned cpu)
 {
-	struct vm *vm = arg;
+	struct vcpu *v = &((struct vm *)arg)->vcpu[cpu];
 
-	soft_engine.inject_nmi(&vm->vcpu[cpu]);
+	v->engine->inject_nmi(v);
 }
 
 static void on_init(void *arg, unsigned cpu)
@@ -256,7 +257,29 @@ static void new_controllers(struct metal *m)
 	need(bus_add_handler(m->vm.bus, &h) == 0, "an I/O APIC's place");
 }
 
+static void new_processor(struct metal *m, const struct engine_ops *engine)
+{
+	char err[300] = "";
+
+	m->config.cpus = 1;
+	m->config.cpu = X86_LEVEL_ALL;
+	m->config.strict_msr = m->config.apic = true;
+	m->config.irqchip = IRQCHIP_ENGINE;
+	m->vm.config = &m->config;
+	if (engine->vm_new(&m->vm, err, sizeof(err))) {
+		printf("metal: skipped: %s\n", err);
+		exit(77);
+	}
+	need(inout_new(&m->vcpu) == 0 && engine->vcpu_new(&m->vcpu) == 0, "a processor");
+	m->vm.engine = m->vcpu.engine = engine;
+}
+
 struct metal *metal_new(void)
+{
+	return metal_new_on(&soft_engine);
+}
+
+struct metal *metal_new_on(const struct engine_ops *engine)
 {
 	char err[160] = "";
 	struct metal *m = aligned_alloc(64, (sizeof(*m) + 63) & ~(size_t)63);
@@ -275,7 +298,6 @@ struct metal *metal_new(void)
 	m->vm.nvcpus = 1;
 	m->vm.vcpu = &m->vcpu;
 	m->vcpu.vm = &m->vm;
-	m->vcpu.engine = &soft_engine;
 	pthread_mutex_init(&m->vm.dev_lock, NULL);
 	need(mem_new(&m->vm.mem, METAL_RAM, err, sizeof(err)) == 0, err);
 	load_rom(m);
@@ -288,13 +310,15 @@ struct metal *metal_new(void)
 		m->mmio[i] = 0xa0 + i % 16;
 	need(bus_add_handler(m->vm.bus, &ports) == 0 && bus_add_handler(m->vm.bus, &pics) == 0, "ports");
 	need(bus_add_handler(m->vm.bus, &mmio) == 0, "device memory");
-	need(inout_new(&m->vcpu) == 0 && soft_engine.vcpu_new(&m->vcpu) == 0, "a processor");
+	new_processor(m, engine);
 	return m;
 }
 
 void metal_free(struct metal *m)
 {
-	soft_engine.vcpu_free(&m->vcpu);
+	m->vcpu.engine->vcpu_free(&m->vcpu);
+	if (m->vm.engine->vm_free)
+		m->vm.engine->vm_free(&m->vm);
 	inout_free(&m->vcpu);
 	ioapic_free(m->vm.ioapic);
 	apics_free(m->vm.apics);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "vmm/bus.h"
+#include "vmm/config.h"
 #include "vmm/vm.h"
 
 enum { METAL_LOAD = 0x8000, METAL_RAM = 16 << 20 };
@@ -47,6 +48,7 @@ enum metal_end { METAL_PASSED, METAL_FAILED, METAL_EXITED, METAL_TIMEOUT };
 
 struct metal {
 	struct vm vm;
+	struct config config;
 	struct vcpu vcpu;
 	enum metal_end end;
 	enum vcpu_exit exit;		/* with METAL_EXITED: HLT_FOREVER, TRIPLE_FAULT.. */
@@ -61,6 +63,7 @@ struct metal {
 };
 
 struct metal *metal_new(void);		/* ends the program where the host lacks memory */
+struct metal *metal_new_on(const struct engine_ops *);	/* ends it with 77 and the reason where the engine does not run */
 void metal_free(struct metal *);
 bool metal_load(struct metal *, const char *path, uint64_t gpa);
 /* Real mode at CS:IP, everything else as after reset. */

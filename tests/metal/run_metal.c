@@ -1,8 +1,9 @@
 /*
  * tests/metal/run_metal.c - run guests and say which check of which failed.
  *
- *	run_metal [-v] [IMAGE...]
+ *	run_metal [-v] [-k] [IMAGE...]
  *
+ * -k: on KVM, and ends with 77 where there is none that works.
  * Without an image: all that are built, in tests/metal of the working directory.
  *
  * An image whose name ends in -triple.bin must end in a triple fault, one in
@@ -60,7 +61,7 @@ static bool report(struct metal *m, const char *path, enum metal_end end)
 		switch (end) {
 		case METAL_PASSED: printf(" ended, but should not have"); break;
 		case METAL_FAILED: printf(" line %u: got %08xh, want %08xh", m->line, m->got, m->want); break;
-		case METAL_EXITED: printf(" ended by a %s", exit_name(m->exit)); where(m); break;
+		case METAL_EXITED: printf(" ended by a %s", exit_name(m->exit)); where(m); printf(" %s", m->vcpu.error); break;
 		case METAL_TIMEOUT: printf(" took longer than %d s", SECONDS); where(m); break;
 		}
 	}
@@ -68,9 +69,9 @@ static bool report(struct metal *m, const char *path, enum metal_end end)
 	return ok;
 }
 
-static bool run(const char *path, bool verbose)
+static bool run(const struct engine_ops *engine, const char *path, bool verbose)
 {
-	struct metal *m = metal_new();
+	struct metal *m = metal_new_on(engine);
 	bool ok = false;
 
 	if (verbose)
@@ -87,16 +88,22 @@ static bool run(const char *path, bool verbose)
 
 int main(int argc, char **argv)
 {
+	const struct engine_ops *engine = &soft_engine;
 	unsigned failed = 0, images = 0;
-	bool verbose = argc > 1 && !strcmp(argv[1], "-v");
 	glob_t built = { 0 };
+	bool verbose = false;
 
+	(void)argc;
 	setlinebuf(stdout);
-	argv += 1 + verbose;
+	for (argv++; *argv && **argv == '-'; argv++)
+		if (!strcmp(*argv, "-k"))
+			engine = &kvm_engine;
+		else
+			verbose = true;
 	if (!*argv && !glob("tests/metal/*.bin", 0, NULL, &built))
 		argv = built.gl_pathv;
 	for (; *argv; argv++, images++)
-		failed += !run(*argv, verbose);
+		failed += !run(engine, *argv, verbose);
 	globfree(&built);
 	printf("%u guests, %u failed\n", images, failed);
 	return failed || !images;

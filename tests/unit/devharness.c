@@ -613,6 +613,12 @@ void h_advance(struct harness *h, uint64_t ns)
 
 /* ---- RAM */
 
+void h_network(struct harness *h, const char *model)
+{
+	CHECK(machine_net(harness_dev(h, model)) == 0);
+	settle(h);
+}
+
 uint8_t *h_ram(struct harness *h)
 {
 	return h->m.ram;

@@ -96,6 +96,9 @@ void h_advance(struct harness *, uint64_t ns);	/* runs what falls due on the way
 void h_sleep(struct harness *, uint64_t ns);	/* the clock moves, no timer runs */
 uint64_t h_deadline(struct harness *);		/* of the next timer; 0: none is armed */
 
+/* ---- networks: a back end's descriptor is the test's; what its device wants is there, and the device hears of it */
+void h_network(struct harness *, const char *model);
+
 /* ---- guest RAM and decoded code */
 uint8_t *h_ram(struct harness *);
 void h_mark_code(struct harness *, uint64_t gpa, bool code);

@@ -29,10 +29,12 @@
 #include "vmm/irq.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/probe.h"
+#include "vmm/timer.h"
 #include "vmm/vm.h"
 #include "vmm/x86/msr.h"
 
 #define GO_ON EXIT_COUNT
+#define WATCH_NS 1000000000ull
 
 /* Three pages for Intel processors' real mode, and one: where neither RAM nor a boot ROM can be. */
 #define IDENTITY_MAP	0xfeffc000ull
@@ -165,6 +167,40 @@ static int take_events(struct kvm_cpu *k)
 	return k->kvm->chip ? 0 : offer_interrupt(k);
 }
 
+/*
+ * With the kernel's controllers a halted processor sleeps in KVM_RUN, and with
+ * interrupts off for ever: nobody would hear of it.
+ */
+static void on_watch(void *arg, uint64_t deadline)
+{
+	struct kvm_cpu *k = arg;
+
+	atomic_store(&k->look, true);
+	kvm_poke(k->vcpu);
+	timer_set(k->watch, deadline + WATCH_NS);
+}
+
+static bool sleeps_for_ever(struct kvm_cpu *k)
+{
+	if (!atomic_load_explicit(&k->look, memory_order_relaxed))
+		return false;
+	atomic_store(&k->look, false);
+	return !k->run->if_flag && kvm_is_halted(k);
+}
+
+static int new_watch(struct kvm_cpu *k)
+{
+	struct vm *vm = k->vcpu->vm;
+
+	k->watch = timer_new(vm->timers, on_watch, k);
+	if (!k->watch)
+		return -ENOMEM;
+	pthread_mutex_lock(&vm->dev_lock);
+	timer_set(k->watch, timers_now(vm->timers) + WATCH_NS);
+	pthread_mutex_unlock(&vm->dev_lock);
+	return 0;
+}
+
 /* The kernel has nothing of an instruction left to do. */
 static enum vcpu_exit boundary(struct kvm_cpu *k)
 {
@@ -178,7 +214,7 @@ static enum vcpu_exit boundary(struct kvm_cpu *k)
 		return fail(v, "KVM takes no interrupt", ret);
 	if (k->halted)
 		return k->run->if_flag ? EXIT_HLT : EXIT_HLT_FOREVER;
-	return GO_ON;
+	return sleeps_for_ever(k) ? EXIT_HLT_FOREVER : GO_ON;
 }
 
 /* ---- in and out */
@@ -328,6 +364,8 @@ static void kvm_vcpu_free(struct vcpu *v)
 
 	if (!k)
 		return;
+	if (k->watch)
+		timer_free(k->watch);
 	if (k->run)
 		munmap(k->run, k->run_bytes);
 	if (k->fd >= 0)
@@ -365,6 +403,8 @@ static int kvm_vcpu_new(struct vcpu *v)
 	ret = make_vcpu(k);
 	if (!ret)
 		ret = kvm_power_on_new(k);
+	if (!ret && k->kvm->chip)
+		ret = new_watch(k);
 	if (ret) {
 		kvm_vcpu_free(v);
 		return ret;

@@ -69,6 +69,8 @@ struct kvm_cpu {
 	bool open, unfinished;
 	unsigned done, asked;
 	bool halted;			/* without the kernel's controllers: since KVM_EXIT_HLT */
+	struct timer *watch;		/* with them */
+	_Atomic bool look;		/* at whether it sleeps for ever */
 	bool ready;			/* run->ready_for_interrupt_injection and ->if_flag hold */
 	uint64_t tsc_read;		/* as get_state() gave it */
 	uint32_t debug_flags;		/* KVM_SET_GUEST_DEBUG as it is */
@@ -90,6 +92,8 @@ int kvm_chip_new(struct kvm_vm *, char *err, size_t errlen);	/* -errno; kvm->chi
 bool kvm_serve(struct kvm_cpu *);
 
 /* ---- state: state.c */
+
+bool kvm_is_halted(const struct kvm_cpu *);
 
 int kvm_power_on_new(struct kvm_cpu *);		/* remembers the state of a new vCPU; -errno with vcpu->error */
 void kvm_power_on_free(struct kvm_cpu *);

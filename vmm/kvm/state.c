@@ -271,7 +271,7 @@ static int set_debug(const struct kvm_cpu *k, const struct x86_state *s)
 	return KVM_IOCTL(k->fd, KVM_SET_DEBUGREGS, &d);
 }
 
-static bool is_halted(const struct kvm_cpu *k)
+bool kvm_is_halted(const struct kvm_cpu *k)
 {
 	struct kvm_mp_state mp = { 0 };
 
@@ -298,7 +298,7 @@ static void get_events(const struct kvm_cpu *k, struct x86_state *s)
 	KVM_IOCTL(k->fd, KVM_GET_VCPU_EVENTS, &e);
 	s->sti_shadow = e.interrupt.shadow;
 	s->nmi_blocked = e.nmi.masked;
-	s->halted = is_halted(k);
+	s->halted = kvm_is_halted(k);
 }
 
 /* An interrupt that the controllers have handed over stays; an exception that was being delivered does not. */

@@ -16,17 +16,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/soft/mmu.h"
-#include "vmm/soft/ops.h"
 #include "vmm/soft/system.h"
+#include "vmm/soft/thread.h"
 #include "vmm/x86/exception.h"
 #include "vmm/x86/isa.h"
 
 enum {
 	BLOCK_BYTES = 240,			/* of code, so that insn.off fits */
-	CACHE_LIMIT = 4 << 20,			/* of host memory in blocks, then all are dropped */
+	CACHE_LIMIT = 8 << 20,			/* of host memory in blocks, then all are dropped */
 	CHUNK_SHIFT = 6,
-	NO_ROW = 0xffff,
 };
 
 struct code_page {
@@ -259,11 +257,11 @@ static struct block *build_block(struct cpu *cpu, uint64_t gpa, const uint8_t *p
 	if (c->bytes > CACHE_LIMIT)
 		block_flush(cpu);
 	mmu_code_page_add(cpu, gpa & PAGE_FRAME);	/* before the bytes are read: no store is missed */
-	*c->scratch = (struct block){ .mode = mode, .gpa = gpa, .lin = JUMP_NONE };
+	*c->scratch = (struct block){ .mode = mode, .gpa = gpa, .jumps = JUMP_END };
 	if (!decode_block(c->scratch, page + at, PAGE_BYTES - at, mode & MODE_STEP ? 1 : BLOCK_INSNS))
 		return NULL;
 	if (debug_break_near(cpu, gpa + 1, c->scratch->bytes - 1)) {	/* what follows is looked up, and found to be one */
-		*c->scratch = (struct block){ .mode = mode, .gpa = gpa, .lin = JUMP_NONE };
+		*c->scratch = (struct block){ .mode = mode, .gpa = gpa, .jumps = JUMP_END };
 		decode_block(c->scratch, page + at, PAGE_BYTES - at, 1);
 	}
 	b = malloc(block_size(c->scratch));
@@ -283,7 +281,7 @@ static struct block *lone_block(struct block_cache *c, const uint8_t *bytes, uin
 	if (b->count && b->mode == mode && memcmp(c->lone_bytes, bytes, X86_INSN_MAX) == 0)
 		return b;
 	memcpy(c->lone_bytes, bytes, X86_INSN_MAX);
-	*b = (struct block){ .mode = mode, .gpa = ~0ull, .lin = JUMP_NONE };
+	*b = (struct block){ .mode = mode, .gpa = ~0ull, .jumps = JUMP_END };
 	decode_block(b, c->lone_bytes, X86_INSN_MAX, 1);
 	return b;
 }
@@ -315,28 +313,42 @@ static struct block *lookup(struct block_cache *c, uint64_t gpa, uint32_t mode)
 	return b;
 }
 
-static void forget_jump(struct block_cache *c, struct block *b)
+static void clear_jump(struct jump_entry *e)
 {
-	struct jump_entry *e;
+	*e = (struct jump_entry){ .next = JUMP_END };
+}
 
-	if (b->lin == JUMP_NONE)
-		return;
-	e = jump_entry(c, b->lin);
-	if (e->block == b)
-		*e = (struct jump_entry){ .lin = JUMP_NONE };
-	b->lin = JUMP_NONE;
+static void forget_jumps(struct block_cache *c, struct block *b)
+{
+	while (b->jumps != JUMP_END) {
+		struct jump_entry *e = &c->jump[b->jumps];
+
+		b->jumps = e->next;
+		clear_jump(e);
+	}
+}
+
+static void forget_jump(struct block_cache *c, struct jump_entry *e)
+{
+	uint32_t *at = &e->block->jumps;
+
+	while (&c->jump[*at] != e)
+		at = &c->jump[*at].next;
+	*at = e->next;
+	clear_jump(e);
 }
 
 static void remember_jump(struct cpu *cpu, struct block *b, uint64_t lin)
 {
 	struct block_cache *c = cpu->blocks;
-	struct jump_entry *e = jump_entry(c, lin);
+	struct jump_entry *e;
 
-	forget_jump(c, b);
+	mmu_note_target(&cpu->mmu, lin);
+	e = jump_entry(c, lin, mmu_gen(cpu, lin));
 	if (e->block)
-		forget_jump(c, e->block);
-	*e = (struct jump_entry){ .lin = lin, .gen = mmu_gen(cpu, lin), .block = b };
-	b->lin = lin;
+		forget_jump(c, e);
+	*e = (struct jump_entry){ .lin = lin, .gen = mmu_gen(cpu, lin), .block = b, .next = b->jumps };
+	b->jumps = e - c->jump;
 }
 
 /* In place of the code where a breakpoint may be; in no list. */
@@ -344,7 +356,7 @@ static struct block *break_block(struct cpu *cpu, uint32_t mode)
 {
 	struct block *b = cpu->blocks->brk;
 
-	*b = (struct block){ .mode = mode, .gpa = ~0ull, .lin = JUMP_NONE };
+	*b = (struct block){ .mode = mode, .gpa = ~0ull, .jumps = JUMP_END };
 	memset(b->insn, 0, sizeof(b->insn[0]));
 	b->insn[0].fn = thread_break;
 	return b;
@@ -355,12 +367,11 @@ struct block *block_find(struct cpu *cpu, bool step)
 	struct block_cache *c = cpu->blocks;
 	uint64_t lin = cpu_code_linear(cpu, cpu->rip), gpa;
 	uint32_t mode = cpu->mode | (step ? MODE_STEP : 0);
-	struct jump_entry *e = jump_entry(c, lin);
+	struct block *b = step ? NULL : jump_block(cpu, cpu->rip);
 	const uint8_t *page;
-	struct block *b;
 
-	if (e->lin == lin && e->gen == mmu_gen(cpu, lin) && e->block->mode == mode)
-		return e->block;
+	if (b)
+		return b;
 	page = mmu_fetch_page(cpu, lin, &gpa);
 	if (!step && debug_break_near(cpu, lin, 1))
 		return break_block(cpu, mode);
@@ -390,7 +401,7 @@ static void unlist(struct block **at, struct block *b)
 static void kill_block(struct block_cache *c, struct block *b)
 {
 	unlist(bucket_of(c, b->gpa, b->mode), b);
-	forget_jump(c, b);
+	forget_jumps(c, b);
 	for (unsigned i = 0; i <= b->count; i++)
 		b->insn[i].fn = thread_stale;
 	b->dead = true;
@@ -487,7 +498,7 @@ void block_reap(struct cpu *cpu)
 		struct block *b = c->dead;
 
 		c->dead = b->bucket_next;
-		*b = (struct block){ .dead = true, .gpa = ~0ull, .lin = JUMP_NONE };	/* for block_check() */
+		*b = (struct block){ .dead = true, .gpa = ~0ull, .jumps = JUMP_END };	/* for block_check() */
 		free(b);
 	}
 }
@@ -499,7 +510,8 @@ static void check_block(struct block_cache *c, const struct code_page *page, str
 	assert(!b->dead && (b->gpa & PAGE_FRAME) == page->gpa);
 	assert(!(chunk_mask(b->gpa, b->bytes) & ~page->chunks));
 	assert(lookup(c, b->gpa, b->mode));
-	assert(b->lin == JUMP_NONE || jump_entry(c, b->lin)->block == b);
+	for (uint32_t j = b->jumps; j != JUMP_END; j = c->jump[j].next)
+		assert(c->jump[j].block == b);
 	for (unsigned i = 0; i <= b->count; i++) {
 		const struct insn *in = &b->insn[i];
 
@@ -524,7 +536,7 @@ void block_check(struct cpu *cpu)
 			}
 	assert(bytes == c->bytes);
 	for (unsigned i = 0; i < JUMP_ENTRIES; i++)
-		assert(!c->jump[i].block || (!c->jump[i].block->dead && c->jump[i].block->lin == c->jump[i].lin));
+		assert(!c->jump[i].block || (!c->jump[i].block->dead && !((c->jump[i].lin ^ c->jump[i].block->gpa) & PAGE_OFFSET)));
 }
 
 int block_cache_new(struct cpu *cpu)
@@ -545,7 +557,7 @@ int block_cache_new(struct cpu *cpu)
 		return -ENOMEM;
 	}
 	for (unsigned i = 0; i < JUMP_ENTRIES; i++)
-		c->jump[i].lin = JUMP_NONE;
+		clear_jump(&c->jump[i]);
 	cpu->blocks = c;
 	return 0;
 }

@@ -7,7 +7,7 @@
  * that goes on to the block that follows.
  *
  * Who points at a block: the bucket of its key, its page's list, the jump
- * cache's slot of its linear address, and `link` of direct branches in blocks
+ * cache's slots of its linear addresses, and `link` of direct branches in blocks
  * of the same page.  A block that dies is taken out of all of them at once, and
  * its instructions are overwritten by one that returns to the run loop; its
  * memory is freed when none is executing.
@@ -27,19 +27,18 @@ struct block {
 	bool dead;
 	uint8_t count;			/* instructions, without the pseudo-instruction */
 	uint64_t gpa;
-	uint64_t lin;			/* its slot in the jump cache; JUMP_NONE: it has none */
+	uint32_t jumps;			/* its slots in the jump cache, by jump_entry.next; JUMP_END: none */
 	struct block *bucket_next, *page_next;
 	struct insn insn[];
 };
 
-#define JUMP_NONE	(~0ull)
-enum { JUMP_BITS = 12, JUMP_ENTRIES = 1 << JUMP_BITS };
+enum { JUMP_BITS = 13, JUMP_ENTRIES = 1 << JUMP_BITS, JUMP_END = JUMP_ENTRIES };
 
-/* By linear address; valid while `gen` is the MMU's. */
+/* By linear address and generation (mmu_gen()), so that each address space finds its own again. */
 struct jump_entry {
-	uint64_t lin;
-	uint32_t gen;
+	uint64_t lin, gen;		/* gen 0: empty */
 	struct block *block;
+	uint32_t next;			/* of the same block */
 };
 
 struct code_page;
@@ -59,9 +58,9 @@ struct block_cache {
 	uint64_t built, killed, flushed;	/* statistics */
 };
 
-static inline struct jump_entry *jump_entry(struct block_cache *c, uint64_t lin)
+static inline struct jump_entry *jump_entry(struct block_cache *c, uint64_t lin, uint64_t gen)
 {
-	return &c->jump[(lin ^ lin >> JUMP_BITS) & (JUMP_ENTRIES - 1)];
+	return &c->jump[(lin ^ lin >> JUMP_BITS ^ gen) & (JUMP_ENTRIES - 1)];
 }
 
 /* The block to run at cpu->rip; may raise the fetch's fault.  `step`: of one instruction. */

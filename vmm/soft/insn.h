@@ -64,6 +64,7 @@ struct insn {
 _Static_assert(sizeof(struct insn) == 32, "half a cache line");
 
 enum { BLOCK_INSNS = 32 };		/* at most, in a block */
+enum { NO_ROW = 0xffff };		/* insn.row of what stands behind them */
 
 /* Offset of the memory operand in its segment, in the width of the address size. */
 static inline uint64_t insn_ea(const struct cpu *cpu, const struct insn *in)

@@ -58,30 +58,27 @@ static void check_target(struct cpu *cpu, uint64_t target)
 }
 
 /* Direct branches between pages are not linked: a page may be mapped elsewhere.  The jump cache knows. */
-static void follow_jump(struct cpu *cpu, uint64_t rip)
-{
-	struct block *b = jump_block(cpu, rip);
-
-	if (b && block_may_run(cpu, b, rip))
-		return enter_block(cpu, b);
-}
-
 void branch_slow(struct cpu *cpu, const struct insn *in, uint64_t rip, unsigned done)
 {
+	struct block *b = NULL;
 	bool other_page;
 
-	cpu->insn = in;
 	rip = ip_mask(in->opsize, rip);
+	other_page = (rip ^ cpu->rip) & PAGE_FRAME;
+	if (other_page)
+		b = jump_block(cpu, rip);
+	if (b && block_may_run(cpu, b, rip)) {
+		cpu->rip = rip;
+		cpu->icount += done;
+		return enter_block(cpu, b);
+	}
+	cpu->insn = in;
 	check_target(cpu, rip);
 	cpu->insn = NULL;
-	other_page = (rip ^ cpu->rip) & PAGE_FRAME;
 	cpu->rip = rip;
 	cpu->icount += done;
-	if (!insn_has_link(in))
-		return;
-	if (other_page)
-		return follow_jump(cpu, rip);
-	cpu->blocks->link_from = in;
+	if (!other_page && insn_has_link(in))
+		cpu->blocks->link_from = in;
 }
 
 /* ---- handlers of no instruction */
@@ -115,8 +112,13 @@ void thread_plain(struct cpu *cpu, const struct insn *in)
 
 void thread_plain_end(struct cpu *cpu, const struct insn *in)
 {
+	struct block *b;
+
 	run_plain(cpu, in);
 	cpu->rip = cpu->next_rip;
+	b = jump_block(cpu, cpu->rip);
+	if (b && block_may_run(cpu, b, cpu->rip))
+		return enter_block(cpu, b);
 }
 
 /* Behind a block's last instruction. */

@@ -1,8 +1,8 @@
 /*
  * vmm/soft/mmu.c - the software MMU: filling the TLB, and whatever misses it.
  *
- * Owns translation, the TLB's invariant (tlb.h), the marks of pages that hold
- * decoded code, and accesses that are more than one host access: over a page
+ * Owns translation, the TLB's invariant (tlb.h; its second level and PCIDs are
+ * space.c's), the marks of pages that hold decoded code, and accesses that are more than one host access: over a page
  * boundary, to device memory, ROM, code or watched pages.  Knows no instruction
  * and no segment.
  *
@@ -18,6 +18,7 @@
 #include "vmm/inout.h"
 #include "vmm/mem.h"
 #include "vmm/soft/insn.h"
+#include "vmm/soft/space.h"
 #include "vmm/soft/system.h"
 #include "vmm/vm.h"
 #include "vmm/x86/control.h"
@@ -128,18 +129,6 @@ static void drop_entry(struct tlb_set *set, unsigned i)
 	set->e[i].read = set->e[i].write = set->e[i].exec = TLB_EMPTY;
 }
 
-/* The smallest aligned range that covers the large pages seen so far: INVLPG inside it drops everything. */
-static void note_large(struct mmu *mmu, uint64_t lin, uint64_t size)
-{
-	uint64_t mask = ~(size - 1);
-
-	if (mmu->large_mask)
-		for (mask &= mmu->large_mask; (lin ^ mmu->large_base) & mask; )
-			mask <<= 1;
-	mmu->large_mask = mask;
-	mmu->large_base = lin & mask;
-}
-
 /* Tags of an entry for what `page` allows and memory offers. */
 static void set_entry(struct cpu *cpu, struct tlb_set *set, uint64_t lin, const struct x86_page *page)
 {
@@ -157,6 +146,7 @@ static void set_entry(struct cpu *cpu, struct tlb_set *set, uint64_t lin, const 
 	if (page->readable)
 		e->read = at | (m.read ? 0 : TLB_MMIO) | (debug_watches(cpu, at, false) ? TLB_WATCH : 0);
 	mmu->local_code |= page->executable && !page->global && at >> 63;
+	mmu->global_low_code |= page->executable && page->global && !(at >> 63);
 	e->exec = page->executable ? at | (m.read ? 0 : TLB_MMIO) : TLB_EMPTY;
 	if (page->writable)
 		e->write = at | (m.write ? 0 : m.rom ? TLB_DROP : TLB_MMIO) | (m.write && m.write != host ? TLB_SPLIT : 0)
@@ -169,22 +159,35 @@ static _Noreturn void page_fault(struct cpu *cpu, uint64_t lin, uint32_t error)
 	cpu_fault(cpu, X86_PF, error);
 }
 
-static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t lin, unsigned access)
+static bool grants(const struct x86_page *page, unsigned access)
 {
+	return access == WRITE ? page->writable : access == FETCH ? page->executable : page->readable;
+}
+
+static void walk(struct cpu *cpu, unsigned set, uint64_t lin, unsigned access, struct x86_page *page)
+{
+	static const unsigned privilege[MMU_SETS] = { [MMU_USER] = X86_ACCESS_USER, [MMU_OPEN] = X86_ACCESS_OPEN };
 	struct x86_paging p = paging_of(cpu);
-	struct x86_page page;
 	uint32_t error;
 
 	if (!cpu_canonical(cpu, lin))
 		cpu_fault(cpu, X86_GP, 0);
-	if (set == &cpu->mmu.set[MMU_USER])
-		access |= X86_ACCESS_USER;
-	else if (set == &cpu->mmu.set[MMU_OPEN])
-		access |= X86_ACCESS_OPEN;
-	if (!x86_walk(&p, lin, access, &page, &error))
+	if (!x86_walk(&p, lin, access | privilege[set], page, &error))
 		page_fault(cpu, lin, error);
-	if (page.size > PAGE_BYTES)
-		note_large(&cpu->mmu, lin, page.size);
+	if (page->size > PAGE_BYTES)
+		note_large(&cpu->mmu, lin, page->size);
+	if (p.format != X86_PAGING_NONE)
+		tlb2_store(&cpu->mmu, set, lin, page);
+	cpu->mmu.walks++;
+}
+
+static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t lin, unsigned access)
+{
+	unsigned s = set - cpu->mmu.set;
+	struct x86_page page;
+
+	if (!tlb2_find(&cpu->mmu, s, lin, &page) || !grants(&page, access))
+		walk(cpu, s, lin, access, &page);
 	cpu->mmu.fills++;
 	set_entry(cpu, set, lin, &page);
 }
@@ -221,17 +224,46 @@ static void flush_set(struct tlb_set *set, bool globals)
 	}
 }
 
-void mmu_flush(struct cpu *cpu, bool globals)
+static void flush_sets(struct mmu *mmu, bool globals)
 {
 	for (unsigned s = 0; s < MMU_SETS; s++)
-		flush_set(&cpu->mmu.set[s], globals);
+		flush_set(&mmu->set[s], globals);
+	mmu->flushes++;
+}
+
+static unsigned pcid_of(const struct cpu *cpu)
+{
+	return cpu->cr4 & X86_CR4_PCIDE ? cpu->cr3 & X86_CR3_PCID : 0;
+}
+
+void mmu_switch(struct cpu *cpu)
+{
+	flush_sets(&cpu->mmu, false);
+	space_enter(&cpu->mmu, pcid_of(cpu));
+}
+
+void mmu_flush(struct cpu *cpu, bool globals)
+{
 	if (globals)
-		cpu->mmu.large_mask = 0;
-	cpu->mmu.gen[0]++;
-	if (globals || cpu->mmu.local_code)
-		cpu->mmu.gen[1]++;
-	cpu->mmu.local_code = false;
-	cpu->mmu.flushes++;
+		spaces_reset(&cpu->mmu);
+	else
+		space_forget(&cpu->mmu, pcid_of(cpu));
+	flush_sets(&cpu->mmu, globals);
+	space_enter(&cpu->mmu, pcid_of(cpu));
+}
+
+void mmu_forget(struct cpu *cpu, unsigned pcid)
+{
+	if (pcid == pcid_of(cpu))
+		mmu_flush(cpu, false);
+	else
+		space_forget(&cpu->mmu, pcid);
+}
+
+void mmu_forget_each(struct cpu *cpu)
+{
+	space_forget_each(&cpu->mmu);
+	mmu_flush(cpu, false);
 }
 
 void mmu_invlpg(struct cpu *cpu, uint64_t lin)
@@ -239,13 +271,15 @@ void mmu_invlpg(struct cpu *cpu, uint64_t lin)
 	struct mmu *mmu = &cpu->mmu;
 
 	lin = truncate_linear(cpu, lin, false);
-	if (mmu->large_mask && !((lin ^ mmu->large_base) & mmu->large_mask)) {
+	if (may_be_large(mmu, lin)) {
 		mmu_flush(cpu, true);
 		return;
 	}
 	for (unsigned s = 0; s < MMU_SETS; s++)
 		drop_entry(&mmu->set[s], tlb_at(mmu->set[s].e, lin) - mmu->set[s].e);
-	mmu->gen[lin >> 63]++;
+	tlb2_drop(mmu, lin);
+	if (may_be_target(mmu, lin))
+		targets_changed(mmu, lin);
 }
 
 void mmu_set_a20(struct cpu *cpu, bool on)
@@ -621,7 +655,7 @@ int mmu_init(struct cpu *cpu)
 	mmu->set = calloc(MMU_SETS, sizeof(*mmu->set));
 	mmu->none = malloc(TLB_ENTRIES * sizeof(*mmu->none));
 	mmu->code = calloc(mmu->code_pages / 64 + 1, sizeof(*mmu->code));
-	if (!mmu->set || !mmu->none || !mmu->code) {
+	if (!mmu->set || !mmu->none || !mmu->code || spaces_init(mmu)) {
 		mmu_fini(cpu);
 		return -ENOMEM;
 	}
@@ -640,6 +674,7 @@ void mmu_fini(struct cpu *cpu)
 	free(cpu->mmu.set);
 	free(cpu->mmu.none);
 	free(cpu->mmu.code);
+	spaces_fini(&cpu->mmu);
 	cpu->mmu.set = NULL;
 	cpu->mmu.none = NULL;
 	cpu->mmu.code = NULL;

@@ -137,10 +137,13 @@ MMU_ACCESSORS(32)
 MMU_ACCESSORS(64)
 #undef MMU_ACCESSORS
 
-static inline uint32_t mmu_gen(const struct cpu *cpu, uint64_t lin)
+/* What is cached of a linear address is good for as long as this is the same. */
+static inline uint64_t mmu_gen(const struct cpu *cpu, uint64_t lin)
 {
 	return cpu->mmu.gen[lin >> 63];
 }
+/* A branch target on this page is about to be cached, with mmu_gen() as it is then. */
+void mmu_note_target(struct mmu *, uint64_t lin);
 
 /* ---- ranges whose translation is held: struct mmu_held */
 
@@ -218,7 +221,10 @@ void mmu_code_page_drop(struct cpu *, uint64_t gpa);
 int mmu_init(struct cpu *);
 void mmu_fini(struct cpu *);
 void mmu_select(struct cpu *);				/* CPL, CR0.AM, CR4.SMAP or EFLAGS.AC changed */
-void mmu_flush(struct cpu *, bool globals);		/* CR3 load: false; CR0, CR4, map, A20: true */
+void mmu_flush(struct cpu *, bool globals);		/* the running space: false; CR0, CR4, map, A20: true */
+void mmu_switch(struct cpu *);				/* CR3 holds another PCID, whose translations stay */
+void mmu_forget(struct cpu *, unsigned pcid);		/* INVPCID: all of one space, */
+void mmu_forget_each(struct cpu *);			/* of all spaces; not the global ones */
 void mmu_invlpg(struct cpu *, uint64_t lin);
 void mmu_set_a20(struct cpu *, bool on);
 bool mmu_translate(struct cpu *, uint64_t lin, uint64_t *gpa);	/* debugger's: no rights, no A/D */

@@ -6,11 +6,10 @@
  * vol. 1 section 19.5.2 (I/O permission bitmap), vol. 2 under each mnemonic.
  */
 #include "vmm/apic.h"
-#include "vmm/soft/mmu.h"
-#include "vmm/soft/ops.h"
 #include "vmm/soft/seg.h"
 #include "vmm/soft/stack.h"
 #include "vmm/soft/system.h"
+#include "vmm/soft/thread.h"
 #include "vmm/x86/control.h"
 #include "vmm/x86/cpuid.h"
 
@@ -50,23 +49,25 @@ void cr0_write(struct cpu *cpu, uint64_t val)
 	cpu_update_mode(cpu);
 }
 
-/*
- * Translations are not kept apart by PCID, so that those of the old one go even
- * where X86_CR3_KEEP says that they may stay.
- */
 void cr3_write(struct cpu *cpu, uint64_t val)
 {
-	uint64_t known = (cpu->cr4 & X86_CR4_PAE) ? 0xffffffe0u : 0xfffff000u;
+	uint64_t known = (cpu->cr4 & X86_CR4_PAE) ? 0xffffffe0u : 0xfffff000u, old = cpu->cr3;
+	bool keep = false;
 
 	if (cpu_long(cpu)) {
-		if (cpu->cr4 & X86_CR4_PCIDE)
+		if (cpu->cr4 & X86_CR4_PCIDE) {
+			keep = val & X86_CR3_KEEP;
 			val &= ~X86_CR3_KEEP;
+		}
 		if (val >> X86_PHYS_BITS)
 			cpu_fault(cpu, X86_GP, 0);
 		known = ~0ull;
 	}
 	cpu->cr3 = val & (known | X86_CR3_PWT | X86_CR3_PCD);
-	mmu_flush(cpu, false);
+	if (!keep)
+		mmu_flush(cpu, false);
+	else if ((old ^ val) & X86_CR3_PCID)
+		mmu_switch(cpu);
 	cpu->recheck = true;
 }
 
@@ -261,17 +262,32 @@ void op_cli(struct cpu *cpu, const struct insn *in)
 	cpu->intr_mask = 0;
 }
 
-/* No interrupt before the instruction that follows, so that STI; RET and STI; HLT are safe. */
-void op_sti(struct cpu *cpu, const struct insn *in)
+/*
+ * No interrupt before the instruction that follows, so that STI; RET and STI; HLT
+ * are safe.  If one waits, that instruction is the run loop's to step; else the
+ * block goes on, and `shadow` tells the run loop, should that instruction come back to it.
+ */
+HANDLER(thread_sti)
 {
-	(void)in;
+	cpu->insn = in;
 	need_iopl(cpu);
 	if (cpu->rflags & X86_RFLAGS_IF)
-		return;
+		NEXT(1);
 	cpu->rflags |= X86_RFLAGS_IF;
 	cpu->intr_mask = ~0u;
-	cpu->shadow = SHADOW_STI | SHADOW_NEW;
+	cpu->shadow = SHADOW_STI;
+	if (in[1].row != NO_ROW && !cpu_event(cpu))
+		NEXT(1);
+	cpu->shadow |= SHADOW_NEW;
 	cpu->recheck = true;
+	return thread_stale(cpu, in + 1);
+}
+
+insn_fn *sel_sti(const struct x86_insn *x, struct insn *in)
+{
+	(void)x;
+	(void)in;
+	return thread_sti;
 }
 
 /* ---- I/O permission */
@@ -323,7 +339,7 @@ void op_wbinvd(struct cpu *cpu, const struct insn *in)
 
 enum { INVPCID_ADDRESS, INVPCID_ONE, INVPCID_ALL_GLOBAL, INVPCID_ALL };
 
-/* Only the running PCID's translations are kept, and the global ones. */
+/* One address of another space than the running one is dropped with all of that. */
 void op_invpcid(struct cpu *cpu, const struct insn *in)
 {
 	uint64_t ea = insn_ea(cpu, in), type = gpr_read(cpu, in->reg, cpu_code64(cpu) ? 8 : 4), pcid, linear;
@@ -339,10 +355,14 @@ void op_invpcid(struct cpu *cpu, const struct insn *in)
 		cpu_fault(cpu, X86_GP, 0);
 	if (type == INVPCID_ADDRESS && !cpu_canonical(cpu, linear))
 		cpu_fault(cpu, X86_GP, 0);
-	if (type == INVPCID_ADDRESS)
+	if (type == INVPCID_ALL_GLOBAL)
+		mmu_flush(cpu, true);
+	else if (type == INVPCID_ALL)
+		mmu_forget_each(cpu);
+	else if (type == INVPCID_ADDRESS && (!(cpu->cr4 & X86_CR4_PCIDE) || pcid == (cpu->cr3 & X86_CR3_PCID)))
 		mmu_invlpg(cpu, linear);
 	else
-		mmu_flush(cpu, type == INVPCID_ALL_GLOBAL);
+		mmu_forget(cpu, pcid);
 }
 
 /* ---- SMAP, FS and GS */

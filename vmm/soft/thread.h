@@ -210,10 +210,10 @@ static inline void branch_direct(struct cpu *cpu, const struct insn *in, uint64_
 /* The block at `rip`, if the jump cache knows it. */
 static inline struct block *jump_block(struct cpu *cpu, uint64_t rip)
 {
-	uint64_t lin = cpu_code_linear(cpu, rip);
-	struct jump_entry *e = jump_entry(cpu->blocks, lin);
+	uint64_t lin = cpu_code_linear(cpu, rip), gen = mmu_gen(cpu, lin);
+	struct jump_entry *e = jump_entry(cpu->blocks, lin, gen);
 
-	return likely(e->lin == lin) && likely(e->gen == mmu_gen(cpu, lin)) && likely(e->block->mode == cpu->mode) ? e->block : NULL;
+	return likely(e->lin == lin) && likely(e->gen == gen) && likely(e->block->mode == cpu->mode) ? e->block : NULL;
 }
 
 /* An indirect one: `rip` is masked to the operand size, but unchecked. */

@@ -79,18 +79,19 @@ struct mmu {
 	struct tlb_set *set;		/* MMU_SETS of them */
 	struct tlb_entry *none;		/* never hits */
 	uint64_t a20_mask;		/* ANDed to every physical address */
-	uint64_t large_base, large_mask;	/* a range that covers every cached large page; mask 0: there is none */
 	uint64_t *code;			/* a bit for each guest-physical page that has decoded code */
 	uint64_t code_pages;		/* bits in it */
 	uint32_t map_gen;		/* mem_map_gen() that the cache was filled under */
+	struct spaces *spaces;		/* space.h */
 	/*
-	 * Stamps for caches by linear address, of the lower and the upper half: counted up
-	 * whenever a fetch translation there may have changed.  Kernels live in the upper
+	 * Generations for caches by linear address, of the lower and the upper half: another
+	 * one whenever a fetch translation there may be another.  Kernels live in the upper
 	 * half, in global pages, which a change of CR3 leaves.
 	 */
-	uint32_t gen[2];
-	bool local_code;		/* code has been fetched in the upper half that is not global */
-	uint64_t fills, flushes;	/* statistics */
+	uint64_t gen[2];
+	bool local_code;		/* code has been fetched in the upper half that is not global, */
+	bool global_low_code;		/* ... in the lower half that is */
+	uint64_t walks, fills, flushes;	/* statistics: fills from the second level are those without a walk */
 };
 
 _Static_assert(sizeof(struct tlb_entry) == 32, "index by shift");
