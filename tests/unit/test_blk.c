@@ -270,6 +270,107 @@ static void direct(void **state)
 	free(buf);
 }
 
+/* In pieces of any length, with and without O_DIRECT, as the file system allows. */
+static void scattered(void **state)
+{
+	static uint8_t buf[6 * 4096] __attribute__((aligned(4096)));
+	static const size_t len[] = { 1, 511, 3000, 72, 0, 512 };
+	struct iovec iov[6];
+	size_t at = 0;
+	struct blk_io io = { .off = 6 * 512, .n = 4096, .iov = iov, .niov = 6 };
+	uint8_t flat[4096];
+	int fd = make_image(SIZE);
+
+	(void)state;
+	for (unsigned i = 0; i < 6; i++)
+		iov[i] = (struct iovec){ .iov_base = buf + 4096 * i + 3, .iov_len = len[i] };
+	for (unsigned way = 0; way < 2; way++) {
+		if (way) {
+			blk_shutdown();
+			fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+			if (fd < 0)
+				return;
+		}
+		io.blk = image(fd);
+		memset(buf, 0xcc, sizeof(buf));
+		io.op = BLK_READ;
+		run(&io);
+		assert_int_equal(io.error, 0);
+		at = 0;
+		for (unsigned i = 0; i < 6; at += len[i++]) {
+			memcpy(flat + at, iov[i].iov_base, len[i]);
+			assert_int_equal(buf[4096 * i + 2], 0xcc);
+			assert_int_equal(buf[4096 * i + 3 + len[i]], 0xcc);
+		}
+		check_sectors(flat, 6, 8);
+		io.op = BLK_WRITE;
+		io.sync = way;
+		run(&io);
+		assert_int_equal(io.error, 0);
+	}
+	io = (struct blk_io){ .blk = io.blk, .buf = flat, .n = 512, .off = 14 * 512 };
+	run(&io);
+	check_sectors(flat, 14, 1);
+}
+
+static void long_operations(void **state)
+{
+	enum { LONG = 3 << 20 };
+	uint8_t *buf = malloc(LONG);
+	struct blk_io io = { .buf = buf, .n = LONG };
+
+	(void)state;
+	io.blk = image(make_image(LONG));
+	assert_false(run(&io));		/* a worker's, whether or not it is cached */
+	assert_int_equal(io.error, 0);
+	check_sectors(buf, 0, LONG / 512);
+	free(buf);
+}
+
+static void holes_and_zeros(void **state)
+{
+	static const enum blk_op op[] = { BLK_ZERO, BLK_ZERO_UNMAP, BLK_DISCARD };
+	uint8_t buf[4 * 512];
+	int fd = make_image(SIZE);
+	struct blk *b = image(fd);
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct blk_io io = { .blk = b, .op = op[i], .off = (10 + 10 * i) * 512, .n = 2 * 512, .sync = i == 1 };
+
+		assert_false(run(&io));
+		assert_int_equal(io.error, 0);
+		io = (struct blk_io){ .blk = b, .buf = buf, .off = (9 + 10 * i) * 512, .n = sizeof(buf) };
+		run(&io);
+		check_sectors(buf, 9 + 10 * i, 1);
+		check_sectors(buf + 3 * 512, 12 + 10 * i, 1);
+		for (unsigned k = 512; k < 3 * 512 && op[i] != BLK_DISCARD; k++)
+			assert_int_equal(buf[k], 0);
+	}
+	assert_int_equal(lseek(fd, 0, SEEK_END), SIZE);
+	assert_true(blk_start(&(struct blk_io){ .blk = b, .op = BLK_ZERO, .off = SIZE, .n = 512 }));
+}
+
+static void another_size(void **state)
+{
+	uint8_t buf[512];
+	struct blk_io io = { .buf = buf, .n = 512, .off = SIZE };
+	int fd = make_image(SIZE);
+
+	(void)state;
+	io.blk = image(fd);
+	run(&io);
+	assert_int_equal(io.error, -EINVAL);
+	assert_int_equal(ftruncate(fd, 2 * SIZE), 0);
+	assert_null(blk_resized(io.blk));
+	assert_int_equal(blk_size(io.blk), 2 * SIZE);
+	run(&io);
+	assert_int_equal(io.error, 0);
+	assert_int_equal(ftruncate(fd, SIZE + 100), 0);
+	assert_non_null(strstr(blk_resized(io.blk), "512"));
+	assert_int_equal(blk_size(io.blk), 2 * SIZE);
+}
+
 static void many_at_once(void **state)
 {
 	enum { N = 64 };
@@ -325,7 +426,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, NULL, teardown)
 	const struct CMUnitTest tests[] = {
 		T(reads_and_writes), T(cold_read), T(out_of_range), T(read_only), T(shrunk), T(refused), T(locked),
-		T(readers_share), T(direct), T(many_at_once), T(stop_with_work),
+		T(readers_share), T(direct), T(scattered), T(long_operations), T(holes_and_zeros), T(another_size), T(many_at_once), T(stop_with_work),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
