@@ -124,14 +124,15 @@ static void serve_access(struct machine *m, unsigned ring, const struct link_req
 
 /* ---- control */
 
-static void serve_control(struct machine *m, const struct link_req *r)
+static void serve_control(struct machine *m, const struct link_req *r, struct link_comp *c)
 {
 	switch (r->kind) {
 	case LINK_REQ_RESET:
 		machine_reset(m);
 		break;
 	case LINK_REQ_INJECT:
-		machine_inject(m, r->addr, r->value);
+		if (!machine_inject(m, r->addr, r->value))
+			c->status = LINK_UNCLAIMED;
 		break;
 	case LINK_REQ_PAUSE:
 		machine_pause(m, true, 0);
@@ -154,7 +155,7 @@ int dispatch_serve(struct machine *m, unsigned ring, const struct link_req *r)
 	if (r->kind < LINK_REQ_RESET)
 		serve_access(m, ring, r, c);
 	else
-		serve_control(m, r);
+		serve_control(m, r, c);
 	m->arena->out.completes = !(r->flags & LINK_REQ_POSTED);
 	txn_end(m);
 	return 0;

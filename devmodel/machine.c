@@ -261,11 +261,26 @@ void machine_reset(struct machine *m)
 		firmware_direct(m);
 }
 
-void machine_inject(struct machine *m, unsigned kind, uint64_t value)
+static bool resize(struct machine *m, uint64_t devfn)
 {
-	for (unsigned i = 0; i < m->ndevs; i++)
-		if (m->dev[i].ops->inject)
-			m->dev[i].ops->inject(&m->dev[i], kind, value);
+	struct dev *d = machine_pci(m, 0, devfn);
+
+	return d && d->ops->resized && d->ops->resized(d);
+}
+
+bool machine_inject(struct machine *m, unsigned kind, uint64_t value)
+{
+	bool taken = false;
+
+	if (kind == LINK_INJECT_RESIZE)
+		return resize(m, value);
+	for (unsigned i = 0; i < m->ndevs; i++) {
+		if (!m->dev[i].ops->inject)
+			continue;
+		m->dev[i].ops->inject(&m->dev[i], kind, value);
+		taken = true;
+	}
+	return taken;
 }
 
 /* ---- time */

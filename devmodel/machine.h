@@ -176,7 +176,7 @@ int machine_plan(const struct conf_machine *, struct arena_plan *plan, char *err
 int machine_init(struct machine *, const struct conf_machine *, void *arena, size_t arena_bytes);
 void machine_fini(struct machine *);		/* frees what the devices made; the arena stays as it is */
 void machine_reset(struct machine *);		/* inside a transaction */
-void machine_inject(struct machine *, unsigned kind, uint64_t value);	/* inside a transaction */
+bool machine_inject(struct machine *, unsigned kind, uint64_t value);	/* inside a transaction; false: nobody takes it */
 void machine_pause(struct machine *, bool pause, int64_t offset);	/* resuming: VM clock = clock + offset */
 
 /* Transactions whose source is not a request. */

@@ -94,8 +94,7 @@ static enum link_verdict check_control(const struct link_req *r, const char **wh
 {
 	REFUSE_IF(r->kind <= LINK_REQ_MMIO_WRITE || r->kind >= LINK_REQ_KINDS, "not a control request");
 	REFUSE_IF(r->flags || r->count != 1 || r->data, "a control request takes no flags, count or data");
-	REFUSE_IF(r->kind == LINK_REQ_INJECT && r->addr != LINK_INJECT_KEY && r->addr != LINK_INJECT_POWER_BUTTON,
-		  "unknown injection");
+	REFUSE_IF(r->kind == LINK_REQ_INJECT && (!r->addr || r->addr >= LINK_INJECT_KINDS), "unknown injection");
 	return LINK_GOOD;
 }
 

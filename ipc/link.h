@@ -103,6 +103,8 @@ enum link_req_kind {
 enum link_inject {
 	LINK_INJECT_KEY = 1,	/* value: one PS/2 set-2 scancode sequence, low byte first, zero-ended */
 	LINK_INJECT_POWER_BUTTON,
+	LINK_INJECT_RESIZE,	/* value: slot << 3 | function; its image has another size now */
+	LINK_INJECT_KINDS
 };
 
 #define LINK_REQ_POSTED		(1u << 0)	/* retired already: no completion is sent */

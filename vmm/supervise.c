@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ipc/fdpass.h"
@@ -249,6 +250,47 @@ static void close_back_ends(struct supervise *s)
 			close(s->back[i].fd);
 	}
 	free(s->back);
+}
+
+/* The descriptor behind the first image of this PCI function, or -1. */
+static int image_of(const struct supervise *s, unsigned slot, unsigned func)
+{
+	const struct config *c = s->vm->config;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->ndevices; i++)
+		for (unsigned k = 0; k < c->device[i].nkeys; k++, n++) {
+			const struct config_device *d = &c->device[i];
+
+			if (s->back && n < s->nbacks && d->type->pci && !d->bus && d->slot == slot && d->func == func &&
+			    d->key[k].type == KEY_PATH && s->back[n].fd >= 0)
+				return s->back[n].fd;
+		}
+	return -1;
+}
+
+int supervise_grow(struct supervise *s, unsigned slot, unsigned func, uint64_t bytes, char *err, size_t errlen)
+{
+	int fd = image_of(s, slot, func), ret;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st)) {
+		snprintf(err, errlen, "slot %u:%u has no disk image", slot, func);
+		return -ENXIO;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		snprintf(err, errlen, "slot %u:%u: only files can be made larger: give no size after growing a device", slot, func);
+		return -EINVAL;
+	}
+	if ((uint64_t)st.st_size > bytes) {
+		snprintf(err, errlen, "slot %u:%u: the image has %lld bytes, and would lose some: to shrink it, use truncate(1) and give no size",
+			 slot, func, (long long)st.st_size);
+		return -EINVAL;
+	}
+	ret = ftruncate(fd, bytes) ? -errno : 0;
+	if (ret)
+		snprintf(err, errlen, "slot %u:%u: the image does not grow: %s", slot, func, strerror(-ret));
+	return ret;
 }
 
 /* ---- the process */

@@ -38,6 +38,8 @@ void supervise_free(struct supervise *);	/* ends the daemon first */
 int supervise_start(struct supervise *, char *err, size_t errlen);
 /* Lets the daemon finish its I/O, kills it if that takes longer than a few seconds. */
 void supervise_stop(struct supervise *);
+/* Lets the image file of this PCI function grow to `bytes`; -errno and `err` for the user. */
+int supervise_grow(struct supervise *, unsigned slot, unsigned func, uint64_t bytes, char *err, size_t errlen);
 pid_t supervise_pid(const struct supervise *);	/* 0: none */
 
 /* A daemon's answer to its configuration: 0 when it is ready, else -errno and a printable `err`.  Any bytes will do. */

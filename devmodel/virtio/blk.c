@@ -411,9 +411,20 @@ static void blk_reset(struct dev *d)
 	s->write_through = 0;
 }
 
-static void blk_inject(struct dev *d, unsigned kind, uint64_t value)
+/* The image itself is state of this process; the driver hears that the capacity has changed. */
+static bool blk_file_resized(struct dev *d)
 {
-	(void)d, (void)kind, (void)value;
+	struct private *p = dev_private(d);
+	uint64_t old = blk_size(p->blk);
+	const char *why = blk_resized(p->blk);
+
+	if (why || blk_size(p->blk) % p->sector) {
+		dev_log(d, "the image's new size cannot be used: %s", why ? why : "it is not a multiple of the sector size");
+		return false;
+	}
+	if (blk_size(p->blk) != old)
+		virtio_config_changed(d);
+	return true;
 }
 
 /* ---- life */
@@ -488,7 +499,7 @@ static const struct virtio_ops blk_virtio = {
 	.init = blk_init, .fini = blk_fini, .check = blk_check, .offer = blk_offer, .nqueues = blk_queues,
 	.reset = blk_reset, .inflight = blk_inflight,
 	.config_read = blk_config_read, .config_write = blk_config_write,
-	.kicked = blk_kicked, .inject = blk_inject, .io_done = blk_io_done,
+	.kicked = blk_kicked, .resized = blk_file_resized, .io_done = blk_io_done,
 };
 
 static const struct pci_ops blk_pci = VIRTIO_PCI(ID, 0x018000);

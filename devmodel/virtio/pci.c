@@ -624,10 +624,9 @@ void virtio_input(struct dev *d, unsigned stream)
 		d->ops->virtio->input(d, stream);
 }
 
-void virtio_inject(struct dev *d, unsigned kind, uint64_t value)
+bool virtio_resized(struct dev *d)
 {
-	if (d->ops->virtio->inject)
-		d->ops->virtio->inject(d, kind, value);
+	return d->ops->virtio->resized && d->ops->virtio->resized(d);
 }
 
 void virtio_io_done(struct dev *d, unsigned slot, int error)

@@ -123,7 +123,7 @@ struct virtio_ops {
 	/* As in struct dev_ops. */
 	void (*timer)(struct dev *, unsigned timer);
 	void (*input)(struct dev *, unsigned stream);
-	void (*inject)(struct dev *, unsigned kind, uint64_t value);
+	bool (*resized)(struct dev *);
 	void (*io_done)(struct dev *, unsigned slot, int error);
 };
 
@@ -163,7 +163,7 @@ struct virtio {
 	.init = virtio_init, .fini = virtio_fini, .reset = virtio_reset, .check = virtio_check,	\
 	.read = virtio_pci_read, .write = virtio_pci_write, .doorbell = virtio_doorbell,	\
 	.published = virtio_published, .signal = virtio_signal, .timer = virtio_timer, .input = virtio_input,		\
-	.inject = virtio_inject, .io_done = virtio_io_done
+	.resized = virtio_resized, .io_done = virtio_io_done
 
 /* `class` is the 24-bit class code: 018000h block, 020000h network, 078000h console, 00ff00h entropy. */
 #define VIRTIO_PCI(id, class)									\
@@ -245,7 +245,7 @@ bool virtio_published(struct dev *, unsigned queue);
 void virtio_signal(struct dev *, unsigned queue);
 void virtio_timer(struct dev *, unsigned timer);
 void virtio_input(struct dev *, unsigned stream);
-void virtio_inject(struct dev *, unsigned kind, uint64_t value);
+bool virtio_resized(struct dev *);
 void virtio_io_done(struct dev *, unsigned slot, int error);
 void virtio_config_init(struct dev *, uint8_t *config, uint8_t *wmask);
 void virtio_config_written(struct dev *, unsigned off, unsigned size);

@@ -51,7 +51,7 @@ enum { MAX_DISKS = 16, DISK_FD = 10000 };
 
 struct blk {
 	uint8_t *bytes;
-	size_t n;
+	size_t n, file;		/* as known to devices, and as it is */
 	bool readonly, used;
 };
 
@@ -64,7 +64,7 @@ int harness_disk(void *bytes, size_t n, bool readonly)
 {
 	for (int i = 0; i < MAX_DISKS; i++)
 		if (!disks[i].used) {
-			disks[i] = (struct blk){ .bytes = bytes, .n = n, .readonly = readonly, .used = true };
+			disks[i] = (struct blk){ .bytes = bytes, .n = n, .file = n, .readonly = readonly, .used = true };
 			return DISK_FD + i;
 		}
 	fail_msg("harness: too many disks");
@@ -108,7 +108,7 @@ void blk_shutdown(void)
 
 const char *blk_resized(struct blk *b)
 {
-	(void)b;
+	b->n = b->file;
 	return NULL;
 }
 
@@ -682,7 +682,7 @@ void h_output_full(struct harness *h, unsigned stream, bool full)
 void h_disk_resize(struct harness *h, int disk, size_t n)
 {
 	(void)h;
-	disks[disk - DISK_FD].n = n;
+	disks[disk - DISK_FD].file = n;
 }
 
 void h_disk_defer(struct harness *h, bool defer)

@@ -115,7 +115,8 @@ void h_disk_defer(struct harness *, bool defer);	/* operations wait for h_disk_f
 unsigned h_disk_pending(const struct harness *);
 bool h_disk_finish(struct harness *, int error);	/* the oldest one ends; false: none waits */
 unsigned h_disk_ops(const struct harness *, enum blk_op);	/* begun so far */
-void h_disk_resize(struct harness *, int disk, size_t n);	/* the handle of harness_disk(); memory for it is there */
+/* The file behind a handle of harness_disk() changes its size; devices see it when they look.  Memory for it is there. */
+void h_disk_resize(struct harness *, int disk, size_t n);
 void harness_disks_free(void);
 
 #endif

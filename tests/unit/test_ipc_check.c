@@ -107,7 +107,7 @@ static void test_control_requests(void **state)
 	req_under(BUT(reset, r->kind = LINK_REQ_RESUME, r->value = UINT64_MAX), control, LINK_GOOD);
 	req_under(BUT(reset, r->kind = LINK_REQ_INJECT, r->addr = LINK_INJECT_KEY, r->value = 0x1c), control, LINK_GOOD);
 	req_under(BUT(reset, r->kind = LINK_REQ_INJECT, r->addr = 0), control, LINK_BAD);
-	req_under(BUT(reset, r->kind = LINK_REQ_INJECT, r->addr = 3), control, LINK_BAD);
+	req_under(BUT(reset, r->kind = LINK_REQ_INJECT, r->addr = LINK_INJECT_KINDS), control, LINK_BAD);
 	req_under(BUT(reset, r->kind = LINK_REQ_KINDS), control, LINK_BAD);
 	req_under(BUT(reset, r->flags = LINK_REQ_POSTED), control, LINK_BAD);
 	req_under(BUT(reset, r->count = 0), control, LINK_BAD);
