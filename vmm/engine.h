@@ -25,6 +25,7 @@ enum vcpu_exit {
 	EXIT_PENDING,		/* an access waits for the device model (vmm/inout.h); run again to resume it */
 	EXIT_HLT,		/* halted, interrupts may wake it */
 	EXIT_HLT_FOREVER,	/* halted with IF=0: only NMI, SMI, INIT */
+	EXIT_MWAIT,		/* idle, for a short time at most: interrupts end it */
 	EXIT_TRIPLE_FAULT,
 	EXIT_ERROR,		/* engine failure; vcpu->error says why */
 	EXIT_DEBUG,		/* stopped for the debugger: vcpu->debug.why */

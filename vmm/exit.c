@@ -28,6 +28,11 @@ static void exit_hlt(struct vcpu *v)
 	vcpu_halt(v, false);
 }
 
+static void exit_mwait(struct vcpu *v)
+{
+	vcpu_nap(v);
+}
+
 /* -o halt= and -o triple_fault= */
 static void end_as_configured(struct vcpu *v, unsigned end, enum vm_request request, const char *what)
 {
@@ -68,6 +73,7 @@ const char *const exit_names[EXIT_COUNT] = {
 	[EXIT_PENDING] = "pending",
 	[EXIT_HLT] = "hlt",
 	[EXIT_HLT_FOREVER] = "hlt_forever",
+	[EXIT_MWAIT] = "mwait",
 	[EXIT_TRIPLE_FAULT] = "triple_fault",
 	[EXIT_ERROR] = "error",
 	[EXIT_DEBUG] = "debug",
@@ -78,6 +84,7 @@ static void (*const exit_table[EXIT_COUNT])(struct vcpu *) = {
 	[EXIT_PENDING] = exit_pending,
 	[EXIT_HLT] = exit_hlt,
 	[EXIT_HLT_FOREVER] = exit_hlt_forever,
+	[EXIT_MWAIT] = exit_mwait,
 	[EXIT_TRIPLE_FAULT] = exit_triple_fault,
 	[EXIT_ERROR] = exit_error,
 	[EXIT_DEBUG] = exit_debug,

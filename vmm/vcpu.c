@@ -15,9 +15,9 @@
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
-static void futex_wait(_Atomic uint32_t *word, uint32_t value)
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, const struct timespec *timeout)
 {
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout, NULL, 0);
 }
 
 static void futex_wake(_Atomic uint32_t *word)
@@ -51,21 +51,37 @@ void vcpu_wake(struct vcpu *v)
 		poke(v);
 }
 
+static bool sleeps_on(const struct vcpu *v, bool deaf)
+{
+	return (deaf || !atomic_load_explicit(&v->intr, memory_order_relaxed)) &&
+	       !atomic_load_explicit(&v->nmi, memory_order_relaxed) &&
+	       atomic_load_explicit(&v->kick, memory_order_relaxed) == v->kick_seen;
+}
+
 void vcpu_halt(struct vcpu *v, bool deaf)
 {
 	atomic_store_explicit(&v->halted, 1, memory_order_relaxed);
 	atomic_thread_fence(memory_order_seq_cst);	/* pairs with vcpu_wake() */
-	while ((deaf || !atomic_load_explicit(&v->intr, memory_order_relaxed)) &&
-	       !atomic_load_explicit(&v->nmi, memory_order_relaxed) &&
-	       atomic_load_explicit(&v->kick, memory_order_relaxed) == v->kick_seen)
-		futex_wait(&v->kick, v->kick_seen);
+	while (sleeps_on(v, deaf))
+		futex_wait(&v->kick, v->kick_seen, NULL);
+	atomic_store_explicit(&v->halted, 0, memory_order_relaxed);
+}
+
+void vcpu_nap(struct vcpu *v)
+{
+	static const struct timespec most = { .tv_nsec = 10000000 };
+
+	atomic_store_explicit(&v->halted, 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);	/* pairs with vcpu_wake() */
+	if (sleeps_on(v, false))
+		futex_wait(&v->kick, v->kick_seen, &most);
 	atomic_store_explicit(&v->halted, 0, memory_order_relaxed);
 }
 
 void vcpu_doze(struct vcpu *v)
 {
 	while (atomic_load_explicit(&v->kick, memory_order_acquire) == v->kick_seen)
-		futex_wait(&v->kick, v->kick_seen);
+		futex_wait(&v->kick, v->kick_seen, NULL);
 }
 
 void vcpu_stop(struct vcpu *v)

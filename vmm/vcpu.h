@@ -95,6 +95,8 @@ void vcpu_join(struct vcpu *);		/* after GATE_END */
 
 /* vCPU's thread: sleeps until nmi, a kick, or, unless `deaf` (IF=0), intr. */
 void vcpu_halt(struct vcpu *, bool deaf);
+/* vCPU's thread: as vcpu_halt(, false), but for 10 ms at most. */
+void vcpu_nap(struct vcpu *);
 /* vCPU's thread: sleeps until a kick. */
 void vcpu_doze(struct vcpu *);
 /* vCPU's thread: does not run again before vcpu_release() (a reset). */

@@ -110,6 +110,24 @@ main:
 	CHECK(ex_vector, $0x33)
 	movl	$0, A_EOI
 
+	TEST("timer, ends MWAIT")
+	movl	$0, ex_count
+	movl	$25000, A_INIT
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	sti
+	mwait					/* nothing is watched: at once */
+	cli
+	CHECK(ex_count, $0)
+	movl	$ex_count, %eax
+	monitor
+	sti
+	mwait
+	cli
+	CHECK(ex_count, $1)
+	CHECK(ex_vector, $0x33)
+	movl	$0, A_EOI
+
 	TEST("timer, periodic, ends HLT")
 	movl	$0, ex_count
 	movl	$0x20033, A_TIMER

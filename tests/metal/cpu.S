@@ -29,7 +29,7 @@ main:
 	andl	$(1 << 28), %edx			/* one processor */
 	CHECK(%edx, $0)
 	andl	$(1 << 3 | 1 << 5 | 1 << 6 | 1 << 27), %ecx	/* MONITOR VMX SMX OSXSAVE */
-	CHECK(%ecx, $0)
+	CHECK(%ecx, $(1 << 3))
 	movl	$1, %eax
 	cpuid
 	andl	$0xf97e, %edx		/* DE PSE TSC MSR PAE CX8 SEP MTRR PGE MCA CMOV */
@@ -70,6 +70,40 @@ main:
 	movl	$0x10, %ecx
 	rdmsr
 	CHECK(%edx, $0x1234)
+
+	TEST("MONITOR and MWAIT")
+	movl	$5, %eax
+	cpuid
+	CHECK(%eax, $64)
+	CHECK(%ebx, $64)
+	CHECK(%ecx, $1)					/* no extensions */
+	CHECK(%edx, $0)					/* no C-states */
+	movl	$0x9000, %eax
+	xorl	%ecx, %ecx
+	mwait						/* nothing is watched */
+	monitor
+	mwait						/* it does not last */
+	movl	$1, %ecx
+	FAULT(13, 0, monitor)
+	FAULT(13, 0, mwait)
+	xorl	%ecx, %ecx
+	UFAULT(6, 0, monitor)
+	UFAULT(6, 0, mwait)
+	FAULT(6, 0, .byte 0xf0, 0x0f, 0x01, 0xc9)	/* LOCK */
+	movl	$0x1a0, %ecx
+	rdmsr
+	andl	$~(1 << 18), %eax			/* switched off */
+	wrmsr
+	movl	$1, %eax
+	cpuid
+	andl	$8, %ecx
+	CHECK(%ecx, $0)
+	FAULT(6, 0, monitor)
+	FAULT(6, 0, mwait)
+	movl	$0x1a0, %ecx
+	rdmsr
+	orl	$1 << 18, %eax
+	wrmsr
 
 	TEST("a microcode revision of none")
 	movl	$0x8b, %ecx

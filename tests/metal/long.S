@@ -145,6 +145,24 @@ start64:
 	LFAULT(14, 0, movq -8(%rbx), %rax)
 	CHECK64(lex_cr2, $0x7ffffffffff8)
 
+	TEST64("MONITOR's address, and what is no extension")
+	xorl	%ecx, %ecx
+	xorl	%edx, %edx
+	movq	$0x800000000000, %rax
+	LFAULT(13, 0, monitor)
+	movl	$V, %eax
+	LFAULT(14, 0, monitor)
+	CHECK64(lex_cr2, $V)
+	movq	$0x8000, %rax
+	monitor
+	mwait
+	movq	$0x100000000, %rcx
+	LFAULT(13, 0, monitor)
+	LFAULT(13, 0, mwait)
+	movq	$0xffffffff00008000, %rax
+	xorl	%ecx, %ecx
+	addr32 monitor
+
 	TEST64("pages and their rights")
 	LFAULT(14, 0, movq V, %rbx)
 	CHECK64(lex_cr2, $V)

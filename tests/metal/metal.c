@@ -357,14 +357,20 @@ void metal_enter(struct metal *m, uint16_t cs, uint16_t ip)
 	need(m->vcpu.engine->set_state(&m->vcpu, &s) == 0, "a state");
 }
 
-/* To the next deadline, if there is one: else a sleep that only a wake ends; the alarm is one. */
-static void halt(struct metal *m)
+static void to_deadline(struct metal *m)
 {
-	struct vcpu *v = &m->vcpu;
 	uint64_t next = timers_next(m->vm.timers), now = timers_now(m->vm.timers);
 
 	if (next != UINT64_MAX)
 		timers_advance(m->vm.timers, next > now ? next - now : 0);
+}
+
+/* To the next deadline, if there is one: else a sleep that only a wake ends; the alarm is one. */
+static void halt(struct metal *m)
+{
+	struct vcpu *v = &m->vcpu;
+
+	to_deadline(m);
 	while (!atomic_load(&v->intr) && !atomic_load(&v->nmi) && atomic_load(&v->kick) == v->kick_seen)
 		usleep(1000);
 }
@@ -391,6 +397,8 @@ enum metal_end metal_run(struct metal *m, unsigned seconds)
 			break;
 		if (m->exit == EXIT_HLT)
 			halt(m);
+		else if (m->exit == EXIT_MWAIT)
+			to_deadline(m);
 		else if (m->exit != EXIT_KICKED)
 			end(m, METAL_EXITED);
 	}

@@ -35,7 +35,7 @@ enum metal_port {
 	METAL_PORT = 0xbc,	/* a device register: reads 11223344h, remembers writes */
 	METAL_COUNT = 0xc0,	/* reads: accesses to the device memory since the last read of this */
 	METAL_MAP = 0xc4,	/* what F0000h-FFFFFh is: enum link_map; at first the boot ROM, all 5Ah */
-	METAL_TIME = 0xc8,	/* the clock, which stands still, moves on by so many ns; HLT moves it to the next deadline */
+	METAL_TIME = 0xc8,	/* the clock, which stands still, moves on by so many ns; HLT and MWAIT move it to the next deadline */
 	METAL_MSI_ADDR = 0xcc,	/* latched */
 	METAL_MSI = 0xd0,	/* a device writes these data to that address */
 	METAL_PORTS_END = 0xd4

@@ -33,7 +33,7 @@ static const char *exit_name(enum vcpu_exit e)
 {
 	static const char *const names[EXIT_COUNT] = {
 		[EXIT_KICKED] = "kick", [EXIT_PENDING] = "pending access", [EXIT_HLT] = "halt",
-		[EXIT_HLT_FOREVER] = "halt with interrupts off", [EXIT_TRIPLE_FAULT] = "triple fault", [EXIT_ERROR] = "engine error",
+		[EXIT_HLT_FOREVER] = "halt with interrupts off", [EXIT_MWAIT] = "mwait", [EXIT_TRIPLE_FAULT] = "triple fault", [EXIT_ERROR] = "engine error",
 	};
 
 	return e < EXIT_COUNT ? names[e] : "?";

@@ -71,6 +71,7 @@ rom halt.rom fa f4					# cli; hlt
 rom spin.rom eb fe					# jmp .
 rom triple.rom 2e 0f 01 1e 10 00 cc 90 90 90 90 90 90 90 90 90 00 00 00 00 00 00	# lidt of limit 0; int3
 rom exit.rom ba 01 05 b0 03 ee eb fe			# out 501h, 3
+rom mwait.rom 66 31 c0 66 31 c9 66 31 d2 0f 01 c8 0f 01 c9 ba 01 05 b0 03 ee eb fe	# monitor; mwait, which nothing ends; as above
 rom panic.rom ba 05 05 b0 01 ee eb fe			# out 505h, 1
 # counts in CMOS 40h at each start, resets by CF9h until it has counted to three, then cli; hlt
 rom reset.rom b0 40 e6 70 e4 71 fe c0 88 c3 b0 40 e6 70 88 d8 e6 71 3c 03 74 08 ba f9 0c b0 06 ee eb fe fa f4

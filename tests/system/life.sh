@@ -8,6 +8,7 @@ grep -q "halted with interrupts off" err && ok || bad "halt: $(cat err)"
 ends 3 -l bootrom,triple.rom x
 grep -q "triple fault" err && ok || bad "triple fault: $(cat err)"
 ends 7 -l bootrom,exit.rom -l isa-debug-exit x
+ends 7 -l bootrom,mwait.rom -l isa-debug-exit x
 ends 1 -l bootrom,panic.rom -l pvpanic x
 grep -q "crashed" err && ok || bad "panic: $(cat err)"
 # the same two when they mean a reset: the third start ends it

@@ -463,9 +463,9 @@ static void step_to_halt(const struct x86_state *s)
 	vcpu.kick_seen = atomic_load(&vcpu.kick);
 	if (_setjmp(cpu->jmp))
 		fail();
-	while (!cpu->halted)
+	while (cpu->idle == AWAKE)
 		interp_step(cpu);
-	cpu->halted = false;
+	cpu->idle = AWAKE;
 }
 
 /* Large pages, linear is physical. */
@@ -708,7 +708,7 @@ static void event_stops_a_string(void **state)
 	interp_run(cpu);
 	assert_int_equal(cpu->gpr[X86_RCX].d, 0);
 	assert_int_equal(soft_engine.set_state(&vcpu, &s), 0);
-	cpu->halted = false;
+	cpu->idle = AWAKE;
 	cpu->recheck = true;
 	interp_run(cpu);			/* at once */
 	assert_int_equal(cpu->gpr[X86_RCX].d, 0x3000);

@@ -118,6 +118,9 @@ enum unwind {
 	UNWIND_ERROR,		/* vcpu->error */
 };
 
+/* MWAIT's ends by itself as well. */
+enum idle { AWAKE, IN_HLT, IN_MWAIT };
+
 struct cpu {
 	/* hot: registers first, so that a byte offset from here is a register operand */
 	union {
@@ -158,7 +161,8 @@ struct cpu {
 	bool pe, v86;		/* CR0.PE; CR0.PE and EFLAGS.VM */
 	uint8_t shadow;		/* SHADOW_*: no event before the next instruction is done */
 	bool nmi_blocked;
-	bool halted;
+	uint8_t idle;		/* enum idle */
+	bool monitoring;	/* MONITOR has been executed, and no MWAIT since */
 	bool mid_string;	/* the last instruction is a repeated string, left between two elements: RF in a pushed image */
 	bool stepping;		/* one instruction, one string element, then back to the run loop */
 

@@ -227,19 +227,19 @@ static enum vcpu_exit take_event(struct cpu *cpu)
 	bool after_ss = cpu->shadow & SHADOW_SS;
 
 	if (cpu->pending_db && !after_ss) {
-		cpu->halted = false;
+		cpu->idle = AWAKE;
 		return take_debug(cpu, cpu->pending_db);
 	}
 	if (nmi_waits(v) && !cpu->nmi_blocked && !after_ss) {
 		atomic_store(&v->nmi, 0);
-		cpu->halted = false;
+		cpu->idle = AWAKE;
 		cpu->nmi_blocked = true;
 		return deliver(cpu, cpu_deliver(cpu, EVENT_NMI, X86_NMI, 0));
 	}
-	if ((v->debug.step || v->debug.pass) && !cpu->halted)
+	if ((v->debug.step || v->debug.pass) && cpu->idle == AWAKE)
 		return GO_ON;		/* the debugger's step is the program's next instruction */
 	if (irq_pending(v) && (cpu->rflags & X86_RFLAGS_IF) && !cpu->shadow) {
-		cpu->halted = false;
+		cpu->idle = AWAKE;
 		return deliver(cpu, cpu_deliver(cpu, EVENT_EXTERNAL, irq_acknowledge(v), 0));
 	}
 	return GO_ON;
@@ -276,8 +276,12 @@ static enum vcpu_exit boundary(struct cpu *cpu)
 		if (e != GO_ON)
 			return e;
 	}
-	if (cpu->halted)
+	if (cpu->idle == IN_HLT)
 		return cpu->rflags & X86_RFLAGS_IF ? EXIT_HLT : EXIT_HLT_FOREVER;
+	if (cpu->idle == IN_MWAIT) {
+		cpu->idle = AWAKE;
+		return EXIT_MWAIT;
+	}
 	if (debug_on(cpu) && !(cpu->rflags & X86_RFLAGS_RF) && debug_execution(cpu))
 		return take_debug(cpu, debug_execution(cpu));
 	if (cpu->vcpu->debug.nbreaks && debug_stops(&cpu->vcpu->debug) && debug_break_here(cpu)) {
@@ -401,7 +405,8 @@ static void soft_reset(struct vcpu *v)
 	cpu->dr[7] = X86_DR7_ONES;
 	msr_reset(cpu);
 	cpu->shadow = 0;
-	cpu->nmi_blocked = cpu->halted = cpu->ext = cpu->resume = cpu->alone = cpu->entered = false;
+	cpu->nmi_blocked = cpu->monitoring = cpu->ext = cpu->resume = cpu->alone = cpu->entered = false;
+	cpu->idle = AWAKE;
 	cpu->pending_db = 0;
 	cpu->event.kind = EVENT_NONE;
 	simd_reset(cpu);
@@ -422,7 +427,7 @@ static void soft_get_state(struct vcpu *v, struct x86_state *s)
 		.star = cpu->star, .lstar = cpu->lstar, .cstar = cpu->cstar, .sfmask = cpu->sfmask,
 		.kernel_gs_base = cpu->kernel_gs_base, .tsc_aux = cpu->tsc_aux, .pat = cpu->pat,
 		.mtrr_def_type = cpu->mtrr.def_type,
-		.halted = cpu->halted, .sti_shadow = cpu->shadow, .nmi_blocked = cpu->nmi_blocked, .cpl = cpu->cpl,
+		.halted = cpu->idle == IN_HLT, .sti_shadow = cpu->shadow, .nmi_blocked = cpu->nmi_blocked, .cpl = cpu->cpl,
 	};
 	simd_get(cpu, &s->fpu);
 	for (unsigned i = 0; i < 16; i++)
@@ -488,7 +493,7 @@ static int soft_set_state(struct vcpu *v, const struct x86_state *s)
 	cpu->sysenter_esp = s->sysenter_esp;
 	cpu->sysenter_eip = s->sysenter_eip;
 	cpu->tsc_offset += s->tsc - cpu_tsc(cpu);
-	cpu->halted = s->halted;
+	cpu->idle = s->halted ? IN_HLT : AWAKE;
 	cpu->shadow = s->sti_shadow ? SHADOW_STI : 0;
 	cpu->nmi_blocked = s->nmi_blocked;
 	cpu->cpl = s->cpl;

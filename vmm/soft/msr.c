@@ -234,7 +234,7 @@ void msr_reset(struct cpu *cpu)
 	cpu->star = cpu->lstar = cpu->cstar = cpu->sfmask = cpu->kernel_gs_base = cpu->tsc_aux = 0;
 	cpu->sysenter_cs = cpu->sysenter_esp = cpu->sysenter_eip = 0;
 	cpu->pat = 0x0007040600070406;
-	cpu->misc_enable = 1 | 3 << 11;		/* fast strings; neither BTS nor PEBS */
+	cpu->misc_enable = 1 | 3 << 11 | X86_MISC_ENABLE_MONITOR;	/* fast strings; neither BTS nor PEBS */
 	cpu->mtrr = (struct mtrr) { 0 };
 	cpu->tsc_offset = -__rdtsc();
 	cpu->tsc_adjust = 0;

@@ -12,6 +12,7 @@
 #include "vmm/soft/thread.h"
 #include "vmm/x86/control.h"
 #include "vmm/x86/cpuid.h"
+#include "vmm/x86/msr.h"
 
 /* ---- control registers */
 
@@ -314,7 +315,37 @@ void op_hlt(struct cpu *cpu, const struct insn *in)
 {
 	(void)in;
 	need_cpl0(cpu);
-	cpu->halted = true;
+	cpu->idle = IN_HLT;
+	cpu->recheck = true;
+}
+
+/*
+ * Nobody tells this processor of other agents' stores.  So MWAIT sleeps as HLT
+ * does, but for a short time only, which it may: it ends "for other reasons" too.
+ */
+static void need_monitor(struct cpu *cpu, const struct insn *in)
+{
+	if (cpu->cpl || !(cpu->misc_enable & X86_MISC_ENABLE_MONITOR))
+		cpu_fault(cpu, X86_UD, 0);
+	if (gpr_read(cpu, X86_RCX, in->code64 ? 8 : 4))		/* extensions: none */
+		cpu_fault(cpu, X86_GP, 0);
+}
+
+void op_monitor(struct cpu *cpu, const struct insn *in)
+{
+	struct mmu_held line;
+
+	need_monitor(cpu, in);
+	mmu_probe_read(cpu, mmu_linear(cpu, in->seg, gpr_read(cpu, X86_RAX, in->adsize), 1, false), 1, &line);
+	cpu->monitoring = true;
+}
+
+void op_mwait(struct cpu *cpu, const struct insn *in)
+{
+	need_monitor(cpu, in);
+	if (cpu->monitoring)
+		cpu->idle = IN_MWAIT;
+	cpu->monitoring = false;
 	cpu->recheck = true;
 }
 
@@ -448,6 +479,8 @@ void op_cpuid(struct cpu *cpu, const struct insn *in)
 
 	(void)in;
 	apic_cpuid(cpu->vcpu, leaf, subleaf, x86_cpuid(cpu->level, 0, 0).eax, &r);
+	if (leaf == 1 && !(cpu->misc_enable & X86_MISC_ENABLE_MONITOR))
+		r.ecx &= ~X86_FEATURE_MONITOR;
 	if (leaf == 1 && (cpu->cr4 & X86_CR4_OSXSAVE))
 		r.ecx |= X86_FEATURE_OSXSAVE;
 	if (leaf == 0xd && subleaf < 2 && r.eax)

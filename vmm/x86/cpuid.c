@@ -68,6 +68,7 @@ static const struct feature features[] = {
 
 	USER(V2, 1, ECX, 0, SSE3),
 	USER(ALL, 1, ECX, 1, PCLMUL),
+	SYSTEM(1, ECX, 3),				/* MONITOR, MWAIT */
 	USER(V2, 1, ECX, 9, SSSE3),
 	USER(V2, 1, ECX, 13, BASE),				/* CMPXCHG16B */
 	SYSTEM(1, ECX, 17, .cr4 = X86_CR4_PCIDE),
@@ -276,6 +277,9 @@ static struct x86_cpuid basic(enum x86_level level, uint32_t leaf, uint32_t subl
 		return (struct x86_cpuid) { .eax = 0x00ff01 };	/* one round; caches: see leaf 4 */
 	case 4:
 		return cache(subleaf);
+	case 5:
+		/* Lines of 64 bytes; no C-state is to be had by MWAIT, so that kernels idle in HLT. */
+		return (struct x86_cpuid) { .eax = 64, .ebx = 64, .ecx = 1 };
 	case 7:
 		return subleaf ? r : leaf_features(level, 7);
 	case 0xd:

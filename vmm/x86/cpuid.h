@@ -28,6 +28,8 @@ extern const char *const x86_level_names[X86_LEVELS];	/* of -o cpu= */
 /* Addresses, leaf 80000008h. */
 enum { X86_PHYS_BITS = 40, X86_LINEAR_BITS = 48 };
 
+/* Leaf 1, ECX: IA32_MISC_ENABLE may take it away */
+#define X86_FEATURE_MONITOR	(1u << 3)
 /* Leaf 1, ECX: CR4.OSXSAVE, and so the caller's */
 #define X86_FEATURE_OSXSAVE	(1u << 27)
 

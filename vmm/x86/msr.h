@@ -43,6 +43,8 @@ enum x86_msr {
 	X86_MSR_TSC_AUX = 0xc0000103,
 };
 
+#define X86_MISC_ENABLE_MONITOR	(1u << 18)
+
 /* IA32_ARCH_CAPABILITIES: what a processor that speculates on nothing has no need of. */
 #define X86_ARCH_CAP_RDCL_NO		(1ull << 0)
 #define X86_ARCH_CAP_SKIP_L1DFL		(1ull << 3)
