@@ -590,28 +590,33 @@ void op_load_masked64(struct cpu *cpu, const struct insn *in)
 	load_masked(cpu, in, 8);
 }
 
-static void store_element(struct cpu *cpu, const struct insn *in, unsigned i, unsigned size)
+/* Where something may fault or be a device's: everything is probed before anything is stored, and devices go first. */
+static void store_masked_slow(struct cpu *cpu, const struct insn *in, unsigned size)
 {
-	if (size == 4)
-		st32(cpu, in->seg, insn_ea(cpu, in) + i * size, V(in->reg)->d[i]);
-	else
-		st64(cpu, in->seg, insn_ea(cpu, in) + i * size, V(in->reg)->q[i]);
+	const union vec *v = V(in->reg), *mask = V(in->cc);
+	unsigned n = row_bytes(in) / size;
+	struct mmu_held held[8];
+
+	for (unsigned i = 0; i < n; i++)
+		if (masked_in(mask, i, size))
+			mmu_probe_write(cpu, mmu_linear(cpu, in->seg, insn_ea(cpu, in) + i * size, size, true), size, &held[i]);
+	for (int device = 1; device >= 0; device--)
+		for (unsigned i = 0; i < n; i++)
+			if (masked_in(mask, i, size) && mmu_held_is_mmio(&held[i]) == device)
+				mmu_held_store(cpu, &held[i], v->b + i * size);
 }
 
-/* Everything is probed before anything is stored. */
 static void store_masked(struct cpu *cpu, const struct insn *in, unsigned size)
 {
-	unsigned n = row_bytes(in) / size;
-	struct mmu_held held;
+	uint8_t *to;
 
 	avx_enter(cpu, NULL);
-	if (!hit_write(cpu, in->seg, insn_ea(cpu, in), row_bytes(in)))
-		for (unsigned i = 0; i < n; i++)
-			if (masked_in(V(in->cc), i, size))
-				mmu_probe_write(cpu, mmu_linear(cpu, in->seg, insn_ea(cpu, in) + i * size, size, true), size, &held);
-	for (unsigned i = 0; i < n; i++)
+	to = hit_write(cpu, in->seg, insn_ea(cpu, in), row_bytes(in));
+	if (!to)
+		return store_masked_slow(cpu, in, size);
+	for (unsigned i = 0; i < row_bytes(in) / size; i++)
 		if (masked_in(V(in->cc), i, size))
-			store_element(cpu, in, i, size);
+			memcpy(to + i * size, V(in->reg)->b + i * size, size);
 }
 
 void op_store_masked32(struct cpu *cpu, const struct insn *in)
