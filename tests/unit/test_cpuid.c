@@ -78,6 +78,27 @@ static void test_level_3(void **state)
 	assert_int_equal(all, x86_level_complete() >= X86_LEVEL_V3);
 }
 
+/* Leaf 0Dh has what XCR0 may have, and XCR0 what leaf 1 tells. */
+static void test_extended_state(void **state)
+{
+	(void)state;
+	assert_int_equal(x86_xcr0_bits(X86_LEVEL_V1), 0);
+	for (unsigned l = 0; l < X86_LEVELS; l++) {
+		uint32_t features = x86_cpuid(l, 1, 0).ecx, avx2 = x86_cpuid(l, 7, 0).ebx >> 5 & 1;
+		bool xsave = features >> 26 & 1, avx = features >> 28 & 1;
+		struct x86_cpuid main = x86_cpuid(l, 0xd, 0), more = x86_cpuid(l, 0xd, 1), ymm = x86_cpuid(l, 0xd, 2);
+
+		assert_int_equal(x86_xcr0_bits(l), xsave ? avx ? 7 : 3 : 0);
+		assert_int_equal(!!(x86_cr4_bits(l) & X86_CR4_OSXSAVE), xsave);
+		assert_int_equal(main.eax, x86_xcr0_bits(l));
+		assert_int_equal(main.ecx, !xsave ? 0 : avx ? 832 : 576);
+		assert_int_equal(more.eax, xsave ? 0xf : 0);
+		assert_int_equal(ymm.eax, avx ? 256 : 0);
+		assert_int_equal(ymm.ebx, avx ? 576 : 0);
+		assert_true(avx || !(avx2 || features & (1 << 12 | 1 << 29)));	/* FMA F16C */
+	}
+}
+
 static void test_system(void **state)
 {
 	(void)state;
@@ -115,7 +136,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vendor), cmocka_unit_test(test_levels_grow), cmocka_unit_test(test_level_1),
-		cmocka_unit_test(test_level_2), cmocka_unit_test(test_level_3), cmocka_unit_test(test_system),
+		cmocka_unit_test(test_level_2), cmocka_unit_test(test_level_3), cmocka_unit_test(test_extended_state), cmocka_unit_test(test_system),
 		cmocka_unit_test(test_ends),
 	};
 
