@@ -1,7 +1,7 @@
 /*
  * vmm/gdbregs.c - the debugger's view of the registers: order, width, description.
  *
- * GDB manual, "i386 Features": org.gnu.gdb.i386.core, .sse, .segments.  The
+ * GDB manual, "i386 Features": org.gnu.gdb.i386.core, .sse, .avx, .segments.  The
  * control registers are a feature of our own, which gdb shows as they come.
  */
 #include <errno.h>
@@ -30,6 +30,7 @@ struct gdb_regs {
 #define SEL(s) { AT(seg[s].selector), 2, 4, SELECTOR }
 #define ST(n) { AT(fpu.st[n]), 10, 10, PLAIN }
 #define XMM(n) { AT(fpu.xmm[n]), 16, 16, PLAIN }
+#define YMMH(n) { AT(ymm_high[n]), 16, 16, PLAIN }
 #define CONTROL(f, n) { AT(f), n, n, PLAIN }
 #define FPU \
 	ST(0), ST(1), ST(2), ST(3), ST(4), ST(5), ST(6), ST(7), \
@@ -46,6 +47,8 @@ static const struct reg regs64[] = {
 	{ AT(rip), 8, 8, PLAIN }, { AT(rflags), 4, 4, PLAIN }, SEGS, FPU,
 	XMM(0), XMM(1), XMM(2), XMM(3), XMM(4), XMM(5), XMM(6), XMM(7),
 	XMM(8), XMM(9), XMM(10), XMM(11), XMM(12), XMM(13), XMM(14), XMM(15), { AT(fpu.mxcsr), 4, 4, PLAIN },
+	YMMH(0), YMMH(1), YMMH(2), YMMH(3), YMMH(4), YMMH(5), YMMH(6), YMMH(7),
+	YMMH(8), YMMH(9), YMMH(10), YMMH(11), YMMH(12), YMMH(13), YMMH(14), YMMH(15),
 	{ AT(seg[X86_FS].base), 8, 8, PLAIN }, { AT(seg[X86_GS].base), 8, 8, PLAIN },
 	CONTROL(kernel_gs_base, 8), CONTROL(cr0, 8), CONTROL(cr2, 8), CONTROL(cr3, 8), CONTROL(cr4, 8), CONTROL(cr8, 8),
 	CONTROL(efer, 8),
@@ -56,6 +59,7 @@ static const struct reg regs32[] = {
 	GPR(X86_RSP, 4), GPR(X86_RBP, 4), GPR(X86_RSI, 4), GPR(X86_RDI, 4),
 	{ AT(rip), 4, 4, PLAIN }, { AT(rflags), 4, 4, PLAIN }, SEGS, FPU,
 	XMM(0), XMM(1), XMM(2), XMM(3), XMM(4), XMM(5), XMM(6), XMM(7), { AT(fpu.mxcsr), 4, 4, PLAIN },
+	YMMH(0), YMMH(1), YMMH(2), YMMH(3), YMMH(4), YMMH(5), YMMH(6), YMMH(7),
 	CONTROL(cr0, 4), CONTROL(cr2, 4), CONTROL(cr3, 4), CONTROL(cr4, 4),
 };
 
@@ -79,12 +83,17 @@ static const struct reg regs32[] = {
 	"<field name=\"v4_int32\" type=\"v4i32\"/><field name=\"v2_int64\" type=\"v2i64\"/>" \
 	"<field name=\"uint128\" type=\"uint128\"/></union>"
 #define X(n) R("xmm" n, "128", "vec128")
+/* The upper halves; gdb joins them with the XMM registers. */
+#define AVX "<feature name=\"org.gnu.gdb.i386.avx\">"
+#define Y(n) R("ymm" n "h", "128", "uint128")
+#define Y0_7 Y("0") Y("1") Y("2") Y("3") Y("4") Y("5") Y("6") Y("7")
 #define X0_7 X("0") X("1") X("2") X("3") X("4") X("5") X("6") X("7")
 
 static const char xml64[] = HEAD("i386:x86-64") "<feature name=\"org.gnu.gdb.i386.core\">" EFLAGS
 	I64("rax") I64("rbx") I64("rcx") I64("rdx") I64("rsi") I64("rdi") R("rbp", "64", "data_ptr") R("rsp", "64", "data_ptr")
 	I64("r8") I64("r9") I64("r10") I64("r11") I64("r12") I64("r13") I64("r14") I64("r15") R("rip", "64", "code_ptr") XML_REST
 	SSE X0_7 X("8") X("9") X("10") X("11") X("12") X("13") X("14") X("15") I32("mxcsr") "</feature>"
+	AVX Y0_7 Y("8") Y("9") Y("10") Y("11") Y("12") Y("13") Y("14") Y("15") "</feature>"
 	"<feature name=\"org.gnu.gdb.i386.segments\">" I64("fs_base") I64("gs_base") "</feature>"
 	"<feature name=\"org.cleave.system\">" I64("k_gs_base") I64("cr0") I64("cr2") I64("cr3") I64("cr4") I64("cr8") I64("efer")
 	"</feature></target>";
@@ -93,6 +102,7 @@ static const char xml32[] = HEAD("i386") "<feature name=\"org.gnu.gdb.i386.core\
 	I32("eax") I32("ecx") I32("edx") I32("ebx") R("esp", "32", "data_ptr") R("ebp", "32", "data_ptr") I32("esi") I32("edi")
 	R("eip", "32", "code_ptr") XML_REST
 	SSE X0_7 I32("mxcsr") "</feature>"
+	AVX Y0_7 "</feature>"
 	"<feature name=\"org.cleave.system\">" I32("cr0") I32("cr2") I32("cr3") I32("cr4") "</feature></target>";
 
 const struct gdb_regs gdb_regs_64 = { xml64, regs64, sizeof(regs64) / sizeof(regs64[0]) };

@@ -21,7 +21,7 @@ const struct reg_row reg_table[] = {
 	{ "rip", AT(rip), 8 }, { "rflags", AT(rflags), 8 },
 	{ "cr0", AT(cr0), 8 }, { "cr2", AT(cr2), 8 },
 	{ "cr3", AT(cr3), 8 }, { "cr4", AT(cr4), 8 }, { "cr8", AT(cr8), 8 },
-	{ "efer", AT(efer), 8 },
+	{ "efer", AT(efer), 8 }, { "xcr0", AT(xcr0), 8 },
 	{ "dr0", AT(dr[0]), 8 }, { "dr1", AT(dr[1]), 8 }, { "dr2", AT(dr[2]), 8 },
 	{ "dr3", AT(dr[3]), 8 }, { "dr6", AT(dr[6]), 8 }, { "dr7", AT(dr[7]), 8 },
 	{ "tsc", AT(tsc), 8 },
