@@ -1,7 +1,8 @@
 #!/bin/bash
 # linux_user.sh: programs of the host compute the same in the guest: digests,
 # ciphers and signatures of openssl, floating point and big text in perl and awk,
-# compressors.  What they print is compared line by line.
+# compressors; and vectors.c, several at a time, with what is left of AVX2 on a
+# processor that does not have it.  What they print is compared line by line.
 . "$(dirname "$0")/common.sh"
 need busybox-static /bin/busybox
 need cpio cpio
@@ -20,6 +21,7 @@ for f in "${programs[@]}" $(ldd "${programs[@]}" | grep -o '/[^ ]*' | grep -v ':
 	[ -e "add$f" ] || cp -L "$f" "add$f"
 done
 # Providers of openssl 3 and modules of perl are not needed: built in.
+${CC:-cc} -O2 -static "$srcdir/tests/system/vectors.c" -o add/usr/bin/vectors || die "vectors.c does not build"
 cat >add/user.sh <<'EOF'
 export LC_ALL=C OPENSSL_CONF=/dev/null PATH=/usr/bin:/bin
 cd /tmp
@@ -61,6 +63,12 @@ $perl -e '
 	printf "result: doubles %s\n", unpack "H*", pack "d<f<q<", 1/3, 1/3, -5;
 ' 2>&1
 [ ! -x /usr/bin/mawk ] || /usr/bin/mawk 'BEGIN { for (i = 1; i < 30000; i++) { s += 1 / i; p = (p * 31 + int(s * 1000)) % 1000003 } printf "result: awk %.15f %d\n", s, p }'
+echo "flags: $(grep -m 1 '^flags' /proc/cpuinfo | tr ' ' '\n' | grep -xE 'avx|avx2|fma|f16c|bmi1|bmi2|movbe|abm' | sort | tr '\n' ' ')"
+for seed in 1 2 3 4; do
+	/usr/bin/vectors $seed >vectors.$seed 2>&1 || echo "result: vectors $seed ended with status $?" >>vectors.$seed &
+done
+wait
+cat vectors.*
 for z in "xz -T1 -6" "gzip -9n" "zstd -q -10"; do
 	set -- /usr/bin/$z		# a bare name would be busybox's own
 	[ -x $1 ] || continue
@@ -71,14 +79,24 @@ EOF
 MKINITRAMFS_ADD=add "$srcdir/scripts/mkinitramfs" initrd.img || die "no initramfs"
 
 mkdir host
-(cd host && sed 's#cd /tmp#cd '"$work/host"'#' ../add/user.sh >user.sh && sh user.sh 2>&1) | grep '^result:' >want
-for level in ${CLEAVE_LEVELS-host x86-64-v1}; do
+(cd host && sed 's#cd /tmp#cd '"$work/host"'#; s#/usr/bin/vectors#'"$work"'/add&#' ../add/user.sh >user.sh && sh user.sh 2>&1) >host.out
+grep '^result:' host.out >want.host
+cp want.host want.x86-64-v3
+grep -v vectors want.host >want.x86-64-v1
+grep '^flags:' host.out >flags.host
+cp flags.host flags.x86-64-v3
+echo "flags: " >flags.x86-64-v1
+levels="host x86-64-v1"
+grep -q 'avx2 .*fma ' flags.host && levels="host x86-64-v3 x86-64-v1"
+for level in ${CLEAVE_LEVELS-$levels}; do
 	limit 500 "$cleave" -m 512M -u -o cpu="$level" --kernel "$kernel" --initrd initrd.img -l com1,stdio \
 		--append "console=ttyS0 quiet cleave.run=/user.sh nosoftlockup" linux-user </dev/null >out 2>err
 	status=$?
 	[ $status -eq 0 ] || { tail -n 20 out err; bad "$level: cleave ended with status $status"; continue; }
 	tr -d '\r' <out | grep '^result:' >got
-	if diff want got; then ok; say "$level: $(wc -l <got) results are the host's"
+	if diff "want.$level" got; then ok; say "$level: $(wc -l <got) results are the host's"
 	else bad "$level: the guest's results (>) differ from the host's (<)"; fi
+	if tr -d '\r' <out | grep '^flags:' | diff "flags.$level" -; then ok
+	else bad "$level: the guest's processor (>) has other extensions (<)"; fi
 done
 finish
