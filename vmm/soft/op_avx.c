@@ -66,7 +66,7 @@ HANDLER(flags_r)
 #define WITH_OPERAND(BYTES, ACTION)							\
 	do {										\
 		if (slow) {								\
-			const void *p = hit_read(cpu, in->seg, insn_ea(cpu, in), BYTES);	\
+			const void *p = VHIT_READ(BYTES);			\
 											\
 			if (unlikely(!p))						\
 				return slow(cpu, in);					\
@@ -81,19 +81,19 @@ HANDLER(flags_r)
 	} while (0)
 
 #define MEMORY_FORMS(BYTES)								\
-MEM_HANDLER(vector_m##BYTES)								\
+VEC_HANDLER(vector_m##BYTES)								\
 {											\
 	AVX_BEGIN;									\
 	WITH_OPERAND(BYTES, CALL_STUB(V(in->reg), V(in->cc), p));			\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(gpr_m##BYTES)								\
+VEC_HANDLER(gpr_m##BYTES)								\
 {											\
 	AVX_BEGIN;									\
 	WITH_OPERAND(BYTES, CALL_STUB(&cpu->gpr[in->reg], NULL, p));			\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(flags_m##BYTES)								\
+VEC_HANDLER(flags_m##BYTES)								\
 {											\
 	AVX_BEGIN;									\
 	WITH_OPERAND(BYTES, cpu->fl = CALL_STUB(V(in->reg), NULL, p));			\
@@ -106,10 +106,11 @@ MEMORY_FORMS(8)
 MEMORY_FORMS(16)
 MEMORY_FORMS(32)
 
-#define BY_BYTES(name)	{ name##_m1, name##_m2, name##_m4, name##_m8, name##_m16, name##_m32 }
-static insn_fn *const vector_m[] = BY_BYTES(vector);
-static insn_fn *const gpr_m[] = BY_BYTES(gpr);
-static insn_fn *const flags_m[] = BY_BYTES(flags);
+#define BY_BYTES(name, twin)	{ name##_m1##twin, name##_m2##twin, name##_m4##twin, name##_m8##twin, name##_m16##twin, name##_m32##twin }
+#define MEMORY_TABLE(name)	static insn_fn *const name##_m[2][6] = { BY_BYTES(name, ), BY_BYTES(name, _flat) };
+MEMORY_TABLE(vector)
+MEMORY_TABLE(gpr)
+MEMORY_TABLE(flags)
 
 /* ModRM.rm's operand. */
 static enum x86_operand rm_operand(const struct x86_insn *x)
@@ -127,9 +128,9 @@ static unsigned rm_bytes(const struct x86_insn *x)
 	return x86_operand_bytes(rm_operand(x), x->opsize);
 }
 
-static insn_fn *by_bytes(const struct x86_insn *x, insn_fn *const forms[6])
+static insn_fn *by_bytes(const struct x86_insn *x, const struct insn *in, insn_fn *const forms[2][6])
 {
-	return forms[__builtin_ctz(rm_bytes(x))];
+	return forms[vec_flat(in)][__builtin_ctz(rm_bytes(x))];
 }
 
 static insn_fn *form_vector(const struct x86_insn *x, struct insn *in)
@@ -137,18 +138,18 @@ static insn_fn *form_vector(const struct x86_insn *x, struct insn *in)
 	enum x86_operand o = rm_operand(x);
 
 	if (in->mem)
-		return by_bytes(x, vector_m);
+		return by_bytes(x, in, vector_m);
 	return o == OP_Ey || o == OP_EdMb || o == OP_EdMw ? vector_gpr : vector_r;
 }
 
 static insn_fn *form_gpr(const struct x86_insn *x, struct insn *in)
 {
-	return in->mem ? by_bytes(x, gpr_m) : gpr_r;
+	return in->mem ? by_bytes(x, in, gpr_m) : gpr_r;
 }
 
 static insn_fn *form_flags(const struct x86_insn *x, struct insn *in)
 {
-	return in->mem ? by_bytes(x, flags_m) : flags_r;
+	return in->mem ? by_bytes(x, in, flags_m) : flags_r;
 }
 
 static insn_fn *form_shift(const struct x86_insn *x, struct insn *in)
@@ -312,7 +313,7 @@ HANDLER(h##_r)										\
 	((avx_fn *)(uintptr_t)stub_##h)(V(in->reg), V(in->cc), V(in->rm), V(in->imm >> 4));	\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(h##_m)									\
+VEC_HANDLER(h##_m)									\
 {											\
 	AVX_BEGIN;									\
 	WITH_OPERAND(BYTES, ((avx_fn *)(uintptr_t)stub_##h)(V(in->reg), V(in->cc), p, V(in->imm >> 4)));	\
@@ -321,20 +322,20 @@ MEM_HANDLER(h##_m)									\
 insn_fn *sel_##h(const struct x86_insn *x, struct insn *in)				\
 {											\
 	(void)x;									\
-	return in->mem ? h##_m : h##_r;							\
+	return in->mem ? VEC(h##_m) : h##_r;							\
 }
 #define SHAPE_VL_Vx_Hx_Wu(h, mn)	SELECTED(h, mn, x, 16)
 #define SHAPE_VL_Vqq_Hqq_Wqq(h, mn)	SELECTED(h, mn, y, 32)
 
 /* To memory, which must be known to be there before the exceptions of the conversion are. */
 #define CONVERT_STORE(BYTES)								\
-MEM_HANDLER(convert_store##BYTES)							\
+VEC_HANDLER(convert_store##BYTES)							\
 {											\
 	union vec v;									\
 											\
 	AVX_BEGIN;									\
 	if (slow) {									\
-		void *p = hit_write(cpu, in->seg, insn_ea(cpu, in), BYTES);		\
+		void *p = VHIT_WRITE(BYTES);				\
 											\
 		if (unlikely(!p))							\
 			return slow(cpu, in);						\
@@ -354,7 +355,7 @@ CONVERT_STORE(16)
 
 static insn_fn *form_convert(const struct x86_insn *x, struct insn *in)
 {
-	return !in->mem ? form_store(x, in) : rm_bytes(x) == 8 ? convert_store8 : convert_store16;
+	return !in->mem ? form_store(x, in) : rm_bytes(x) == 8 ? VEC(convert_store8) : VEC(convert_store16);
 }
 #define SHAPE_Wq_Vx_Ib(h, mn)		ROW_IMM(h, form_convert, RM_x mn " $imm_, %xmm1, %xmm0" END_x)
 #define SHAPE_Wu_Vqq_Ib(h, mn)		ROW_IMM(h, form_convert, RM_y mn " $imm_, %ymm1, %xmm0" END_y)
@@ -387,11 +388,11 @@ MOVES(16)
 MOVES(32)
 
 #define MOVE_MEMORY(name, BYTES, ALIGNED)						\
-MEM_HANDLER(load##name)									\
+VEC_HANDLER(load##name)									\
 {											\
 	AVX_BEGIN;									\
 	if (slow) {									\
-		const void *p = hit_read(cpu, in->seg, insn_ea(cpu, in), BYTES);	\
+		const void *p = VHIT_READ(BYTES);			\
 											\
 		if (unlikely(!p || ((ALIGNED) && ((uintptr_t)p & ((BYTES) - 1)))))	\
 			return slow(cpu, in);						\
@@ -404,7 +405,7 @@ MEM_HANDLER(load##name)									\
 	}										\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(store##name)								\
+VEC_HANDLER(store##name)								\
 {											\
 	AVX_BEGIN;									\
 	VSTORE(BYTES, ALIGNED, V(in->reg)->b);						\
@@ -417,7 +418,7 @@ MOVE_MEMORY(32, 32, false)
 MOVE_MEMORY(16_aligned, 16, true)
 MOVE_MEMORY(32_aligned, 32, true)
 
-MEM_HANDLER(store_hi)
+VEC_HANDLER(store_hi)
 {
 	AVX_BEGIN;
 	VSTORE(8, false, &V(in->reg)->q[1]);
@@ -433,10 +434,10 @@ static bool rm_aligned(const struct x86_insn *x)
 
 #define BY_SIZE(name)									\
 	switch (rm_bytes(x)) {								\
-	case 4: return name##4;								\
-	case 8: return name##8;								\
-	case 16: return rm_aligned(x) ? name##16_aligned : name##16;			\
-	default: return rm_aligned(x) ? name##32_aligned : name##32;			\
+	case 4: return VEC(name##4);							\
+	case 8: return VEC(name##8);							\
+	case 16: return rm_aligned(x) ? VEC(name##16_aligned) : VEC(name##16);			\
+	default: return rm_aligned(x) ? VEC(name##32_aligned) : VEC(name##32);			\
 	}
 
 insn_fn *sel_avx_load(const struct x86_insn *x, struct insn *in)
@@ -456,8 +457,7 @@ insn_fn *sel_avx_store(const struct x86_insn *x, struct insn *in)
 insn_fn *sel_avx_store_hi(const struct x86_insn *x, struct insn *in)
 {
 	(void)x;
-	(void)in;
-	return store_hi;
+	return VEC(store_hi);
 }
 
 HANDLER(from_gpr32)
@@ -475,7 +475,7 @@ HANDLER(from_gpr64)
 insn_fn *sel_avx_from_gpr(const struct x86_insn *x, struct insn *in)
 {
 	if (in->mem)
-		return x->opsize == 8 ? load8 : load4;
+		return x->opsize == 8 ? VEC(load8) : VEC(load4);
 	return x->opsize == 8 ? from_gpr64 : from_gpr32;
 }
 
@@ -488,7 +488,7 @@ HANDLER(name##_r)									\
 	cpu->gpr[in->rm].q = V(in->reg)->PLACE;						\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(name##_m)									\
+VEC_HANDLER(name##_m)									\
 {											\
 	AVX_BEGIN;									\
 	VSTORE(BYTES, false, &V(in->reg)->PLACE);					\
@@ -505,8 +505,8 @@ PART(extract64, 8, q[in->imm & 1])
 insn_fn *sel_##h(const struct x86_insn *x, struct insn *in)				\
 {											\
 	if (x->opsize == 8)								\
-		return in->mem ? EXPR64##_m : EXPR64##_r;				\
-	return in->mem ? EXPR32##_m : EXPR32##_r;					\
+		return in->mem ? VEC(EXPR64##_m) : EXPR64##_r;				\
+	return in->mem ? VEC(EXPR32##_m) : EXPR32##_r;					\
 }
 SELECT_PART(avx_to_gpr, low32, low64)
 SELECT_PART(vpextrb, extract8, extract8)
@@ -520,7 +520,7 @@ HANDLER(extract128_r)
 	set_low(V(in->rm), (const union vec *)&V(in->reg)->q[2 * (in->imm & 1)], 16);
 	NEXT(1);
 }
-MEM_HANDLER(extract128_m)
+VEC_HANDLER(extract128_m)
 {
 	AVX_BEGIN;
 	VSTORE(16, false, &V(in->reg)->q[2 * (in->imm & 1)]);
@@ -529,7 +529,7 @@ MEM_HANDLER(extract128_m)
 insn_fn *sel_vextract128(const struct x86_insn *x, struct insn *in)
 {
 	(void)x;
-	return in->mem ? extract128_m : extract128_r;
+	return in->mem ? VEC(extract128_m) : extract128_r;
 }
 
 static void zero(struct cpu *cpu, const struct insn *in, unsigned from)

@@ -82,7 +82,7 @@ HANDLER(h##_r)										\
 	NEXT(1);									\
 }
 #define MEM_FORM(h, BEGIN, BYTES, ALIGNED, ACTION)					\
-MEM_HANDLER(h##_m)									\
+VEC_HANDLER(h##_m)									\
 {											\
 	vec128 src;									\
 											\
@@ -96,7 +96,7 @@ insn_fn *sel_##h(const struct x86_insn *x, struct insn *in)				\
 {											\
 	(void)x;									\
 	EXTRA;										\
-	return in->mem ? h##_m : h##_r;							\
+	return in->mem ? VEC(h##_m) : h##_r;							\
 }
 #define SELECT_R(h, EXTRA)								\
 insn_fn *sel_##h(const struct x86_insn *x, struct insn *in)				\
@@ -158,7 +158,7 @@ MEM_FORM(h##_64, SSE_BEGIN, 8, false, XMM(in->reg) = do_##h(XMM(in->reg), src[0]
 insn_fn *sel_##h(const struct x86_insn *x, struct insn *in)				\
 {											\
 	(void)x;									\
-	return !in->mem ? h##_r : in->opsize == 8 ? h##_64_m : h##_32_m;		\
+	return !in->mem ? h##_r : in->opsize == 8 ? VEC(h##_64_m) : VEC(h##_32_m);		\
 }
 
 #define SHAPE_RX(h, mn, BYTES)								\
@@ -199,7 +199,7 @@ HANDLER(mmx_r)
 	NEXT(1);
 }
 #define MMX_MEMORY(BYTES)								\
-MEM_HANDLER(mmx_m##BYTES)								\
+VEC_HANDLER(mmx_m##BYTES)								\
 {											\
 	vec128 src;									\
 											\
@@ -217,7 +217,7 @@ insn_fn *sel_##h(const struct x86_insn *x, struct insn *in)				\
 {											\
 	(void)x;									\
 	MMX_KEEP_STUB(h);								\
-	return in->mem ? mmx_m##BYTES : mmx_r;						\
+	return in->mem ? VEC(mmx_m##BYTES) : mmx_r;						\
 }
 #define SHAPE_Pq_Qq__(h, mn, map, op)	SHAPE_MM(h, map, op, 8)
 #define SHAPE_Pq_Qd__(h, mn, map, op)	SHAPE_MM(h, map, op, 4)

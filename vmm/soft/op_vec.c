@@ -54,19 +54,19 @@ HANDLER(load16_r)
 	XMM(in->reg) = XMM(in->rm);
 	NEXT(1);
 }
-MEM_HANDLER(load16_a)
+VEC_HANDLER(load16_a)
 {
 	SSE_BEGIN;
 	VLOAD(16, true, XMM(in->reg));
 	NEXT(1);
 }
-MEM_HANDLER(load16_u)
+VEC_HANDLER(load16_u)
 {
 	SSE_BEGIN;
 	VLOAD(16, false, XMM(in->reg));
 	NEXT(1);
 }
-SELECT_BODY(vec_load16, !in->mem ? load16_r : aligned_operand(x, 1) ? load16_a : load16_u)
+SELECT_BODY(vec_load16, !in->mem ? load16_r : aligned_operand(x, 1) ? VEC(load16_a) : VEC(load16_u))
 
 HANDLER(store16_r)
 {
@@ -74,19 +74,19 @@ HANDLER(store16_r)
 	XMM(in->rm) = XMM(in->reg);
 	NEXT(1);
 }
-MEM_HANDLER(store16_a)
+VEC_HANDLER(store16_a)
 {
 	SSE_BEGIN;
 	VSTORE(16, true, &XMM(in->reg));
 	NEXT(1);
 }
-MEM_HANDLER(store16_u)
+VEC_HANDLER(store16_u)
 {
 	SSE_BEGIN;
 	VSTORE(16, false, &XMM(in->reg));
 	NEXT(1);
 }
-SELECT_BODY(vec_store16, !in->mem ? store16_r : aligned_operand(x, 0) ? store16_a : store16_u)
+SELECT_BODY(vec_store16, !in->mem ? store16_r : aligned_operand(x, 0) ? VEC(store16_a) : VEC(store16_u))
 
 /* ---- elements: a register's stays with its neighbours, memory's has zeros above it */
 
@@ -97,7 +97,7 @@ HANDLER(name##_r)									\
 	cpu->simd.v[in->reg].FIELD[0] = cpu->simd.v[in->rm].FIELD[0];			\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(name##_m)									\
+VEC_HANDLER(name##_m)									\
 {											\
 	SSE_BEGIN;									\
 	VLOAD(BYTES, false, XMM(in->reg));						\
@@ -109,14 +109,14 @@ HANDLER(name##_st_r)									\
 	cpu->simd.v[in->rm].FIELD[0] = cpu->simd.v[in->reg].FIELD[0];			\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(name##_st_m)								\
+VEC_HANDLER(name##_st_m)								\
 {											\
 	SSE_BEGIN;									\
 	VSTORE(BYTES, false, &XMM(in->reg));						\
 	NEXT(1);									\
 }											\
-SELECT_BODY(name, in->mem ? name##_m : name##_r)					\
-SELECT_BODY(store_name, in->mem ? name##_st_m : name##_st_r)
+SELECT_BODY(name, in->mem ? VEC(name##_m) : name##_r)					\
+SELECT_BODY(store_name, in->mem ? VEC(name##_st_m) : name##_st_r)
 ELEMENT(vec_movss, vec_movss_st, 4, d)
 ELEMENT(vec_movsd, vec_movsd_st, 8, q)
 
@@ -133,11 +133,11 @@ HANDLER(movq_st_r)
 	XMM(in->rm) = (vec128){ XMM(in->reg)[0], 0 };
 	NEXT(1);
 }
-SELECT_BODY(vec_movq, in->mem ? vec_movsd_m : movq_r)
-SELECT_BODY(vec_movq_st, in->mem ? vec_movsd_st_m : movq_st_r)
+SELECT_BODY(vec_movq, in->mem ? VEC(vec_movsd_m) : movq_r)
+SELECT_BODY(vec_movq_st, in->mem ? VEC(vec_movsd_st_m) : movq_st_r)
 
 #define HALF(name, store_name, I)							\
-MEM_HANDLER(name##_m)									\
+VEC_HANDLER(name##_m)									\
 {											\
 	vec128 v;									\
 											\
@@ -146,14 +146,14 @@ MEM_HANDLER(name##_m)									\
 	XMM(in->reg)[I] = v[0];								\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(store_name##_m)								\
+VEC_HANDLER(store_name##_m)								\
 {											\
 	SSE_BEGIN;									\
 	VSTORE(8, false, &cpu->simd.v[in->reg].q[I]);					\
 	NEXT(1);									\
 }											\
-SELECT_BODY(name, name##_m)								\
-SELECT_BODY(store_name, store_name##_m)
+SELECT_BODY(name, VEC(name##_m))							\
+SELECT_BODY(store_name, VEC(store_name##_m))
 HALF(vec_load_lo, vec_store_lo, 0)
 HALF(vec_load_hi, vec_store_hi, 1)
 
@@ -166,7 +166,7 @@ HANDLER(from_gpr##W##_r)								\
 	XMM(in->reg) = (vec128){ cpu->gpr[in->rm].FIELD, 0 };				\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(from_gpr##W##_m)								\
+VEC_HANDLER(from_gpr##W##_m)								\
 {											\
 	SSE_BEGIN;									\
 	VLOAD(BYTES, false, XMM(in->reg));						\
@@ -178,7 +178,7 @@ HANDLER(to_gpr##W##_r)									\
 	cpu->gpr[in->rm].q = cpu->simd.v[in->reg].FIELD[0];				\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(to_gpr##W##_m)								\
+VEC_HANDLER(to_gpr##W##_m)								\
 {											\
 	SSE_BEGIN;									\
 	VSTORE(BYTES, false, &XMM(in->reg));						\
@@ -190,7 +190,7 @@ HANDLER(mmx_from_gpr##W##_r)								\
 	mmx_put(in->reg, cpu->gpr[in->rm].FIELD);					\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(mmx_from_gpr##W##_m)							\
+VEC_HANDLER(mmx_from_gpr##W##_m)							\
 {											\
 	vec128 v;									\
 											\
@@ -207,7 +207,7 @@ HANDLER(mmx_to_gpr##W##_r)								\
 }
 FROM_GPR(32, 4, d)
 FROM_GPR(64, 8, q)
-#define BY_WIDTH(name)	(in->opsize == 8 ? in->mem ? name##64_m : name##64_r : in->mem ? name##32_m : name##32_r)
+#define BY_WIDTH(name)	(in->opsize == 8 ? in->mem ? VEC(name##64_m) : name##64_r : in->mem ? VEC(name##32_m) : name##32_r)
 SELECT_BODY(vec_from_gpr, BY_WIDTH(from_gpr))
 SELECT_BODY(vec_to_gpr, BY_WIDTH(to_gpr))
 SELECT_BODY(mmx_from_gpr, BY_WIDTH(mmx_from_gpr))
@@ -228,13 +228,13 @@ static uint64_t mmx_peek(unsigned r)
 }
 
 #define MMX_STORE(name, BYTES)								\
-MEM_HANDLER(name)									\
+VEC_HANDLER(name)									\
 {											\
 	uint64_t v;									\
 											\
 	MMX_BEGIN;									\
 	if (slow) {									\
-		void *p = hit_write(cpu, in->seg, insn_ea(cpu, in), BYTES);		\
+		void *p = VHIT_WRITE(BYTES);					\
 											\
 		if (unlikely(!p))							\
 			return slow(cpu, in);						\
@@ -263,8 +263,8 @@ HANDLER(mmx_movq_st_r)
 	mmx_put(in->rm, mmx_get(in->reg));
 	NEXT(1);
 }
-SELECT_BODY(mmx_movq, in->mem ? mmx_from_gpr64_m : mmx_movq_r)
-SELECT_BODY(mmx_movq_st, in->mem ? mmx_to_gpr64_m : mmx_movq_st_r)
+SELECT_BODY(mmx_movq, in->mem ? VEC(mmx_from_gpr64_m) : mmx_movq_r)
+SELECT_BODY(mmx_movq_st, in->mem ? VEC(mmx_to_gpr64_m) : mmx_movq_st_r)
 
 void op_emms(struct cpu *cpu, const struct insn *in)
 {
@@ -343,7 +343,7 @@ HANDLER(name##_r)									\
 	mmx_put(in->reg, v[0]);								\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(name##_m)									\
+VEC_HANDLER(name##_m)									\
 {											\
 	vec128 v;									\
 											\
@@ -354,7 +354,7 @@ MEM_HANDLER(name##_m)									\
 	mmx_put(in->reg, v[0]);								\
 	NEXT(1);									\
 }											\
-SELECT_BODY(name, in->mem ? name##_m : name##_r)
+SELECT_BODY(name, in->mem ? VEC(name##_m) : name##_r)
 #define LOW(v)	((vec128){ (v)[0], 0 })
 #define ALL(v)	(v)
 TO_MMX(cvtps2pi, "cvtps2dq", 8, false, LOW)
@@ -376,7 +376,7 @@ HANDLER(cvtpi2ps_r)
 	NEXT(1);
 }
 /* From memory nothing happens to the x87 stack: AMD's processors; Intel's manual has it otherwise. */
-MEM_HANDLER(cvtpi2ps_m)
+VEC_HANDLER(cvtpi2ps_m)
 {
 	vec128 v;
 
@@ -386,7 +386,7 @@ MEM_HANDLER(cvtpi2ps_m)
 	XMM(in->reg)[0] = v[0];
 	NEXT(1);
 }
-SELECT_BODY(cvtpi2ps, in->mem ? cvtpi2ps_m : cvtpi2ps_r)
+SELECT_BODY(cvtpi2ps, in->mem ? VEC(cvtpi2ps_m) : cvtpi2ps_r)
 
 HANDLER(cvtpi2pd_r)
 {
@@ -395,7 +395,7 @@ HANDLER(cvtpi2pd_r)
 	XMM(in->reg) = HOST("cvtdq2pd", ((vec128){ mmx_get(in->rm), 0 }));
 	NEXT(1);
 }
-MEM_HANDLER(cvtpi2pd_m)
+VEC_HANDLER(cvtpi2pd_m)
 {
 	vec128 v;
 
@@ -404,7 +404,7 @@ MEM_HANDLER(cvtpi2pd_m)
 	XMM(in->reg) = HOST("cvtdq2pd", v);
 	NEXT(1);
 }
-SELECT_BODY(cvtpi2pd, in->mem ? cvtpi2pd_m : cvtpi2pd_r)
+SELECT_BODY(cvtpi2pd, in->mem ? VEC(cvtpi2pd_m) : cvtpi2pd_r)
 
 /* ---- flags */
 
@@ -422,7 +422,7 @@ HANDLER(name##_r)									\
 	cpu->fl = name##_flags(XMM(in->reg), XMM(in->rm));				\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(name##_m)									\
+VEC_HANDLER(name##_m)									\
 {											\
 	vec128 v;									\
 											\
@@ -431,7 +431,7 @@ MEM_HANDLER(name##_m)									\
 	cpu->fl = name##_flags(XMM(in->reg), v);					\
 	NEXT(1);									\
 }											\
-SELECT_BODY(name, in->mem ? name##_m : name##_r)
+SELECT_BODY(name, in->mem ? VEC(name##_m) : name##_r)
 FLAGS_XX(ucomiss, "ucomiss", 4, false)
 FLAGS_XX(ucomisd, "ucomisd", 8, false)
 FLAGS_XX(comiss, "comiss", 4, false)
@@ -447,7 +447,7 @@ HANDLER(name##_r)									\
 	cpu->gpr[in->rm].q = cpu->simd.v[in->reg].FIELD[in->imm & (COUNT - 1)];		\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(name##_m)									\
+VEC_HANDLER(name##_m)									\
 {											\
 	SSE_BEGIN;									\
 	VSTORE(BYTES, false, &cpu->simd.v[in->reg].FIELD[in->imm & (COUNT - 1)]);	\
@@ -457,10 +457,10 @@ EXTRACT(extract8, 1, b, 16)
 EXTRACT(extract16, 2, w, 8)
 EXTRACT(extract32, 4, d, 4)
 EXTRACT(extract64, 8, q, 2)
-SELECT_BODY(pextrb, in->mem ? extract8_m : extract8_r)
-SELECT_BODY(pextrw, in->mem ? extract16_m : extract16_r)
+SELECT_BODY(pextrb, in->mem ? VEC(extract8_m) : extract8_r)
+SELECT_BODY(pextrw, in->mem ? VEC(extract16_m) : extract16_r)
 SELECT_BODY(pextrd, BY_WIDTH(extract))
-SELECT_BODY(extractps, in->mem ? extract32_m : extract32_r)
+SELECT_BODY(extractps, in->mem ? VEC(extract32_m) : extract32_r)
 
 #define INSERT(name, BYTES, FIELD, COUNT)						\
 HANDLER(name##_r)									\
@@ -469,7 +469,7 @@ HANDLER(name##_r)									\
 	cpu->simd.v[in->reg].FIELD[in->imm & (COUNT - 1)] = cpu->gpr[in->rm].q;		\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(name##_m)									\
+VEC_HANDLER(name##_m)									\
 {											\
 	vec128 v;									\
 											\
@@ -482,8 +482,8 @@ INSERT(insert8, 1, b, 16)
 INSERT(insert16, 2, w, 8)
 INSERT(insert32, 4, d, 4)
 INSERT(insert64, 8, q, 2)
-SELECT_BODY(pinsrb, in->mem ? insert8_m : insert8_r)
-SELECT_BODY(pinsrw, in->mem ? insert16_m : insert16_r)
+SELECT_BODY(pinsrb, in->mem ? VEC(insert8_m) : insert8_r)
+SELECT_BODY(pinsrw, in->mem ? VEC(insert16_m) : insert16_r)
 SELECT_BODY(pinsrd, BY_WIDTH(insert))
 
 HANDLER(extract16_gy)
@@ -505,7 +505,7 @@ HANDLER(mmx_pinsrw_r)
 	mmx_put(in->reg, with_word(mmx_get(in->reg), in->imm & 3, cpu->gpr[in->rm].w));
 	NEXT(1);
 }
-MEM_HANDLER(mmx_pinsrw_m)
+VEC_HANDLER(mmx_pinsrw_m)
 {
 	vec128 v;
 
@@ -514,7 +514,7 @@ MEM_HANDLER(mmx_pinsrw_m)
 	mmx_put(in->reg, with_word(mmx_get(in->reg), in->imm & 3, v[0]));
 	NEXT(1);
 }
-SELECT_BODY(mmx_pinsrw, in->mem ? mmx_pinsrw_m : mmx_pinsrw_r)
+SELECT_BODY(mmx_pinsrw, in->mem ? VEC(mmx_pinsrw_m) : mmx_pinsrw_r)
 
 HANDLER(mmx_pextrw_r)
 {
@@ -562,7 +562,7 @@ HANDLER(name##_r)									\
 	mmx_put(in->reg, EXPR);								\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(name##_m)									\
+VEC_HANDLER(name##_m)									\
 {											\
 	vec128 v;									\
 	uint64_t b;									\
@@ -573,7 +573,7 @@ MEM_HANDLER(name##_m)									\
 	mmx_put(in->reg, EXPR);								\
 	NEXT(1);									\
 }											\
-SELECT_BODY(name, in->mem ? name##_m : name##_r)
+SELECT_BODY(name, in->mem ? VEC(name##_m) : name##_r)
 MMX_WITH_IMM(pshufw, shuffle_words(b, in->imm))
 MMX_WITH_IMM(mmx_palignr, align_right(mmx_get(in->reg), b, in->imm))
 
@@ -626,7 +626,7 @@ HANDLER(name##_r)									\
 	RESULT;										\
 	NEXT(1);									\
 }											\
-MEM_HANDLER(name##_m)									\
+VEC_HANDLER(name##_m)									\
 {											\
 	struct string_out out;								\
 	vec128 r;									\
@@ -648,7 +648,7 @@ STRING_FORMS(vstring_index, AVX_BEGIN, cpu->gpr[X86_RCX].q = out.index)
 insn_fn *sel_##h(const struct x86_insn *x, struct insn *in)				\
 {											\
 	in->imm = (uintptr_t)(stubs_##mn + STRING_STUB * (x->imm & 0xff));		\
-	return in->mem ? name##_m : name##_r;						\
+	return in->mem ? VEC(name##_m) : name##_r;						\
 }
 STRING_SELECT(pcmpestrm, pcmpestrm, string_mask)
 STRING_SELECT(pcmpestri, pcmpestri, string_index)

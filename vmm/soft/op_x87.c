@@ -15,7 +15,7 @@
  */
 #include <string.h>
 
-#include "vmm/soft/thread.h"
+#include "vmm/soft/vec.h"
 #include "vmm/x86/control.h"
 #include "vmm/x86/exception.h"
 
@@ -87,7 +87,6 @@ __asm__(
 	".popsection\n"
 );
 
-#define HIDDEN __attribute__((visibility("hidden")))
 extern const uint8_t x87_mem_stubs[8][8][4] HIDDEN, x87_reg_stubs[8][64][4] HIDDEN;
 extern const uint8_t x87_fcomi_stubs[2][16][16] HIDDEN, x87_fcmov_stubs[2][32][8] HIDDEN;
 
@@ -173,15 +172,15 @@ static inline void note_operand(struct cpu *cpu, const struct insn *in, uint64_t
 }
 
 #define X87_LOAD(BYTES)										\
-MEM_HANDLER(x87_load##BYTES)									\
+VEC_HANDLER(x87_load##BYTES)									\
 {												\
-	uint64_t ea = insn_ea(cpu, in);								\
+	uint64_t ea = flat ? ADDR_t : ADDR_x;							\
 	uint8_t operand[16];									\
 	void *p = operand;									\
 												\
 	X87_BEGIN;										\
 	if (slow) {										\
-		p = hit_read(cpu, in->seg, ea, BYTES);						\
+		p = VHIT_READ(BYTES);								\
 		if (unlikely(!p))								\
 			return slow(cpu, in);							\
 	} else {										\
@@ -229,13 +228,13 @@ static void store_slow(struct cpu *cpu, const struct insn *in, unsigned bytes)
 }
 
 #define X87_STORE(BYTES)									\
-MEM_HANDLER(x87_store##BYTES)									\
+VEC_HANDLER(x87_store##BYTES)									\
 {												\
-	uint64_t ea = insn_ea(cpu, in);								\
+	uint64_t ea = flat ? ADDR_t : ADDR_x;							\
 												\
 	X87_BEGIN;										\
 	if (slow) {										\
-		void *p = hit_write(cpu, in->seg, ea, BYTES);					\
+		void *p = VHIT_WRITE(BYTES);							\
 												\
 		if (unlikely(!p))								\
 			return slow(cpu, in);							\
@@ -261,20 +260,20 @@ static unsigned mem_bytes(const struct x86_insn *x, struct insn *in)
 insn_fn *sel_x87_load(const struct x86_insn *x, struct insn *in)
 {
 	switch (mem_bytes(x, in)) {
-	case 2: return x87_load2;
-	case 4: return x87_load4;
-	case 8: return x87_load8;
-	default: return x87_load10;
+	case 2: return VEC(x87_load2);
+	case 4: return VEC(x87_load4);
+	case 8: return VEC(x87_load8);
+	default: return VEC(x87_load10);
 	}
 }
 
 insn_fn *sel_x87_store(const struct x86_insn *x, struct insn *in)
 {
 	switch (mem_bytes(x, in)) {
-	case 2: return x87_store2;
-	case 4: return x87_store4;
-	case 8: return x87_store8;
-	default: return x87_store10;
+	case 2: return VEC(x87_store2);
+	case 4: return VEC(x87_store4);
+	case 8: return VEC(x87_store8);
+	default: return VEC(x87_store10);
 	}
 }
 

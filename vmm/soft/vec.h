@@ -35,13 +35,45 @@
 			mmx_enter(cpu, in);					\
 	} while (0)
 
+/*
+ * A MEM_HANDLER with one more twin, name_flat, for the plain addresses of 64-bit
+ * code: VEC() chooses.  In its body `flat` tells, at compile time.
+ */
+#define VEC_HANDLER(name)											\
+static inline __attribute__((always_inline)) void name##_body(struct cpu *, const struct insn *, insn_fn *slow, bool flat);	\
+static __attribute__((noinline, cold)) void name##_slow(struct cpu *cpu, const struct insn *in)			\
+{														\
+	cpu->insn = in;												\
+	return name##_body(cpu, in, NULL, false);								\
+}														\
+static void name(struct cpu *cpu, const struct insn *in)							\
+{														\
+	return name##_body(cpu, in, name##_slow, false);							\
+}														\
+static void name##_flat(struct cpu *cpu, const struct insn *in)							\
+{														\
+	return name##_body(cpu, in, name##_slow, true);								\
+}														\
+static inline __attribute__((always_inline)) void name##_body(struct cpu *cpu, const struct insn *in, insn_fn *slow, bool flat)
+
+#define VEC(name)	(vec_flat(in) ? name##_flat : name)
+
+static inline bool vec_flat(const struct insn *in)
+{
+	return ea_form(in) == EA_Q || ea_form(in) == EA_T;
+}
+
+/* In a VEC_HANDLER: the operand's host address, or NULL. */
+#define VHIT_READ(BYTES)	(flat ? flat_read(cpu, in->seg, ADDR_t, BYTES) : hit_read(cpu, in->seg, ADDR_x, BYTES))
+#define VHIT_WRITE(BYTES)	(flat ? flat_write(cpu, in->seg, ADDR_t, BYTES) : hit_write(cpu, in->seg, ADDR_x, BYTES))
+
 /* Of BYTES, zero-extended to a vector; a misaligned host address is a misaligned linear one. */
 #define VLOAD(BYTES, ALIGNED, to)						\
 	do {									\
 		vec128 v_ = { 0 };						\
 										\
 		if (slow) {							\
-			const void *p_ = hit_read(cpu, in->seg, insn_ea(cpu, in), BYTES);	\
+			const void *p_ = VHIT_READ(BYTES);			\
 										\
 			if (unlikely(!p_ || ((ALIGNED) && ((uintptr_t)p_ & ((BYTES) - 1)))))	\
 				return slow(cpu, in);				\
@@ -55,7 +87,7 @@
 #define VSTORE(BYTES, ALIGNED, from)						\
 	do {									\
 		if (slow) {							\
-			void *p_ = hit_write(cpu, in->seg, insn_ea(cpu, in), BYTES);	\
+			void *p_ = VHIT_WRITE(BYTES);				\
 										\
 			if (unlikely(!p_ || ((ALIGNED) && ((uintptr_t)p_ & ((BYTES) - 1)))))	\
 				return slow(cpu, in);				\
