@@ -15,12 +15,12 @@
 
 #include "tests/insn/string_io.h"
 
-enum { OFF = 0x2000 };
-#define CANARY 0xcafebabeu
+enum { OFF = 0x2000, FAILURES = 5 };
 
 static const char *const mode_names[SIO_MODES] = {
 	[REAL] = "real", [PROT16] = "protected, 16 bits", [PROT32] = "protected, 32 bits", [USER32] = "CPL 3 by IOPL",
 	[BITMAP32] = "CPL 3 by the bitmap", [V86] = "virtual-8086",
+	[COMPAT16] = "compatibility, 16 bits", [COMPAT32] = "compatibility, 32 bits", [LONG] = "64-bit", [USER64] = "64-bit, CPL 3",
 };
 
 /* Four elements "QEMU" from the daemon: memory has them, RAX keeps its canary, the device saw four reads. */
@@ -31,10 +31,10 @@ static bool qemu(struct sio *m, unsigned mode, unsigned most)
 
 	sio_prepare(m, &c);
 	sio_run(m);
-	if (!memcmp(m->got.window + OFF, "QEMU", 4) && m->got.gpr[X86_RAX] == CANARY && fake_get(&m->fake.reads) == 4)
+	if (!memcmp(m->got.window + OFF, "QEMU", 4) && m->got.gpr[X86_RAX] == m->start.gpr[X86_RAX] && fake_get(&m->fake.reads) == 4)
 		return true;
-	printf("FAIL: 13286, %s, %u at once: memory %.4s, RAX %#x, %u reads\n", mode_names[mode], most, (char *)m->got.window + OFF,
-	       m->got.gpr[X86_RAX], (unsigned)fake_get(&m->fake.reads));
+	printf("FAIL: 13286, %s, %u at once: memory %.4s, RAX %#llx, %u reads\n", mode_names[mode], most, (char *)m->got.window + OFF,
+	       (unsigned long long)m->got.gpr[X86_RAX], (unsigned)fake_get(&m->fake.reads));
 	return false;
 }
 
@@ -52,13 +52,20 @@ static bool runs(struct sio *m, unsigned mode)
 	return false;
 }
 
+/* Programs' I/O is for 13286 alone: a KVM that runs them itself shows other flags in the frame that the fault pushes. */
+static bool has_sweep(unsigned mode)
+{
+	return mode != USER32 && mode != BITMAP32 && mode != V86 && mode != USER64;
+}
+
+/* A quarter of the cases in each mode. */
 static unsigned sweep(struct sio *m, unsigned mode, unsigned *failed)
 {
 	static const uint16_t ports[] = { SIO_ENGINE, FAKE_FIFO, FAKE_PLAIN, SIO_NOBODY };
 	static const uint32_t counts[] = { 0, 1, 5, 300, 1500 }, offs[] = { OFF, 0x2ffd };
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < 2 * 2 * 2 * 3 * 4 * 5 * 2; i++) {
+	for (unsigned i = 0; i < 2 * 2 * 2 * 3 * 4 * 5 * 2 && *failed < FAILURES; i++) {
 		unsigned x = i;
 		struct sio_case c = { .mode = mode, .a32 = true };
 
@@ -70,6 +77,8 @@ static unsigned sweep(struct sio *m, unsigned mode, unsigned *failed)
 		c.count = counts[x % 5], x /= 5;
 		c.off = offs[x];
 		c.most = i % 7 ? 0 : 3;
+		if ((i + i / 7) % 4 != mode % 4)
+			continue;
 		if (c.down)
 			c.off += 0x2000;
 		if ((!c.rep && c.count != 1) || (c.port == FAKE_PLAIN && c.count > 5))
@@ -94,7 +103,8 @@ int main(int argc, char **argv)
 		}
 		for (unsigned most = 0; most <= 2; most++)
 			failed += !qemu(m, mode, most);
-		cases += sweep(m, mode, &failed);
+		if (has_sweep(mode))
+			cases += sweep(m, mode, &failed);
 	}
 	sio_free(m);
 	printf("%u cases, %u failed\n", cases, failed);
