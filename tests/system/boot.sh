@@ -2,6 +2,8 @@
 # boot.sh: Debian's unmodified SeaBIOS boots GRUB, from the disk and from a CD,
 # with fw_cfg's DMA on and off.  Judged by SeaBIOS's own log from port 402h, by
 # what the guest printed, by the exit status, and by the counters.
+#
+# engine=, options= as in common.sh; media=disk: without the CD; seconds=: for a boot.
 . "$(dirname "$0")/common.sh"
 need seabios "$seabios"
 need grub-pc-bin /usr/lib/grub/i386-pc/boot.img
@@ -16,7 +18,7 @@ export MKGRUB_TIMEOUT=0
 # boot NAME ARGS...: runs a machine to its end; console, log and counters in files named NAME.
 boot() {
 	local name=$1 status; shift
-	limit 120 "$cleave" -m 64M -l bootrom,"$seabios" -l com1,stdio -l debugcon,file="$work/$name.log" \
+	limit "${seconds-120}" "$cleave" -m 64M -l bootrom,"$seabios" -l com1,stdio -l debugcon,file="$work/$name.log" \
 		-o stats=true "$@" "boot-$name" </dev/null >"$work/$name.console" 2>"$work/$name.err"
 	status=$?
 	if [ $status -ne 0 ]; then
@@ -44,6 +46,7 @@ for dma in on off; do
 	logged $disk 'Copying SMBIOS'
 	logged $disk 'Booting from Hard Disk'
 
+	[ "${media-}" != disk ] || continue
 	boot $cd -l fwcfg,dma=$dma -s 1:1,ide,cd2="$work/cd.iso"
 	logged $cd 'DVD/CD'
 	logged $cd 'Booting from DVD/CD'

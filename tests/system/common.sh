@@ -8,7 +8,7 @@
 # first failure, and with `skip` where a package is missing.
 set -u
 srcdir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-builddir=${builddir:-$PWD}
+export builddir=${builddir:-$PWD}
 cleave=$builddir/cleave ctl=$builddir/cleavectl
 unset CLEAVED
 export CLEAVE_RUNTIME_DIR
@@ -17,6 +17,12 @@ CLEAVE_RUNTIME_DIR=$work/run
 cd "$work" || exit 99
 failures=0 checks=0
 vm_pid=
+# engine=kvm TEST: with every machine on that engine; options=... : with more of them.
+if [ -n "${engine-}${options-}" ]; then
+	printf '#!/bin/sh\nexec "%s" %s "$@"\n' "$cleave" "${engine:+-o engine=$engine} ${options-}" >"$work/cleave"
+	chmod +x "$work/cleave"
+	cleave=$work/cleave
+fi
 
 cleanup() {
 	[ -n "$vm_pid" ] && kill -9 "$vm_pid" 2>/dev/null
@@ -69,7 +75,7 @@ rom() {
 rom idle.rom b0 ff e6 21 e6 a1 fb f4 eb fd		# all interrupts masked; sti; hlt; jmp to hlt
 rom halt.rom fa f4					# cli; hlt
 rom spin.rom eb fe					# jmp .
-rom triple.rom 2e 0f 01 1e 10 00 cc 90 90 90 90 90 90 90 90 90 00 00 00 00 00 00	# lidt of limit 0; int3
+rom triple.rom 2e 0f 01 1e 10 00 0f 20 c0 0c 01 0f 22 c0 8e d8 00 00 00 00 00 00	# lidt of limit 0; protected mode; a selector of nothing
 rom exit.rom ba 01 05 b0 03 ee eb fe			# out 501h, 3
 rom mwait.rom 66 31 c0 66 31 c9 66 31 d2 0f 01 c8 0f 01 c9 ba 01 05 b0 03 ee eb fe	# monitor; mwait, which nothing ends; as above
 rom panic.rom ba 05 05 b0 01 ee eb fe			# out 505h, 1
@@ -80,6 +86,12 @@ rom hi.rom ba f8 03 b0 48 ee b0 69 ee b0 0d ee b0 0a ee fa f4
 rom poll.rom e4 60 eb fc				# in al, 60h: the device model's, with no shadow register
 # echoes what com1 receives, with one added
 rom echo.rom ba fd 03 ec a8 01 74 fb ba f8 03 ec fe c0 ee eb ef
+
+# need_kvm: or the test is skipped, with what cleave says.
+need_kvm() {
+	limit 20 "$cleave" -o engine=kvm -m 16M -l bootrom,halt.rom kvm </dev/null >out 2>err
+	[ $? -eq 2 ] || skip "no KVM: $(tail -1 err)"
+}
 
 # limit SECONDS COMMAND...
 limit() { timeout -k 2 "$@"; }

@@ -12,7 +12,7 @@ ends 7 -l bootrom,mwait.rom -l isa-debug-exit x
 ends 1 -l bootrom,panic.rom -l pvpanic x
 grep -q "crashed" err && ok || bad "panic: $(cat err)"
 # the same two when they mean a reset: the third start ends it
-rom triples.rom b0 40 e6 70 e4 71 fe c0 88 c3 b0 40 e6 70 88 d8 e6 71 3c 03 74 07 2e 0f 01 1e 00 01 cc fa f4
+rom triples.rom b0 40 e6 70 e4 71 fe c0 88 c3 b0 40 e6 70 88 d8 e6 71 3c 03 74 10 2e 0f 01 1e 00 01 0f 20 c0 0c 01 0f 22 c0 8e d8 fa f4
 ends 2 -l bootrom,triples.rom -o triple_fault=reset x
 rom halts.rom b0 40 e6 70 e4 71 fe c0 88 c3 b0 40 e6 70 88 d8 e6 71 3c 03 74 02 fa f4 ba 01 05 b0 03 ee eb fe
 ends 7 -l bootrom,halts.rom -l isa-debug-exit -o halt=reset x
