@@ -200,7 +200,17 @@ main:
 	FAULT(14, 9, movl 0xa00000, %ebx)
 	FAULT(14, 0xb, movl %ebx, 0xa00000)
 	UFAULT(14, 0xd, movl 0xa00000, %ebx)
+	movl	$0x1087, DIR + 8			/* PAT */
+	INVALIDATE
+	movl	0xa00000, %ebx
+	CHECK(%ebx, $0x99887766)
 	movl	$0, DIR + 8
+	movl	$PAGE(0) + 0x87, PTE(0)			/* PAT of a small page */
+	INVALIDATE
+	movl	V, %ebx
+	CHECK(%ebx, $0x99887766)
+	movl	$0, PTE(0)
+	INVALIDATE
 
 	TEST("global pages")
 	cr4_set	0x90

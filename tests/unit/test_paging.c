@@ -184,7 +184,9 @@ static void test_32_large(void **state)
 	assert_int_equal(page.gpa, 0x00d12345);
 	assert_int_equal(page.size, 4 << 20);
 	assert_int_equal(get(PDE, 4), 0x00c00000 | P | W | U | PS | A | D);
-	for (unsigned bit = 12; bit <= 21; bit++) {
+	put(PDE, 4, 0x00c00000 | P | W | PS | 1u << 12);	/* PAT */
+	assert_int_equal(ok(&p, 0x00512345, 0).gpa, 0x00d12345);
+	for (unsigned bit = 13; bit <= 21; bit++) {
 		put(PDE, 4, 0x00c00000 | P | W | PS | 1u << bit);
 		assert_int_equal(fault(&p, 0x00512345, 0), X86_PF_P | X86_PF_RSVD);
 	}
@@ -193,8 +195,8 @@ static void test_32_large(void **state)
 	assert_int_equal(ok(&p, LIN32, 0).gpa, 0x5abc);
 	p = two_levels(P, P | PS);
 	p.pse = true;
-	assert_int_equal(fault(&p, LIN32, 0), X86_PF_P | X86_PF_RSVD);	/* PAT, which is not offered */
-	put(PTE, 4, 0x5000 | PS);
+	assert_int_equal(ok(&p, LIN32, 0).gpa, 0x5abc);		/* in a PTE it is PAT */
+	put(PDE, 4, 0x00c02000 | PS);
 	assert_int_equal(fault(&p, LIN32, 0), 0);		/* not present: nothing is reserved */
 }
 

@@ -48,9 +48,7 @@ static uint64_t reserved(const struct x86_paging *p, const struct level *l, bool
 	if (p->format == X86_PAGING_32) {
 		if (!p->pse)
 			return 0;	/* as processors without PSE, which had no such bit in the error code */
-		if (!leaf)
-			return 0;
-		return l->shift == 12 ? ENTRY_PS : 0x003ff000;	/* no PAT, no 36-bit physical addresses */
+		return leaf && l->shift > 12 ? 0x003fe000 : 0;	/* PAT, but no 36-bit physical addresses */
 	}
 	mask = ((1ull << 52) - 1) & ~((1ull << p->phys_bits) - 1);
 	if (p->format == X86_PAGING_PAE)
