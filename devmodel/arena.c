@@ -191,7 +191,7 @@ int arena_check(const void *mem, size_t size, const struct arena_plan *plan, uns
 	if (size < l.size)
 		return -EINVAL;
 	*why = check_header(a, size, &l, ndevs, nrings);
-	if (!*why)
+	if (!*why && txn_state(a) == TXN_COMMITTED)	/* else it is nobody's */
 		*why = check_out(a, ndevs, nrings);
 	for (unsigned i = 0; i < ndevs && !*why; i++)
 		*why = check_dev((const struct arena_dev *)((const uint8_t *)mem + l.devs) + i, &plan[i],

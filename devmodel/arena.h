@@ -39,6 +39,7 @@ enum {
 	OUT_EVENTS = 896,	/* what one transaction may emit; a reset of all devices is the largest */
 	OUT_CODE = 64,		/* beyond these, ranges of changed code are joined */
 	OUT_SHADOWS = 128,
+	ARENA_STRIKES = 8,
 	OUT_STORES = 8,
 	OUT_USED = 128,		/* virtqueue entries */
 	OUT_QUEUES = 64,	/* virtqueues whose index moves */
@@ -71,7 +72,7 @@ struct arena_io {
 struct arena_dev {
 	char model[16];
 	uint16_t devfn;		/* slot << 3 | function, or ARENA_NOT_PCI */
-	uint16_t reserved;
+	uint16_t out;		/* out of service until a reset: recover.h */
 	uint32_t state_version;
 	uint64_t state_off, bulk_off;
 	uint32_t state_size, bulk_size;
@@ -113,6 +114,14 @@ struct txn_source {
 	uint16_t dev;
 	uint16_t index;
 	uint64_t seq;
+};
+
+/* What has killed processes, and how many in a row. */
+struct arena_strike {
+	struct txn_source source;
+	uint64_t number;	/* of the last such transaction */
+	uint32_t count;		/* 0: a free entry */
+	uint32_t reserved;
 };
 
 struct out_shadow {
@@ -177,11 +186,15 @@ struct arena_header {
 	uint64_t event_seq;
 	struct arena_stream stream[LINK_STREAMS];
 	uint32_t gsi_level;	/* what the engine was told last, a bit a line */
+	uint32_t reserved;
+	struct arena_strike strike[ARENA_STRIKES];	/* recover.c's */
 
 	/* The transaction.  `word` is number << 2 | state: the commit is its one store. */
 	_Alignas(64) uint64_t word;
 	uint64_t undo_used;
 	struct txn_source source;
+	uint32_t at_work;	/* TXN_REQUEST: the device that serves it */
+	uint32_t reserved2;
 	struct txn_out out;
 };
 

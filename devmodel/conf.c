@@ -95,11 +95,16 @@ static bool convert(struct conf *c, struct fds *f)
 	c->machine = (struct conf_machine){
 		.vm = m->vm, .ram_bytes = m->ram_bytes, .vcpus = m->vcpus, .fresh = m->fresh, .generation = m->generation,
 		.paused = m->paused, .clock_offset = m->clock_offset, .ndevs = m->n_device, .dev = c->dev,
+		.events = m->events, .at_fault = m->at_fault,
 		.apic = m->apic, .hpet = m->hpet, .direct = m->direct };
 	if (c->flash_fd >= 0) {
 		c->machine.flash_base = m->flash_base;
 		c->machine.flash_bytes = m->flash_bytes;
 	}
+	if (m->n_asked > ARENA_RINGS)
+		return false;
+	for (size_t i = 0; i < m->n_asked; i++)
+		c->machine.asked[i] = m->asked[i];
 	if (m->uuid.len == sizeof(c->machine.uuid)) {
 		memcpy(c->machine.uuid, m->uuid.data, m->uuid.len);
 		c->machine.has_uuid = true;

@@ -165,11 +165,18 @@ void dev_region(struct dev *d, const struct dev_region *r)
 		return;
 	txn_save(m, d->a->region, sizeof(d->a->region), &d->saved.regions);
 	*g = new;
-	txn_event(m, &(struct link_event){
-		.kind = LINK_EV_REGION, .a = new.flags, .b = d->id * DEV_REGIONS + r->id,
-		.c = new.flags & LINK_RGN_SHADOW ? new.shadow : LINK_NO_SHADOW, .d = d->id,
-		.addr = new.base, .value = new.len });
+	machine_announce(d, r->id);
 	m->batch_ends = true;
+}
+
+void machine_announce(struct dev *d, unsigned region)
+{
+	const struct arena_region *g = &d->a->region[region];
+
+	txn_event(d->m, &(struct link_event){
+		.kind = LINK_EV_REGION, .a = g->flags, .b = d->id * DEV_REGIONS + region,
+		.c = g->flags & LINK_RGN_SHADOW ? g->shadow : LINK_NO_SHADOW, .d = d->id,
+		.addr = g->base, .value = g->len });
 }
 
 void dev_shadow(struct dev *d, unsigned region, unsigned off, uint32_t value, bool valid)
@@ -360,6 +367,7 @@ bool dma_write(struct dev *d, uint64_t gpa, const void *from, size_t n)
 	if (!n)
 		return true;
 	memcpy(to, from, n);
+	TXN_STEP("dma.written");
 	dma_written(d, gpa, n);
 	return true;
 }
@@ -433,6 +441,7 @@ size_t chr_put(struct dev *d, int stream, const void *from, size_t n)
 	s = stream_save(m, stream);
 	/* Beyond the published position the bytes are nobody's until the commit. */
 	link_output_stage(m->link, stream, s->given, from, n);
+	TXN_STEP("stream.staged");
 	s->given += n;
 	m->arena->out.streams_out |= 1u << stream;
 	return n;

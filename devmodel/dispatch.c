@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "devmodel/recover.h"
 #include "devmodel/txn.h"
 #include "ipc/check.h"
 
@@ -39,6 +40,9 @@ static struct access find(struct machine *m, const struct link_req *r)
 	}
 	if (!a.dev)
 		a.dev = machine_find(m, mmio, r->addr, r->size, &a.region, &a.off);
+	if (__builtin_expect(m->quarantine, 0) && a.dev && a.dev->a->out)
+		a.dev = NULL;
+	m->arena->at_work = a.dev ? a.dev->id : ARENA_MAX_DEVS;
 	if (a.dev)
 		a.batch = a.dev->a->region[a.region].flags & LINK_RGN_BATCH;
 	return a;
@@ -128,6 +132,7 @@ static void serve_control(struct machine *m, const struct link_req *r, struct li
 {
 	switch (r->kind) {
 	case LINK_REQ_RESET:
+		m->refusing = m->quarantine && recover_refused(m, &m->arena->source);
 		machine_reset(m);
 		break;
 	case LINK_REQ_INJECT:
@@ -170,6 +175,15 @@ static int broken(struct machine *m, unsigned ring, const char *why)
 	return -EPROTO;
 }
 
+/* Posted again to a successor by an engine that had not heard: it has happened. */
+static bool done_before(struct machine *m, unsigned ring)
+{
+	if (__builtin_expect(m->head[ring].seq > m->arena->acked[ring], 1))
+		return false;
+	link_release_req(m->link, ring);
+	return true;
+}
+
 /* Fills the ring's head with its next request.  1, 0 for none, -EPROTO. */
 static int fill(struct machine *m, unsigned ring)
 {
@@ -179,12 +193,17 @@ static int fill(struct machine *m, unsigned ring)
 
 	if (h->full)
 		return 1;
-	if (!link_take_req(m->link, ring, &h->req))
-		return 0;
-	if (link_req_check(&h->req, &rule, &why) != LINK_GOOD)
-		return broken(m, ring, why);
-	h->seq = h->req.seq;
+	do {
+		if (!link_take_req(m->link, ring, &h->req))
+			return 0;
+		if (link_req_check(&h->req, &rule, &why) != LINK_GOOD)
+			return broken(m, ring, why);
+		if (!h->seq && h->req.seq > m->arena->acked[ring] + 1)
+			return broken(m, ring, "a request is missing");
+		rule.last_seq = h->seq = h->req.seq;
+	} while (done_before(m, ring));
 	h->full = true;
+	TXN_STEP("request.taken");
 	return 1;
 }
 
@@ -198,6 +217,7 @@ static int serve_head(struct machine *m, unsigned ring)
 		return err;
 	h->full = false;
 	link_release_req(m->link, ring);
+	TXN_STEP("request.released");
 	if (m->ios) {
 		err = machine_reap(m);
 		if (err < 0)

@@ -12,6 +12,7 @@
 
 #include "devmodel/bus/pci.h"
 #include "devmodel/firmware/direct.h"
+#include "devmodel/recover.h"
 #include "devmodel/txn.h"
 
 enum { IO_BATCH = 32 };	/* ended operations of a device in one transaction */
@@ -125,7 +126,7 @@ static int start_dev(struct machine *m, struct dev *d, bool fresh)
 	}
 	if (d->ops->pci)
 		pci_attach(d, fresh);
-	if (d->ops->init)
+	if (d->ops->init && !d->a->out)
 		err = d->ops->init(d, fresh);
 	if (err && !m->error[0])
 		dev_error(d, "%s", strerror(-err));
@@ -223,6 +224,9 @@ int machine_init(struct machine *m, const struct conf_machine *conf, void *arena
 		}
 		m->streams |= streams_of(&m->dev[i]);
 	}
+	err = conf->fresh ? 0 : recover_transaction(m);
+	if (err)
+		return err;
 	for (unsigned i = 0; i < m->ndevs; i++) {
 		err = start_dev(m, &m->dev[i], conf->fresh);
 		if (!err && conf->fresh)
@@ -231,7 +235,9 @@ int machine_init(struct machine *m, const struct conf_machine *conf, void *arena
 			return err;
 	}
 	m->timers_moved = true;
-	return conf->direct && conf->fresh ? start_direct(m) : 0;
+	if (!conf->fresh)
+		return recover_announce(m);
+	return conf->direct ? start_direct(m) : 0;
 }
 
 void machine_fini(struct machine *m)
@@ -251,6 +257,10 @@ void machine_reset(struct machine *m)
 	for (unsigned i = 0; i < m->ndevs; i++) {
 		struct dev *d = &m->dev[i];
 
+		m->arena->at_work = i;
+		if (d->a->out && m->refusing)
+			continue;
+		recover_reset(d);
 		if (d->ops->pci)
 			pci_reset_function(d);
 		if (d->ops->reset)
@@ -265,7 +275,7 @@ static bool resize(struct machine *m, uint64_t devfn)
 {
 	struct dev *d = machine_pci(m, 0, devfn);
 
-	return d && d->ops->resized && d->ops->resized(d);
+	return d && !d->a->out && d->ops->resized && d->ops->resized(d);
 }
 
 bool machine_inject(struct machine *m, unsigned kind, uint64_t value)
@@ -275,7 +285,8 @@ bool machine_inject(struct machine *m, unsigned kind, uint64_t value)
 	if (kind == LINK_INJECT_RESIZE)
 		return resize(m, value);
 	for (unsigned i = 0; i < m->ndevs; i++) {
-		if (!m->dev[i].ops->inject)
+		m->arena->at_work = i;
+		if (!m->dev[i].ops->inject || m->dev[i].a->out)
 			continue;
 		m->dev[i].ops->inject(&m->dev[i], kind, value);
 		taken = true;
@@ -382,7 +393,7 @@ int machine_input(struct machine *m, unsigned stream)
 		struct dev *d = &m->dev[i];
 		int err;
 
-		if (!d->ops->input || !(streams_of(d) >> stream & 1))
+		if (!d->ops->input || !(streams_of(d) >> stream & 1) || d->a->out)
 			continue;
 		err = txn_begin(m, (struct txn_source){ .kind = TXN_INPUT, .dev = i, .index = stream });
 		if (err)
@@ -402,7 +413,7 @@ int machine_net(struct dev *d)
 
 	if (err)
 		return err;
-	if (d->ops->net_ready)
+	if (d->ops->net_ready && !d->a->out)
 		d->ops->net_ready(d);
 	txn_end(d->m);
 	return 0;
@@ -434,6 +445,7 @@ void machine_start_io(struct dev *d, unsigned slot)
 	io = &d->io[slot];
 	if (io->started || !fill_io(d, slot, &io->op))
 		return;
+	TXN_STEP("io.starting");
 	io->dev = d;
 	io->started = true;
 	m->ios++;
@@ -450,7 +462,7 @@ static void ended(struct dev *d, unsigned slot, int error)
 		txn_save(d->m, d->a->io, sizeof(d->a->io), &d->saved.io);
 		d->a->io[slot].busy = 0;
 	}
-	if (d->ops->io_done)
+	if (d->ops->io_done && !d->a->out)
 		d->ops->io_done(d, slot, error);
 }
 
@@ -488,7 +500,10 @@ static int io_ended(struct machine *m, struct dev_io *io)
 {
 	struct dev *d = io->dev;
 	unsigned n = 0, slot = io - d->io;
-	int err = txn_begin(m, (struct txn_source){ .kind = TXN_IO, .dev = d->id, .index = slot,
+	int err;
+
+	TXN_STEP("io.ended");
+	err = txn_begin(m, (struct txn_source){ .kind = TXN_IO, .dev = d->id, .index = slot,
 						    .seq = (uint64_t)(int64_t)io->op.error });
 
 	if (err)
@@ -526,7 +541,8 @@ static int tell_bell(struct machine *m, unsigned n)
 		return err;
 	m->bell[n].due = false;
 	m->bells_due--;
-	d->ops->doorbell(d, n - d->bell);
+	if (!d->a->out)
+		d->ops->doorbell(d, n - d->bell);
 	txn_end(m);
 	return 0;
 }
@@ -576,6 +592,7 @@ void machine_published(struct machine *m)
 	for (unsigned i = 0; i < n; i++) {
 		struct dev *d = &m->dev[queue[i].dev];
 
+		TXN_STEP("publish.signal");
 		if (!d->ops->published || !d->ops->published(d, queue[i].queue))
 			continue;
 		if (txn_begin(m, (struct txn_source){ .kind = TXN_SIGNAL, .dev = d->id, .index = queue[i].queue }))

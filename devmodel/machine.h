@@ -44,6 +44,10 @@ struct conf_machine {
 	bool has_uuid;
 	bool fresh;
 	uint32_t generation;
+	/* Not fresh: what the engine knows of the predecessor. */
+	uint64_t asked[ARENA_RINGS];	/* newest request of each ring */
+	uint64_t events;		/* newest event applied */
+	bool at_fault;			/* it died by its own doing: its transaction may be the cause */
 	bool paused;
 	int64_t clock_offset;
 	bool apic, hpet;	/* the engine has them */
@@ -127,6 +131,8 @@ struct machine {
 	unsigned pci_cf9_region;
 
 	struct dispatch_head head[ARENA_RINGS];
+	bool quarantine;		/* some device is out of service */
+	bool refusing;			/* the control request at hand has killed processes */
 
 	/* The running transaction. */
 	uint64_t now;			/* read once a transaction, 0: not yet */
@@ -189,6 +195,8 @@ void machine_published(struct machine *);	/* from txn_end(): interrupts for the 
 int machine_net(struct dev *);			/* its network has what net_want() asked for */
 int machine_reap(struct machine *);		/* back-end operations that have ended; number, or -errno */
 void machine_start_io(struct dev *, unsigned slot);	/* a committed operation; from publishing, or a successor */
+/* Tells the engine of a region as it stands; inside a transaction. */
+void machine_announce(struct dev *, unsigned region);
 
 /* Guest RAM at [gpa, gpa + n), or NULL where any byte is something else. */
 uint8_t *machine_ram(const struct machine *, uint64_t gpa, size_t n);

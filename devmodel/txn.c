@@ -18,6 +18,10 @@
 
 #include "devmodel/machine.h"
 
+#ifdef CLEAVE_FAULTS
+void (*txn_step)(const char *label);
+#endif
+
 /* Before each object in the undo log. */
 struct undo {
 	uint64_t off, n;	/* in the arena */
@@ -54,8 +58,10 @@ int txn_begin(struct machine *m, struct txn_source source)
 		m->lost = 1;
 		return err;
 	}
+	TXN_STEP("begin.reserved");
 	a->undo_used = 0;
 	a->source = source;
+	TXN_STEP("begin.source");
 	a->out.event_base = a->event_seq;
 	a->out.ncode = a->out.nevents = a->out.nshadows = a->out.nstores = a->out.nios = 0;
 	a->out.nused = a->out.nqueues = 0;
@@ -65,6 +71,7 @@ int txn_begin(struct machine *m, struct txn_source source)
 	m->batch_ends = false;
 	m->stat_txns++;
 	set_state(a, txn_number(a) + 1, TXN_ACTIVE);
+	TXN_STEP("begin.active");
 	return 0;
 }
 
@@ -80,9 +87,11 @@ void txn_save(struct machine *m, void *p, size_t n, uint64_t *stamp)
 	u->off = (uint8_t *)p - (uint8_t *)a;
 	u->n = n;
 	memcpy(u + 1, p, n);
+	TXN_STEP("save.copied");
 	fence_compiler();	/* the entry before its size, its size before the object changes */
 	a->undo_used += sizeof(*u) + ((n + 7) & ~7ull);
 	fence_compiler();
+	TXN_STEP("save.noted");
 }
 
 int txn_undo(struct machine *m)
@@ -105,6 +114,7 @@ int txn_undo(struct machine *m)
 			return -EINVAL;
 		memcpy((uint8_t *)a + u->off, u + 1, u->n);
 		at += sizeof(*u) + ((u->n + 7) & ~7ull);
+		TXN_STEP("undo.object");
 	}
 	set_state(a, txn_number(a), TXN_IDLE);
 	return 0;
@@ -202,6 +212,7 @@ static void publish_events(struct machine *m, const struct link_event *ev, unsig
 		e.seq = seq + i;
 		if (link_post_event(m->link, &e))
 			m->lost = 1;	/* room was reserved: only a lying index gets here */
+		TXN_STEP("publish.event");
 	}
 }
 
@@ -222,6 +233,7 @@ static void publish_stores(struct machine *m, const struct txn_out *o)
 		} else {
 			memcpy(to, s->bytes, s->n);
 		}
+		TXN_STEP("publish.store");
 	}
 }
 
@@ -234,12 +246,14 @@ static void publish_queues(struct machine *m, const struct txn_out *o)
 
 		if (to)
 			memcpy(to, entry, sizeof(entry));
+		TXN_STEP("publish.used");
 	}
 	for (unsigned i = 0; i < o->nqueues; i++) {
 		uint8_t *to = machine_ram(m, o->queue[i].gpa, 2);
 
 		if (to)
 			store_release((uint16_t *)to, o->queue[i].index);	/* pairs with the driver's read barrier */
+		TXN_STEP("publish.queue");
 	}
 }
 
@@ -247,6 +261,7 @@ static void publish_streams(struct machine *m, const struct txn_out *o)
 {
 	for (uint32_t out = o->streams_out; out; out &= out - 1)
 		link_output_publish(m->link, __builtin_ctz(out), m->arena->stream[__builtin_ctz(out)].given);
+	TXN_STEP("publish.stream");
 	for (uint32_t in = o->streams_in; in; in &= in - 1)
 		link_input_give_back(m->link, __builtin_ctz(in), m->arena->stream[__builtin_ctz(in)].taken);
 }
@@ -258,6 +273,7 @@ static void publish_completion(struct machine *m, unsigned ring)
 
 	if (o->batch)
 		link_batch_put(m->link, ring, comp.data, m->batch, (size_t)comp.done * comp.size);
+	TXN_STEP("publish.batch");
 	comp.event_seq = o->event_base + o->ncode + o->nevents;
 	if (link_post_comp(m->link, ring, &comp))
 		m->lost = 1;	/* the engine does not take its completions */
@@ -269,16 +285,20 @@ static void publish_request(struct machine *m)
 	unsigned ring = a->source.index;
 
 	a->acked[ring] = a->source.seq;
+	TXN_STEP("publish.acked");
 	if (a->out.completes)
 		publish_completion(m, ring);
 	else
 		link_commit(m->link, ring, a->source.seq);
+	TXN_STEP("publish.completion");
 	link_flush(m->link, ring);
 }
 
 void txn_commit(struct machine *m)
 {
+	TXN_STEP("commit.before");
 	set_state(m->arena, txn_number(m->arena), TXN_COMMITTED);
+	TXN_STEP("commit.after");
 }
 
 void txn_publish(struct machine *m)
@@ -294,9 +314,12 @@ void txn_publish(struct machine *m)
 		publish_queues(m, o);
 	for (unsigned i = 0; i < o->nshadows; i++)
 		link_shadow_write(m->link, o->shadow[i].word, o->shadow[i].value, o->shadow[i].valid);
+	TXN_STEP("publish.shadows");
 	if (o->nevents)
 		publish_events(m, o->event, o->nevents, o->event_base + o->ncode + 1);
+	TXN_STEP("publish.events");
 	a->event_seq = o->event_base + o->ncode + o->nevents;
+	TXN_STEP("publish.event_seq");
 	if (o->streams_in | o->streams_out)
 		publish_streams(m, o);
 	if (a->source.kind == TXN_REQUEST)
@@ -305,7 +328,9 @@ void txn_publish(struct machine *m)
 		link_flush(m->link, LINK_NO_CHANNEL);
 	for (unsigned i = 0; i < o->nios; i++)
 		machine_start_io(&m->dev[o->io[i].dev], o->io[i].slot);
+	TXN_STEP("publish.ios");
 	set_state(a, txn_number(a), TXN_IDLE);
+	TXN_STEP("publish.idle");
 }
 
 void txn_end(struct machine *m)

@@ -20,6 +20,17 @@
 
 struct machine;
 
+/*
+ * The labelled steps: what a test may kill the process at.  Only the build with
+ * CLEAVE_FAULTS has them; txn_step is called after the step of that name.
+ */
+#ifdef CLEAVE_FAULTS
+extern void (*txn_step)(const char *label);
+#define TXN_STEP(label) do { if (txn_step) txn_step(label); } while (0)
+#else
+#define TXN_STEP(label) ((void)0)
+#endif
+
 enum txn_state { TXN_IDLE, TXN_ACTIVE, TXN_COMMITTED };
 
 static inline enum txn_state txn_state(const struct arena_header *a) { return a->word & 3; }

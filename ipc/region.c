@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,6 +276,31 @@ int link_accept(struct link *l, char err[LINK_ERR])
 			    answer, answer & ~l->features);
 	l->features = answer;
 	return 0;
+}
+
+/* `prod` bytes were written, `cons` taken: ours is whichever is private to us, and is to be believed. */
+static void adopt(struct stream *s, const struct stream *last, uint32_t prod, uint32_t cons, bool ours_is_prod)
+{
+	if (prod - cons > s->size) {
+		prod = ours_is_prod ? prod : cons;
+		cons = ours_is_prod ? prod : cons;
+	}
+	memcpy(s->bytes, last->bytes, s->size);
+	s->pos = last->pos;
+	store_relaxed(&s->shared->prod, prod);
+	store_relaxed(&s->shared->cons, cons);
+}
+
+void link_adopt_streams(struct link *l, const struct link *last, uint32_t which)
+{
+	for (; which; which &= which - 1) {
+		unsigned n = __builtin_ctz(which);
+		const struct stream *in = &last->input[n], *out = &last->output[n];
+
+		adopt(&l->input[n], in, in->pos, load_relaxed(&in->shared->cons), true);
+		adopt(&l->output[n], out, load_relaxed(&out->shared->prod), out->pos, false);
+		store_relaxed(l->online[n], load_relaxed(last->online[n]));
+	}
 }
 
 void link_close(struct link *l)

@@ -114,6 +114,13 @@ int link_open(struct link *, const int fd[LINK_FDS], uint32_t supported, char er
 /* Engine, once the daemon said that it is ready: reads and checks the answer.  -EPROTO. */
 int link_accept(struct link *, char err[LINK_ERR]);
 
+/*
+ * Engine, between create and the descriptors' departure: the character streams
+ * in `which` (a bit each) go on where the last generation's stand, bytes and
+ * positions.  Its daemon is dead.  A stream whose positions cannot be starts empty.
+ */
+void link_adopt_streams(struct link *, const struct link *last, uint32_t which);
+
 /* Either side: unmaps, closes.  Safe on a zeroed handle and twice. */
 void link_close(struct link *);
 

@@ -37,8 +37,7 @@ static void post_reset(struct dev *d)
 static int post_init(struct dev *d, bool fresh)
 {
 	dev_region(d, &(struct dev_region){ .base = 0x80, .len = 1, .posted = true, .shadow = true });
-	if (fresh)
-		set(d, 0);
+	set(d, fresh ? 0 : ((const struct post *)dev_state(d))->code);
 	return 0;
 }
 

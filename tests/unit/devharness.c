@@ -18,7 +18,10 @@
 #include "ipc/check.h"
 #include "ipc/link_engine.h"
 
-enum { MAX_EVENTS = 4096 };
+enum {
+	MAX_EVENTS = 4096,
+	DEATHS = 16,		/* of one operation */
+};
 
 struct seen_region {
 	struct link_event ev;	/* value 0: none */
@@ -31,16 +34,25 @@ struct harness {
 	size_t arena_bytes;
 	char error[512];
 	uint64_t clock;
+	struct conf_dev dev[ARENA_MAX_DEVS];	/* the test's may be on a stack that has gone */
+	struct conf_key key[ARENA_MAX_DEVS * 8];
+	int fd[ARENA_MAX_DEVS * 8];		/* ... and its descriptors are the first device model's */
 
 	uint64_t seq[ARENA_RINGS], event_seq, requests;
 	struct link_comp comp;		/* the last */
 	struct seen_region region[ARENA_MAX_DEVS * DEV_REGIONS];
 	bool line[LINK_GSIS];
 	unsigned edges[LINK_GSIS];
+	bool full[LINK_STREAMS];
 	struct link_event event[MAX_EVENTS];
 	unsigned first_event, nevents;
 	struct link_event bell[LINK_DOORBELLS];
 	unsigned bells_rung;
+
+	jmp_buf death;
+	bool died;
+	unsigned deaths;
+	const struct link_req *waits;	/* has no answer yet */
 };
 
 #define CHECK(cond) do { if (!(cond)) fail_msg("harness: %s", #cond); } while (0)
@@ -176,7 +188,11 @@ static void take_event(struct harness *h, const struct link_event *ev)
 {
 	const char *why = "";
 
-	if (link_event_check(ev, h->event_seq, &why) != LINK_GOOD)
+	enum link_verdict verdict = link_event_check(ev, h->event_seq, &why);
+
+	if (verdict == LINK_STALE && h->died)
+		return;		/* published again */
+	if (verdict != LINK_GOOD)
 		fail_msg("harness: event %s: %s", link_event_name(ev->kind), why);
 	h->event_seq = ev->seq;
 	if (ev->kind == LINK_EV_IRQ) {
@@ -184,8 +200,14 @@ static void take_event(struct harness *h, const struct link_event *ev)
 		h->line[ev->a] = ev->b;
 		return;
 	}
-	if (ev->kind == LINK_EV_REGION && ev->b < ARENA_MAX_DEVS * DEV_REGIONS)
-		h->region[ev->b].ev = *ev;
+	if (ev->kind == LINK_EV_REGION && ev->b < ARENA_MAX_DEVS * DEV_REGIONS) {
+		struct link_event *known = &h->region[ev->b].ev;
+		bool same = known->addr == ev->addr && known->value == ev->value && known->a == ev->a && known->c == ev->c;
+
+		*known = *ev;
+		if (same)
+			return;		/* a successor tells what was known */
+	}
 	if (ev->kind == LINK_EV_DOORBELL)
 		h->bell[ev->b] = *ev;
 	CHECK(h->nevents < MAX_EVENTS);
@@ -217,15 +239,182 @@ static void dup_all(int to[LINK_FDS], const int from[LINK_FDS])
 		to[i] = dup(from[i]);
 }
 
+/* ---- death: HARNESS_DEATHS=SEED in the environment */
+
+static const struct harness *living;	/* whose device model may die now */
+static uint64_t death_seed;
+static unsigned die_in;			/* steps */
+
+static unsigned next_death(void)
+{
+	death_seed = death_seed * 6364136223846793005ull + 1442695040888963407ull;
+	static const unsigned within[] = { 8, 64, 512, 512 };	/* steps; a takeover has some hundred */
+	static unsigned deaths;		/* a test of a million steps sees them further apart */
+
+	return 1 + (unsigned)(death_seed >> 33) % (within[death_seed >> 62] * (1 + ++deaths / 256));
+}
+
+static void at_step(const char *label)
+{
+	static FILE *log;
+	struct harness *h = (struct harness *)living;
+
+	if (!h || --die_in)
+		return;
+	die_in = next_death();
+	living = NULL;
+	if (!log && getenv("HARNESS_LOG"))
+		log = fopen(getenv("HARNESS_LOG"), "a");
+	if (log) {
+		fprintf(log, "%s\n", label);
+		fflush(log);
+	}
+	longjmp(h->death, 1);
+}
+
+/* Do device models die here? */
+static bool mortal(void)
+{
+	const char *seed = getenv("HARNESS_DEATHS");
+
+	if (!txn_step && seed && *seed) {
+		txn_step = at_step;
+		death_seed = strtoull(seed, NULL, 0) * 2654435761u + 1;
+		die_in = next_death();
+	}
+	return txn_step;
+}
+
+static void keep_conf(struct harness *h, struct conf_machine *conf)
+{
+	unsigned k = 0;
+
+	memset(h->fd, -1, sizeof(h->fd));
+	for (unsigned i = 0; i < conf->ndevs && i < ARENA_MAX_DEVS; i++) {
+		h->dev[i] = conf->dev[i];
+		h->dev[i].key = &h->key[k];
+		CHECK(k + h->dev[i].nkeys <= sizeof(h->key) / sizeof(h->key[0]));
+		for (unsigned j = 0; j < h->dev[i].nkeys; j++, k++) {
+			h->key[k] = conf->dev[i].key[j];
+			h->fd[k] = mortal() && h->key[k].fd < DISK_FD ? dup(h->key[k].fd) : -1;
+		}
+	}
+	if (conf->ndevs <= ARENA_MAX_DEVS)
+		conf->dev = h->dev;
+}
+
+/* A device model owns the descriptors that it gets: each has its own. */
+static void pass_files(struct harness *h)
+{
+	for (unsigned k = 0; k < sizeof(h->key) / sizeof(h->key[0]); k++)
+		if (h->fd[k] >= 0)
+			h->key[k].fd = dup(h->fd[k]);
+}
+
+static void make_link(struct harness *h, const struct conf_machine *conf)
+{
+	struct link_params params = { .nvcpus = conf->vcpus, .code_pages = machine_ram_end(conf->ram_bytes) / LINK_PAGE,
+				      .generation = conf->generation };
+	struct link engine;
+	char err[LINK_ERR] = "";
+	int fds[LINK_FDS];
+
+	if (link_create(&engine, &params, err))
+		fail_msg("harness: link: %s", err);
+	if (h->engine.header) {
+		link_adopt_streams(&engine, &h->engine, h->m.streams);
+		memcpy(engine.code, h->engine.code, engine.code_pages);
+	}
+	dup_all(fds, engine.fd);
+	link_close(&h->engine);
+	h->engine = engine;
+	if (link_open(&h->daemon, fds, LINK_F_ALL, err) || link_accept(&h->engine, err))
+		fail_msg("harness: link: %s", err);
+}
+
+/* Has the request been done?  Once its completion is here, or its commit. */
+static void look_for_answer(struct harness *h)
+{
+	const struct link_req *r = h->waits;
+	struct link_comp c;
+
+	if (!r)
+		return;
+	if (r->flags & LINK_REQ_POSTED) {
+		CHECK(!link_take_comp(&h->engine, r->vcpu, &c));
+		if (link_committed(&h->engine, r->vcpu) == r->seq)
+			h->waits = NULL;
+		return;
+	}
+	while (h->waits && link_take_comp(&h->engine, r->vcpu, &c)) {
+		if (c.seq < r->seq)
+			continue;
+		h->comp = c;
+		h->waits = NULL;
+	}
+}
+
+/* What the engine does when the process has gone; the arena is the same memory, which no one writes meanwhile. */
+void h_succeed(struct harness *h, bool at_fault)
+{
+	struct conf_machine conf = h->m.conf;
+	struct machine new = { .ram = h->m.ram, .flash = h->m.flash, .link = &h->daemon, .clock = harness_clock, .clock_arg = h,
+			       .wait_events = wait_events, .quiet = true };
+	uint8_t page[LINK_PAGE];
+
+	/* What was published counts. */
+	take_events(h);
+	look_for_answer(h);
+	memcpy(page, h->engine.chan[0].shared->data[0], sizeof(page));
+	machine_fini(&h->m);
+	link_close(&h->daemon);
+	disk_waiting = disk_ended = NULL;
+	conf.fresh = false;
+	conf.at_fault = at_fault;
+	conf.generation++;
+	conf.paused = h->m.paused;
+	conf.clock_offset = h->m.clock_offset;
+	conf.events = h->event_seq;
+	memcpy(conf.asked, h->seq, sizeof(conf.asked));
+	make_link(h, &conf);
+	pass_files(h);
+	link_data_put(&h->engine, 0, 0, page, sizeof(page));	/* a batch that goes out again, or one that came in */
+	h->m = new;
+	h->m.conf = conf;
+	if (machine_init(&h->m, &conf, h->arena, h->arena_bytes))
+		fail_msg("harness: no successor: %s", h->m.error);
+	for (unsigned i = 0; i < LINK_STREAMS; i++)
+		if (h->full[i])
+			h_output_full(h, i, true);
+	take_events(h);
+	if (h->waits)
+		CHECK(!link_post_req(&h->engine, h->waits->vcpu, h->waits));
+}
+
+/* `fn`, with as many deaths and successors as fate has in store; it is begun again after each. */
+static void live(struct harness *h, void (*fn)(struct harness *, void *), void *arg)
+{
+	if (mortal()) {
+		h->deaths = 0;
+		if (setjmp(h->death)) {
+			h->died = true;
+			h->deaths++;
+		}
+		living = h->deaths < DEATHS ? h : NULL;		/* a long operation must end too */
+		if (h->died)
+			h_succeed(h, false);
+		h->died = false;
+	}
+	fn(h, arg);
+	living = NULL;
+}
+
 struct harness *harness_new(const struct harness_conf *c)
 {
 	struct harness *h = calloc(1, sizeof(*h));
 	struct conf_machine conf = { .vm = "test", .ram_bytes = c->ram ? c->ram : 16 << 20, .vcpus = c->vcpus ? c->vcpus : 1,
 				     .fresh = true, .generation = 1, .ndevs = c->ndevs, .dev = c->dev };
-	struct link_params params = { .nvcpus = conf.vcpus, .code_pages = machine_ram_end(conf.ram_bytes) / LINK_PAGE, .generation = 1 };
 	struct arena_plan plan[ARENA_MAX_DEVS];
-	char err[LINK_ERR] = "";
-	int fds[LINK_FDS];
 
 	conf.apic = c->apic;
 	conf.hpet = c->hpet;
@@ -236,11 +425,8 @@ struct harness *harness_new(const struct harness_conf *c)
 		memcpy(conf.uuid, c->uuid, 16);
 		conf.has_uuid = true;
 	}
-	if (link_create(&h->engine, &params, err))
-		fail_msg("harness: link: %s", err);
-	dup_all(fds, h->engine.fd);
-	if (link_open(&h->daemon, fds, LINK_F_ALL, err) || link_accept(&h->engine, err))
-		fail_msg("harness: link: %s", err);
+	keep_conf(h, &conf);
+	make_link(h, &conf);
 	h->clock = 1000000000;
 	h->m.link = &h->daemon;
 	h->m.clock = harness_clock;
@@ -275,6 +461,9 @@ void harness_free(struct harness *h)
 	munmap(h->m.ram, h->m.conf.ram_bytes);
 	if (h->m.flash)
 		munmap(h->m.flash, h->m.conf.flash_bytes);
+	for (unsigned k = 0; k < sizeof(h->fd) / sizeof(h->fd[0]); k++)
+		if (h->fd[k] >= 0)
+			close(h->fd[k]);
 	if (h->arena)
 		munmap(h->arena, h->arena_bytes);
 	free(h);
@@ -317,10 +506,11 @@ static uint16_t region_at(const struct harness *h, bool mmio, uint64_t addr, uns
 }
 
 /* What the loop does when the rings are empty: doorbells, and operations that have ended. */
-static void idle(struct harness *h)
+static void idle(struct harness *h, void *arg)
 {
 	unsigned rounds = 0;
 
+	(void)arg;
 	do {
 		CHECK(machine_doorbells(&h->m, true) >= 0);
 		CHECK(machine_reap(&h->m) >= 0);
@@ -331,16 +521,28 @@ static void idle(struct harness *h)
 
 static void settle(struct harness *h)
 {
-	idle(h);
+	live(h, idle, NULL);
 	CHECK(txn_state(h->m.arena) == TXN_IDLE);
 	CHECK(!h->m.lost);
 	CHECK(!h->m.stat_overflows);
 }
 
+static void serve(struct harness *h, void *arg)
+{
+	const struct link_req *r = arg;
+
+	for (unsigned tries = 0; h->waits; tries++) {
+		int n = dispatch_poll(&h->m);
+
+		if (n < 0 || tries > 1)
+			fail_msg("harness: request %u not served: %s", r->kind, h->m.error);
+		look_for_answer(h);
+	}
+}
+
 static void request(struct harness *h, unsigned ring, struct link_req *r)
 {
 	const char *why = "";
-	struct link_comp c;
 
 	r->seq = ++h->seq[ring];
 	r->vcpu = ring;
@@ -351,19 +553,14 @@ static void request(struct harness *h, unsigned ring, struct link_req *r)
 	else
 		r->region = LINK_NO_REGION;
 	h->requests++;
+	h->waits = r;
 	CHECK(!link_post_req(&h->engine, ring, r));
-	if (dispatch_poll(&h->m) != 1)
-		fail_msg("harness: request not served: %s", h->m.error);
-	if (r->flags & LINK_REQ_POSTED) {
-		CHECK(link_committed(&h->engine, ring) == r->seq);
-		CHECK(!link_take_comp(&h->engine, ring, &c));
-		settle(h);
+	live(h, serve, r);
+	settle(h);
+	if (r->flags & LINK_REQ_POSTED)
 		return;
-	}
-	CHECK(link_take_comp(&h->engine, ring, &h->comp) == 1);
 	if (link_comp_check(&h->comp, r, &why) != LINK_GOOD)
 		fail_msg("harness: completion: %s", why);
-	settle(h);
 	CHECK(h->comp.event_seq <= h->event_seq);
 }
 
@@ -599,13 +796,19 @@ void h_sleep(struct harness *h, uint64_t ns)
 	h->clock += ns;
 }
 
+static void run_timers(struct harness *h, void *arg)
+{
+	(void)arg;
+	CHECK(machine_timers(&h->m) >= 0);
+}
+
 void h_advance(struct harness *h, uint64_t ns)
 {
 	uint64_t end = h->clock + ns, next;
 
 	while ((next = machine_next_timer(&h->m)) && next <= end) {
 		h->clock = next > h->clock ? next : h->clock;
-		CHECK(machine_timers(&h->m) > 0);
+		live(h, run_timers, NULL);
 		settle(h);
 	}
 	h->clock = end;
@@ -613,9 +816,14 @@ void h_advance(struct harness *h, uint64_t ns)
 
 /* ---- RAM */
 
-void h_network(struct harness *h, const char *model)
+static void run_net(struct harness *h, void *model)
 {
 	CHECK(machine_net(harness_dev(h, model)) == 0);
+}
+
+void h_network(struct harness *h, const char *model)
+{
+	live(h, run_net, (void *)model);
 	settle(h);
 }
 
@@ -631,10 +839,15 @@ void h_mark_code(struct harness *h, uint64_t gpa, bool code)
 
 /* ---- streams */
 
+static void run_input(struct harness *h, void *arg)
+{
+	CHECK(machine_input(&h->m, *(unsigned *)arg) >= 0);
+}
+
 void h_input(struct harness *h, unsigned stream, const void *bytes, size_t n)
 {
 	CHECK(link_input_put(&h->engine, stream, bytes, n) == (ssize_t)n);
-	CHECK(machine_input(&h->m, stream) >= 0);
+	live(h, run_input, &stream);
 	settle(h);
 }
 
@@ -643,7 +856,7 @@ static void room_came(struct harness *h, unsigned stream)
 {
 	if (!(h->m.wants_room >> stream & 1))
 		return;
-	CHECK(machine_input(&h->m, stream) >= 0);
+	live(h, run_input, &stream);
 	settle(h);
 }
 
@@ -662,7 +875,7 @@ size_t h_output(struct harness *h, unsigned stream, void *to, size_t n)
 void h_online(struct harness *h, unsigned stream, bool online)
 {
 	link_stream_online(&h->engine, stream, online);
-	CHECK(machine_input(&h->m, stream) >= 0);
+	live(h, run_input, &stream);
 	settle(h);
 }
 
@@ -672,6 +885,7 @@ void h_output_full(struct harness *h, unsigned stream, bool full)
 	struct link_ring *r = h->daemon.output[stream].shared;
 	uint32_t given = h->m.arena->stream[stream].given;
 
+	h->full[stream] = full;
 	store_release(&r->cons, full ? given - LINK_STREAM_BYTES : given);
 	if (!full)
 		room_came(h, stream);
@@ -701,25 +915,50 @@ unsigned h_disk_pending(const struct harness *h)
 	return n;
 }
 
+struct ending {
+	struct blk_io io;
+	int error;
+};
+
+static bool same_io(const struct blk_io *a, const struct blk_io *b)
+{
+	return a->blk == b->blk && a->op == b->op && a->off == b->off && a->n == b->n;
+}
+
+/* A successor has begun what was in flight again: the same operation ends again, unless its end was heard. */
+static void finish_disk(struct harness *h, void *arg)
+{
+	struct ending *e = arg;
+	struct blk_io **p = &disk_waiting, *io;
+
+	while (*p && !same_io(*p, &e->io))
+		p = &(*p)->next;
+	io = *p;
+	if (io) {
+		*p = io->next;
+		if (!e->error)
+			disk_run(io);
+		io->error = e->error;
+		io->next = disk_ended;
+		disk_ended = io;
+	}
+	CHECK(machine_reap(&h->m) >= 0);
+}
+
 bool h_disk_finish(struct harness *h, int error)
 {
-	struct blk_io *io = disk_waiting;
+	struct ending e = { .error = error };
 
-	if (!io)
+	if (!disk_waiting)
 		return false;
-	disk_waiting = io->next;
-	if (!error)
-		disk_run(io);
-	io->error = error;
-	io->next = disk_ended;
-	disk_ended = io;
-	CHECK(machine_reap(&h->m) >= 1);
+	e.io = *disk_waiting;
+	live(h, finish_disk, &e);
 	settle(h);
 	return true;
 }
 
-unsigned h_disk_ops(const struct harness *h, enum blk_op op)
+bool h_disk_did(const struct harness *h, enum blk_op op, unsigned n)
 {
 	(void)h;
-	return disk_ops[op];
+	return mortal() ? disk_ops[op] >= n : disk_ops[op] == n;	/* a successor begins again */
 }

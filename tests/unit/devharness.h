@@ -15,6 +15,11 @@
  *
  * After every request the invariants are checked (arena IDLE, every
  * event in sequence).  A failure in the harness itself fails the cmocka test.
+ *
+ * With HARNESS_DEATHS=SEED in the environment the device model dies at random
+ * labelled steps (devmodel/txn.h), its successors too, and whatever was under
+ * way is asked again: to the test nothing has happened.  HARNESS_LOG=FILE
+ * collects the labels.  tests/unit/succession.sh runs all devices' tests so.
  */
 #ifndef CLEAVE_TESTS_DEVHARNESS_H
 #define CLEAVE_TESTS_DEVHARNESS_H
@@ -40,6 +45,8 @@ struct harness_conf {
 
 struct harness *harness_new(const struct harness_conf *);
 void harness_free(struct harness *);
+/* The device model is gone and a successor takes over; `at_fault`: it died by its own doing. */
+void h_succeed(struct harness *, bool at_fault);
 const char *harness_error(const struct harness *);	/* "" when all is well */
 struct machine *harness_machine(struct harness *);
 struct link *h_engine(struct harness *);		/* the engine's end of the link */
@@ -114,7 +121,7 @@ int harness_disk(void *bytes, size_t n, bool readonly);
 void h_disk_defer(struct harness *, bool defer);	/* operations wait for h_disk_finish() */
 unsigned h_disk_pending(const struct harness *);
 bool h_disk_finish(struct harness *, int error);	/* the oldest one ends; false: none waits */
-unsigned h_disk_ops(const struct harness *, enum blk_op);	/* begun so far */
+bool h_disk_did(const struct harness *, enum blk_op, unsigned n);	/* so many begun so far? */
 /* The file behind a handle of harness_disk() changes its size; devices see it when they look.  Memory for it is there. */
 void h_disk_resize(struct harness *, int disk, size_t n);
 void harness_disks_free(void);

@@ -133,12 +133,12 @@ static void write_dma(void **state)
 	assert_true(h_line(h, 14));
 	assert_int_equal(h_in(h, BM + 2, 1), 0x04);
 	assert_memory_equal(f->disk + 77 * 512, h_ram(h) + BUFFER, 8 * 512);
-	assert_int_equal(h_disk_ops(h, BLK_FLUSH), 0);
+	assert_true(h_disk_did(h, BLK_FLUSH, 0));
 	/* FUA: on the medium before the command ends */
 	h_disk_defer(h, false);
 	start(h, BM, false);
 	ata_issue_ext(h, PRIMARY, (struct ata){ .command = 0x3d, .lba = 99, .count = 8 });
-	assert_int_equal(h_disk_ops(h, BLK_FLUSH), 1);
+	assert_true(h_disk_did(h, BLK_FLUSH, 1));
 	assert_memory_equal(f->disk + 99 * 512, h_ram(h) + BUFFER, 8 * 512);
 	assert_int_equal(h_in(h, PRIMARY + STATUS, 1), READY);
 }

@@ -111,23 +111,15 @@ static uint8_t disk[4096];
 static struct harness *make(const char *model, unsigned vcpus)
 {
 	struct conf_key key = KEY_DISK("disk", harness_disk(disk, sizeof(disk), false));
-	struct conf_key *k = test_malloc(sizeof(*k));
-	struct conf_dev *dev = test_malloc(sizeof(*dev));
-	struct harness *h;
+	struct conf_dev dev = { .model = model, .nkeys = 1, .key = &key };
+	struct harness *h = harness_new(&(struct harness_conf){ .dev = &dev, .ndevs = 1, .vcpus = vcpus });
 
-	*k = key;
-	*dev = (struct conf_dev){ .model = model, .nkeys = 1, .key = k };
-	h = harness_new(&(struct harness_conf){ .dev = dev, .ndevs = 1, .vcpus = vcpus });
 	order[0] = 0;
 	return h;
 }
 
 static void drop(struct harness *h)
 {
-	const struct conf_dev *dev = harness_machine(h)->conf.dev;
-
-	test_free((void *)dev->key);
-	test_free((void *)dev);
 	harness_free(h);
 	harness_disks_free();
 }

@@ -137,7 +137,7 @@ static void read_pio(void **state)
 	assert_int_equal(h_edges(h, 14) - edges, 3);
 	assert_int_equal(h_in(h, PRIMARY + STATUS, 1), READY);
 	assert_int_equal(h_in(h, PRIMARY, 2), 0xffff);	/* no data left */
-	assert_int_equal(h_disk_ops(h, BLK_READ), 1);
+	assert_true(h_disk_did(h, BLK_READ, 1));
 }
 
 static void write_pio(void **state)
@@ -163,14 +163,14 @@ static void write_pio(void **state)
 	assert_memory_equal(f->disk[0] + 100 * 512, data, sizeof(data));
 	/* the write cache is on: a flush of its own when asked for, and one after each write when it is off */
 	h_disk_defer(h, false);
-	assert_int_equal(h_disk_ops(h, BLK_FLUSH), 0);
+	assert_true(h_disk_did(h, BLK_FLUSH, 0));
 	ata_issue(h, PRIMARY, (struct ata){ .device = 0xe0, .command = 0xe7 });
-	assert_int_equal(h_disk_ops(h, BLK_FLUSH), 1);
+	assert_true(h_disk_did(h, BLK_FLUSH, 1));
 	ata_issue(h, PRIMARY, (struct ata){ .device = 0xe0, .command = 0xef, .feature = 0x82 });
-	assert_int_equal(h_disk_ops(h, BLK_FLUSH), 2);
+	assert_true(h_disk_did(h, BLK_FLUSH, 2));
 	ata_issue(h, PRIMARY, (struct ata){ .device = 0xe0, .command = 0x30, .lba = 3, .count = 1 });
 	h_outs(h, PRIMARY, 2, data, 256);
-	assert_int_equal(h_disk_ops(h, BLK_FLUSH), 3);
+	assert_true(h_disk_did(h, BLK_FLUSH, 3));
 	assert_int_equal(h_in(h, PRIMARY + STATUS, 1), READY);
 }
 
@@ -215,7 +215,7 @@ static void lba48(void **state)
 	}
 	assert_int_equal(h_in(h, PRIMARY + STATUS, 1), READY);
 	assert_memory_equal(got, f->disk[0] + 4000 * 512, 300 * 512);
-	assert_int_equal(h_disk_ops(h, BLK_READ), 2);
+	assert_true(h_disk_did(h, BLK_READ, 2));
 	/* the high bytes count: sector 2^24 is not there */
 	ata_issue_ext(h, PRIMARY, (struct ata){ .command = 0x24, .lba = 1 << 24, .count = 1 });
 	assert_int_equal(h_in(h, PRIMARY + STATUS, 1), READY | ERR);
@@ -286,7 +286,7 @@ static void slaves(void **state)
 	ata_issue(h, PRIMARY, (struct ata){ .device = 0xf0, .command = 0x30, .lba = 0, .count = 1 });
 	assert_int_equal(h_in(h, PRIMARY + STATUS, 1), READY | ERR);
 	assert_int_equal(h_in(h, PRIMARY + ERROR, 1) & ABRT, ABRT);
-	assert_int_equal(h_disk_ops(h, BLK_WRITE), 0);
+	assert_true(h_disk_did(h, BLK_WRITE, 0));
 }
 
 /* nIEN keeps the line down; the interrupt is pending and comes when it is allowed. */

@@ -356,7 +356,7 @@ static void arena_check_refuses(void **state)
 	} while (0)
 	assert_int_equal(CHECKED(), 0);
 	REFUSES(a->magic, 0);
-	REFUSES(a->version, 1);
+	REFUSES(a->version, ARENA_VERSION + 1);
 	REFUSES(a->size, 4096);
 	REFUSES(a->ndevs, 60);
 	REFUSES(a->nrings, 9);
@@ -367,11 +367,13 @@ static void arena_check_refuses(void **state)
 	REFUSES(a->word, 3);
 	REFUSES(a->nshadows, LINK_SHADOWS + 1);
 	REFUSES(a->source.kind, TXN_KINDS);
+	a->word |= TXN_COMMITTED;
 	REFUSES(a->out.nevents, OUT_EVENTS + 1);
 	REFUSES(a->out.ncode, OUT_CODE + 1);
 	REFUSES(a->out.nshadows, OUT_SHADOWS + 1);
 	REFUSES(a->out.nstores, OUT_STORES + 1);
 	REFUSES(a->out.nios, OUT_IOS + 1);
+	a->word &= ~3ull;
 	REFUSES(arena_dev(a, 1)->state_off, 0);
 	REFUSES(arena_dev(a, 1)->state_version, 77);
 	REFUSES(arena_dev(a, 1)->devfn, 0);

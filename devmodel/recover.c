@@ -1,0 +1,200 @@
+/*
+ * recover.c - the predecessor's transaction ended, its devices announced again,
+ * what kills one process after another put aside (recover.h).
+ *
+ * Must not know: what any device's state means, processes, sockets.
+ */
+#include "devmodel/recover.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "devmodel/txn.h"
+
+enum {
+	STRIKES_OUT = 3,
+	IN_A_ROW = 1024,	/* transactions between two strikes, the devices' making included */
+};
+
+static int refuse(struct machine *m, const char *why)
+{
+	snprintf(m->error, sizeof(m->error), "the arena cannot be taken over: %s", why);
+	return -EINVAL;
+}
+
+/* ---- quarantine */
+
+static bool same_source(const struct txn_source *a, const struct txn_source *b)
+{
+	if (a->kind != b->kind || a->index != b->index)
+		return false;
+	return a->kind == TXN_REQUEST ? a->seq == b->seq : a->dev == b->dev;
+}
+
+static struct arena_strike *find_strike(struct arena_header *a, const struct txn_source *s)
+{
+	for (unsigned i = 0; i < ARENA_STRIKES; i++)
+		if (a->strike[i].count && same_source(&a->strike[i].source, s))
+			return &a->strike[i];
+	return NULL;
+}
+
+/* The fewest strikes make room: what goes on killing comes back. */
+static struct arena_strike *new_strike(struct arena_header *a, const struct txn_source *s)
+{
+	struct arena_strike *k = &a->strike[0];
+
+	for (unsigned i = 1; i < ARENA_STRIKES; i++)
+		if (a->strike[i].count < k->count)
+			k = &a->strike[i];
+	*k = (struct arena_strike){ .source = *s };
+	return k;
+}
+
+/* Which device was at work: for requests the transaction noted it when it found out. */
+static unsigned device_of(const struct arena_header *a)
+{
+	return a->source.kind == TXN_REQUEST ? a->at_work : a->source.dev;
+}
+
+/* Its timers would be due for ever. */
+static void put_out(struct machine *m, unsigned dev)
+{
+	static const char *const what[TXN_KINDS] = {
+		[TXN_INIT] = "taking over its state", [TXN_REQUEST] = "a request", [TXN_TIMER] = "a timer",
+		[TXN_INPUT] = "a byte", [TXN_IO] = "an operation that ended",
+		[TXN_DOORBELL] = "a doorbell", [TXN_SIGNAL] = "an interrupt", [TXN_NET] = "a frame",
+	};
+	struct dev *d = &m->dev[dev];
+
+	if (dev >= m->ndevs)
+		return;
+	d->a->out = 1;
+	memset(d->a->lines.timer, 0, sizeof(d->a->lines.timer));
+	fprintf(stderr, "cleaved: %s: %s has killed %u device models in a row: out of service until the machine is reset\n",
+		d->name, what[m->arena->source.kind], STRIKES_OUT);
+}
+
+static void strike(struct machine *m)
+{
+	struct arena_header *a = m->arena;
+	struct arena_strike *k = find_strike(a, &a->source);
+
+	if (!k)
+		k = new_strike(a, &a->source);
+	if (txn_number(a) - k->number > IN_A_ROW)
+		k->count = 0;
+	k->number = txn_number(a);
+	k->count++;
+	if (k->count >= STRIKES_OUT)
+		put_out(m, device_of(a));
+}
+
+/* In service or not, in this process: `out` came with the arena. */
+static void look_for_quarantine(struct machine *m)
+{
+	for (unsigned i = 0; i < m->ndevs; i++)
+		m->quarantine |= m->dev[i].a->out;
+}
+
+bool recover_refused(const struct machine *m, const struct txn_source *s)
+{
+	const struct arena_strike *k = find_strike(m->arena, s);
+
+	return k && k->count >= STRIKES_OUT;
+}
+
+void recover_reset(struct dev *d)
+{
+	d->a->out = 0;
+}
+
+/* ---- the transaction */
+
+/*
+ * What the engine has heard stands above what the arena says: one that is
+ * behind has been written to by somebody else.
+ */
+static bool stream_fits(const struct machine *m, unsigned n)
+{
+	const struct arena_stream *s = &m->arena->stream[n];
+
+	return stream_used_at(&m->link->input[n], s->taken) >= 0 && stream_room_at(&m->link->output[n], s->given) >= 0;
+}
+
+static int check_progress(struct machine *m)
+{
+	const struct conf_machine *c = &m->conf;
+	struct arena_header *a = m->arena;
+
+	for (unsigned i = 0; i < m->nrings; i++)
+		if (a->acked[i] > c->asked[i])
+			return refuse(m, "it acknowledges requests that nobody made");
+	if (a->event_seq < c->events)
+		return refuse(m, "it has fewer events than the engine has seen");
+	for (unsigned i = 0; i < LINK_STREAMS; i++)
+		if (!stream_fits(m, i))
+			return refuse(m, "a character stream stands where it cannot");
+	return 0;
+}
+
+int recover_transaction(struct machine *m)
+{
+	struct arena_header *a = m->arena;
+
+	switch (txn_state(a)) {
+	case TXN_IDLE:
+		break;
+	case TXN_ACTIVE:
+		if (txn_undo(m))
+			return refuse(m, "its undo log is damaged");
+		if (m->conf.at_fault)
+			strike(m);
+		break;
+	case TXN_COMMITTED:
+		if (a->source.kind == TXN_REQUEST && a->source.seq > m->conf.asked[a->source.index])
+			return refuse(m, "it answers a request that nobody made");
+		txn_publish(m);
+		break;
+	}
+	for (unsigned i = 0; i < m->nrings; i++)
+		link_commit(m->link, i, a->acked[i]);
+	look_for_quarantine(m);
+	TXN_STEP("recover.transaction");
+	return check_progress(m);
+}
+
+/* ---- the devices */
+
+static void announce_regions(struct dev *d)
+{
+	for (unsigned i = 0; i < DEV_REGIONS; i++)
+		if (d->a->region[i].len)
+			machine_announce(d, i);
+}
+
+/* Lines are absolute: the engine may have missed none, and hears all. */
+static void announce_lines(struct machine *m)
+{
+	for (unsigned gsi = 0; gsi < LINK_GSIS; gsi++)
+		txn_event(m, &(struct link_event){ .kind = LINK_EV_IRQ, .a = gsi, .b = m->arena->gsi_level >> gsi & 1 });
+}
+
+int recover_announce(struct machine *m)
+{
+	for (unsigned i = 0; i < m->ndevs; i++) {
+		int err = txn_begin(m, (struct txn_source){ .kind = TXN_INIT, .dev = i });
+
+		if (err)
+			return err;
+		announce_regions(&m->dev[i]);
+		if (i + 1 == m->ndevs)
+			announce_lines(m);
+		txn_end(m);
+	}
+	for (unsigned i = 0; i < m->ndevs; i++)
+		for (unsigned s = 0; s < dev_io_slots(&m->dev[i]); s++)
+			machine_start_io(&m->dev[i], s);
+	return 0;
+}
