@@ -13,15 +13,13 @@ kernel=$("$srcdir/scripts/getkernel") || skip "no kernel: install the Debian pac
 "$srcdir/scripts/mkinitramfs" "$work/initrd.img" "$("$srcdir/scripts/getkernel" modules)" || die "no initramfs"
 append="console=ttyS0 cleave.test nosoftlockup"
 
-# boot NAME ARGS...: console and summary in files named NAME.
+# boot NAME ARGS...: console and summary in files named NAME.  Linux waits for some
+# ticks and then looks how many came; a host that does not let it run meanwhile
+# makes it think that they do not come at all, and gets a second try.
 boot() {
-	local name=$1 status began=$SECONDS; shift
-	limit 1200 "$cleave" -m $memory -u -l com1,stdio -o stats=true "$@" "linux-$name" \
-		</dev/null >"$work/$name.console" 2>"$work/$name.err"
-	status=$?
-	tr -d '\r' <"$work/$name.console" >"$work/$name.log"
-	! grep -q 'Sanitizer\|runtime error' "$work/$name.err" || { cat "$work/$name.err"; fail_boot "$name" "a sanitizer's report"; }
-	[ $status -eq 0 ] || fail_boot "$name" "cleave ended with status $status"
+	local name=$1 began=$SECONDS; shift
+	run "$name" "$@"
+	! grep -q '8254 timer not connected' "$work/$name.log" || { echo "$name: the host is busy, once more"; run "$name" "$@"; }
 	said "$name" '^cleave: init has started'
 	said "$name" '^Linux .* x86_64'
 	said "$name" '^cleave: arithmetic says 385$'
@@ -30,6 +28,15 @@ boot() {
 	said "$name" "^MemTotal: *$total kB"
 	said "$name" '^cleave: no complaint$'
 	say "$name: to user space and powered off in $((SECONDS - began)) s; the kernel does not complain"
+}
+run() {
+	local name=$1 status; shift
+	limit 1200 "$cleave" -m $memory -u -l com1,stdio -o stats=true "$@" "linux-$name" \
+		</dev/null >"$work/$name.console" 2>"$work/$name.err"
+	status=$?
+	tr -d '\r' <"$work/$name.console" >"$work/$name.log"
+	! grep -q 'Sanitizer\|runtime error' "$work/$name.err" || { cat "$work/$name.err"; fail_boot "$name" "a sanitizer's report"; }
+	[ $status -eq 0 ] || fail_boot "$name" "cleave ended with status $status"
 }
 fail_boot() {
 	tail -n 40 "$work/$1.log"; tail -n 5 "$work/$1.err"
