@@ -16,6 +16,7 @@
 #include "vmm/mem.h"
 #include "vmm/soft/mmu.h"
 #include "vmm/x86/control.h"
+#include "vmm/x86/cpuid.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -40,6 +41,8 @@ static const struct { uint8_t len, bytes[5]; } dictionary[] = {
 	{ 5, { 0xb9, 0x80, 0x00, 0x00, 0xc0 } }, { 5, { 0xb9, 0x81, 0x00, 0x00, 0xc0 } }, { 5, { 0xb9, 0x01, 0x01, 0x00, 0xc0 } },
 	{ 4, { 0xf3, 0x48, 0x0f, 0xae } }, { 4, { 0x66, 0x0f, 0x38, 0x82 } }, { 3, { 0x0f, 0x01, 0xcb } }, { 3, { 0x0f, 0x01, 0x3d } },
 	{ 2, { 0x48, 0xb8 } }, { 2, { 0x48, 0xbc } }, { 2, { 0x64, 0x48 } }, { 4, { 0x44, 0x0f, 0x22, 0xc0 } },
+	{ 1, { 0xc5 } }, { 2, { 0xc5, 0xfc } }, { 3, { 0xc4, 0xe2, 0x7d } }, { 3, { 0xc4, 0xe3, 0x6d } }, { 5, { 0xc4, 0xe2, 0x6d, 0x90, 0x0c } },
+	{ 2, { 0x0f, 0xae } }, { 2, { 0x0f, 0x5e } }, { 2, { 0xd8, 0xf0 } },
 };
 
 size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
@@ -174,6 +177,11 @@ static void enter(uint8_t mode)
 		s.dr[0] = CODE + 16;
 		s.dr[1] = STACK - 8;
 		s.dr[7] = 0x00f0040f;
+	}
+	if (mode & 0x80) {
+		s.cr4 |= X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE;
+		s.xcr0 = x86_xcr0_bits(X86_LEVEL_ALL);
+		s.fpu.mxcsr = 0;			/* every exception is raised */
 	}
 	if (m->vcpu.engine->set_state(&m->vcpu, &s))
 		abort();

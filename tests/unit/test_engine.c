@@ -102,6 +102,10 @@ static struct x86_state some_state(struct metal *m)
 	s.cr4 = X86_CR4_PSE;
 	s.dr[0] = 0x4444;
 	s.dr[7] = 0x401;
+	s.fpu.mxcsr = 0x1fa0;
+	memset(s.fpu.xmm, 0x33, sizeof(s.fpu.xmm));
+	memset(s.ymm_high, 0x44, sizeof(s.ymm_high));
+	s.xcr0 = 3;
 	s.cpl = 3;
 	s.halted = s.sti_shadow = s.nmi_blocked = true;
 	return s;
@@ -133,6 +137,10 @@ static void test_state_round_trip(void **state)
 	assert_int_equal(in.cr3, out.cr3);
 	assert_int_equal(in.cr4, out.cr4);
 	assert_int_equal(in.cpl, out.cpl);
+	assert_int_equal(out.fpu.mxcsr, in.fpu.mxcsr);
+	assert_memory_equal(in.fpu.xmm, out.fpu.xmm, sizeof(in.fpu.xmm));
+	assert_memory_equal(in.ymm_high, out.ymm_high, sizeof(in.ymm_high));
+	assert_int_equal(in.xcr0, out.xcr0);
 	assert_true(out.halted && out.sti_shadow && out.nmi_blocked);
 }
 
@@ -178,6 +186,8 @@ static void test_impossible_states(void **state)
 	IMPOSSIBLE(m, (s.cpl = 0, s.rflags |= X86_RFLAGS_VM));
 	IMPOSSIBLE(m, (s.cr0 = 0x10, s.rflags |= X86_RFLAGS_VM));
 	IMPOSSIBLE(m, s.cpl = 4);
+	IMPOSSIBLE(m, s.xcr0 = 5);				/* AVX without SSE */
+	IMPOSSIBLE(m, s.xcr0 = 1ull << 62);
 }
 
 static void test_translate(void **state)

@@ -362,7 +362,7 @@ static insn_fn *form_convert(const struct x86_insn *x, struct insn *in)
 
 /* ---- moves: what is not written of a register is cleared */
 
-static inline void set_low(union vec *to, const union vec *from, unsigned bytes)
+static inline void set_low(union vec *to, const void *from, unsigned bytes)
 {
 	union vec v = { .q = { 0 } };
 
@@ -517,7 +517,7 @@ SELECT_PART(vextractps, extract32, extract32)
 HANDLER(extract128_r)
 {
 	AVX_BEGIN;
-	set_low(V(in->rm), (const union vec *)&V(in->reg)->q[2 * (in->imm & 1)], 16);
+	set_low(V(in->rm), &V(in->reg)->q[2 * (in->imm & 1)], 16);
 	NEXT(1);
 }
 VEC_HANDLER(extract128_m)
