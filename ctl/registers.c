@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,48 +56,45 @@ static int get_all(struct ctl *c, const char *rest, const char *value)
 	return 0;
 }
 
-static int get_descriptor(struct ctl *c, const char *name, const char *value)
+/* One of either kind. */
+static int get_named(struct ctl *c, const char *name, bool descriptor)
 {
 	Cleave__Response *r = get_state(c);
 	struct names_hint h;
 	char hint[600];
-	int found = 0;
+	bool found = false;
+	size_t n;
 
-	(void)value;
 	if (!r)
 		return -EIO;
 	names_begin(&h, name);
-	for (size_t i = 0; i < r->state->n_descriptor; i++) {
-		names_offer(&h, r->state->descriptor[i]->name);
-		if (strcmp(r->state->descriptor[i]->name, name))
+	n = descriptor ? r->state->n_descriptor : r->state->n_register_;
+	for (size_t i = 0; i < n; i++) {
+		const char *its = descriptor ? r->state->descriptor[i]->name : r->state->register_[i]->name;
+
+		names_offer(&h, its);
+		if (strcmp(its, name))
 			continue;
-		print_descriptor(c, r->state->descriptor[i]);
-		found = 1;
+		if (descriptor)
+			print_descriptor(c, r->state->descriptor[i]);
+		else
+			print_register(c, r->state->register_[i]);
+		found = true;
 	}
 	cleave__response__free_unpacked(r, NULL);
-	return found ? 0 : ctl_error(ENOENT, "no descriptor %s%s", name, names_hint(&h, hint, sizeof(hint)));
+	return found ? 0 : ctl_error(ENOENT, "no %s %s%s", descriptor ? "descriptor" : "register", name, names_hint(&h, hint, sizeof(hint)));
+}
+
+static int get_descriptor(struct ctl *c, const char *name, const char *value)
+{
+	(void)value;
+	return get_named(c, name, true);
 }
 
 static int get_register(struct ctl *c, const char *name, const char *value)
 {
-	Cleave__Response *r = get_state(c);
-	struct names_hint h;
-	char hint[600];
-	int found = 0;
-
 	(void)value;
-	if (!r)
-		return -EIO;
-	names_begin(&h, name);
-	for (size_t i = 0; i < r->state->n_register_; i++) {
-		names_offer(&h, r->state->register_[i]->name);
-		if (strcmp(r->state->register_[i]->name, name))
-			continue;
-		print_register(c, r->state->register_[i]);
-		found = 1;
-	}
-	cleave__response__free_unpacked(r, NULL);
-	return found ? 0 : ctl_error(ENOENT, "no register %s%s", name, names_hint(&h, hint, sizeof(hint)));
+	return get_named(c, name, false);
 }
 
 static int set_state(struct ctl *c, Cleave__SetState *set)
