@@ -201,188 +201,131 @@ static inline uint64_t run_limit(const struct cpu *cpu, uint64_t count)
 	return cpu->stepping ? 1 : count;
 }
 
+/*
+ * An instruction alone, and repeated: `find` is the next run, NAME_run_W() does it,
+ * and where there is none NAME_one_W() does an element; `end` is what stops REPE
+ * and REPNE before the count does.
+ */
+#define STRING(name, W, find, end)						\
+HANDLER(name##W)								\
+{										\
+	cpu->insn = in;								\
+	name##_one_##W(cpu, in);						\
+	NEXT(1);								\
+}										\
+HANDLER(rep_##name##W)								\
+{										\
+	uint64_t count;								\
+										\
+	cpu->insn = in;								\
+	while ((count = index_get(cpu, in, X86_RCX)) != 0) {			\
+		struct run r = find;						\
+										\
+		if (r.count) {							\
+			name##_run_##W(cpu, in, &r);				\
+		} else {							\
+			name##_one_##W(cpu, in);				\
+			r.count = 1;						\
+		}								\
+		index_add(cpu, in, X86_RCX, -(int64_t)r.count);			\
+		if (end)							\
+			break;							\
+		if (count != r.count && cpu_event(cpu))				\
+			return leave_string(cpu, in);				\
+	}									\
+	NEXT(1);								\
+}
+
+/* The pointers that an instruction moves, by `n` elements of `size` bytes. */
+static inline void move_src(struct cpu *cpu, const struct insn *in, unsigned size, uint64_t n)
+{
+	index_add(cpu, in, X86_RSI, step_of(cpu, size) * (int64_t)n);
+}
+
+static inline void move_dst(struct cpu *cpu, const struct insn *in, unsigned size, uint64_t n)
+{
+	index_add(cpu, in, X86_RDI, step_of(cpu, size) * (int64_t)n);
+}
+
+static inline bool scan_ends(const struct cpu *cpu, const struct insn *in)
+{
+	return !!(cpu->fl & FL_ZF) == (in->rep == REP_NE);
+}
+
 #define STRINGS(W)									\
-static void movs_one_##W(struct cpu *cpu, const struct insn *in)			\
-{											\
-	int64_t by = step_of(cpu, W / 8);						\
-	uint##W##_t v = ld##W(cpu, in->seg, index_get(cpu, in, X86_RSI));		\
-											\
-	st##W(cpu, insn_es(in), index_get(cpu, in, X86_RDI), v);				\
-	index_add(cpu, in, X86_RSI, by);						\
-	index_add(cpu, in, X86_RDI, by);						\
-}											\
-HANDLER(movs##W)									\
-{											\
-	cpu->insn = in;									\
-	movs_one_##W(cpu, in);								\
-	NEXT(1);									\
-}											\
-HANDLER(rep_movs##W)									\
-{											\
-	uint64_t count;									\
-											\
-	cpu->insn = in;									\
-	while ((count = index_get(cpu, in, X86_RCX)) != 0) {				\
-		struct run r = both_runs(cpu, in, W / 8, run_limit(cpu, count), true);	\
-											\
-		if (r.count) {								\
-			int64_t by = step_of(cpu, W / 8) * (int64_t)r.count;		\
-											\
-			copy_run(&r, W / 8, backward(cpu));				\
-			index_add(cpu, in, X86_RSI, by);				\
-			index_add(cpu, in, X86_RDI, by);				\
-		} else {								\
-			movs_one_##W(cpu, in);						\
-			r.count = 1;							\
-		}									\
-		index_add(cpu, in, X86_RCX, -(int64_t)r.count);				\
-		if (count != r.count && cpu_event(cpu))					\
-			return leave_string(cpu, in);					\
-	}										\
-	NEXT(1);									\
-}											\
-static void stos_one_##W(struct cpu *cpu, const struct insn *in)			\
-{											\
-	st##W(cpu, insn_es(in), index_get(cpu, in, X86_RDI), GET_##W(0));			\
-	index_add(cpu, in, X86_RDI, step_of(cpu, W / 8));				\
-}											\
-HANDLER(stos##W)									\
-{											\
-	cpu->insn = in;									\
-	stos_one_##W(cpu, in);								\
-	NEXT(1);									\
-}											\
-HANDLER(rep_stos##W)									\
-{											\
-	uint64_t count;									\
-											\
-	cpu->insn = in;									\
-	while ((count = index_get(cpu, in, X86_RCX)) != 0) {				\
-		struct run r = dest_run(cpu, in, W / 8, run_limit(cpu, count), true);	\
-											\
-		if (r.count) {								\
-			fill_##W(&r, GET_##W(0), backward(cpu));			\
-			index_add(cpu, in, X86_RDI, step_of(cpu, W / 8) * (int64_t)r.count);	\
-		} else {								\
-			stos_one_##W(cpu, in);						\
-			r.count = 1;							\
-		}									\
-		index_add(cpu, in, X86_RCX, -(int64_t)r.count);				\
-		if (count != r.count && cpu_event(cpu))					\
-			return leave_string(cpu, in);					\
-	}										\
-	NEXT(1);									\
-}											\
-static void lods_one_##W(struct cpu *cpu, const struct insn *in)			\
+static inline void movs_one_##W(struct cpu *cpu, const struct insn *in)			\
 {											\
 	uint##W##_t v = ld##W(cpu, in->seg, index_get(cpu, in, X86_RSI));		\
 											\
-	index_add(cpu, in, X86_RSI, step_of(cpu, W / 8));				\
+	st##W(cpu, insn_es(in), index_get(cpu, in, X86_RDI), v);			\
+	move_src(cpu, in, W / 8, 1);							\
+	move_dst(cpu, in, W / 8, 1);							\
+}											\
+static inline void movs_run_##W(struct cpu *cpu, const struct insn *in, struct run *r)	\
+{											\
+	copy_run(r, W / 8, backward(cpu));						\
+	move_src(cpu, in, W / 8, r->count);						\
+	move_dst(cpu, in, W / 8, r->count);						\
+}											\
+static inline void stos_one_##W(struct cpu *cpu, const struct insn *in)			\
+{											\
+	st##W(cpu, insn_es(in), index_get(cpu, in, X86_RDI), GET_##W(0));		\
+	move_dst(cpu, in, W / 8, 1);							\
+}											\
+static inline void stos_run_##W(struct cpu *cpu, const struct insn *in, struct run *r)	\
+{											\
+	fill_##W(r, GET_##W(0), backward(cpu));						\
+	move_dst(cpu, in, W / 8, r->count);						\
+}											\
+static inline void lods_one_##W(struct cpu *cpu, const struct insn *in)			\
+{											\
+	uint##W##_t v = ld##W(cpu, in->seg, index_get(cpu, in, X86_RSI));		\
+											\
+	move_src(cpu, in, W / 8, 1);							\
 	PUT_##W(0, v);									\
 }											\
-HANDLER(lods##W)									\
+static inline void lods_run_##W(struct cpu *cpu, const struct insn *in, struct run *r)	\
 {											\
-	cpu->insn = in;									\
-	lods_one_##W(cpu, in);								\
-	NEXT(1);									\
+	(void)cpu, (void)in, (void)r;							\
 }											\
-HANDLER(rep_lods##W)									\
-{											\
-	cpu->insn = in;									\
-	while (index_get(cpu, in, X86_RCX) != 0) {					\
-		lods_one_##W(cpu, in);							\
-		index_add(cpu, in, X86_RCX, -1);					\
-		if (index_get(cpu, in, X86_RCX) != 0 && cpu_event(cpu))			\
-			return leave_string(cpu, in);					\
-	}										\
-	NEXT(1);									\
-}											\
-static void scas_one_##W(struct cpu *cpu, const struct insn *in)			\
+static inline void scas_one_##W(struct cpu *cpu, const struct insn *in)			\
 {											\
 	uint##W##_t v = ld##W(cpu, insn_es(in), index_get(cpu, in, X86_RDI));		\
 											\
 	cmp_##W(GET_##W(0), v, &cpu->fl);						\
-	index_add(cpu, in, X86_RDI, step_of(cpu, W / 8));				\
+	move_dst(cpu, in, W / 8, 1);							\
 }											\
-HANDLER(scas##W)									\
+static inline void scas_run_##W(struct cpu *cpu, const struct insn *in, struct run *r)	\
 {											\
-	cpu->insn = in;									\
-	scas_one_##W(cpu, in);								\
-	NEXT(1);									\
+	uint##W##_t last;								\
+											\
+	r->count = scan_##W(r, GET_##W(0), in->rep == REP_NE, backward(cpu), &last);	\
+	cmp_##W(GET_##W(0), last, &cpu->fl);						\
+	move_dst(cpu, in, W / 8, r->count);						\
 }											\
-HANDLER(rep_scas##W)									\
+static inline void cmps_one_##W(struct cpu *cpu, const struct insn *in)			\
 {											\
-	bool stop = in->rep == REP_NE;							\
-	uint64_t count;									\
-											\
-	cpu->insn = in;									\
-	while ((count = index_get(cpu, in, X86_RCX)) != 0) {				\
-		struct run r = dest_run(cpu, in, W / 8, run_limit(cpu, count), false);	\
-											\
-		if (r.count) {								\
-			uint##W##_t last;						\
-											\
-			r.count = scan_##W(&r, GET_##W(0), stop, backward(cpu), &last);	\
-			cmp_##W(GET_##W(0), last, &cpu->fl);				\
-			index_add(cpu, in, X86_RDI, step_of(cpu, W / 8) * (int64_t)r.count);	\
-		} else {								\
-			scas_one_##W(cpu, in);						\
-			r.count = 1;							\
-		}									\
-		index_add(cpu, in, X86_RCX, -(int64_t)r.count);				\
-		if (!!(cpu->fl & FL_ZF) == stop)					\
-			break;								\
-		if (count != r.count && cpu_event(cpu))					\
-			return leave_string(cpu, in);					\
-	}										\
-	NEXT(1);									\
-}											\
-static void cmps_one_##W(struct cpu *cpu, const struct insn *in)			\
-{											\
-	int64_t by = step_of(cpu, W / 8);						\
 	uint##W##_t a = ld##W(cpu, in->seg, index_get(cpu, in, X86_RSI));		\
 	uint##W##_t b = ld##W(cpu, insn_es(in), index_get(cpu, in, X86_RDI));		\
 											\
 	cmp_##W(a, b, &cpu->fl);							\
-	index_add(cpu, in, X86_RSI, by);						\
-	index_add(cpu, in, X86_RDI, by);						\
+	move_src(cpu, in, W / 8, 1);							\
+	move_dst(cpu, in, W / 8, 1);							\
 }											\
-HANDLER(cmps##W)									\
+static inline void cmps_run_##W(struct cpu *cpu, const struct insn *in, struct run *r)	\
 {											\
-	cpu->insn = in;									\
-	cmps_one_##W(cpu, in);								\
-	NEXT(1);									\
+	uint##W##_t a, b;								\
+											\
+	r->count = compare_##W(r, in->rep == REP_NE, backward(cpu), &a, &b);		\
+	cmp_##W(a, b, &cpu->fl);							\
+	move_src(cpu, in, W / 8, r->count);						\
+	move_dst(cpu, in, W / 8, r->count);						\
 }											\
-HANDLER(rep_cmps##W)									\
-{											\
-	bool stop = in->rep == REP_NE;							\
-	uint64_t count;									\
-											\
-	cpu->insn = in;									\
-	while ((count = index_get(cpu, in, X86_RCX)) != 0) {				\
-		struct run r = both_runs(cpu, in, W / 8, run_limit(cpu, count), false);	\
-											\
-		if (r.count) {								\
-			uint##W##_t a, b;						\
-			int64_t by;							\
-											\
-			r.count = compare_##W(&r, stop, backward(cpu), &a, &b);		\
-			cmp_##W(a, b, &cpu->fl);					\
-			by = step_of(cpu, W / 8) * (int64_t)r.count;			\
-			index_add(cpu, in, X86_RSI, by);				\
-			index_add(cpu, in, X86_RDI, by);				\
-		} else {								\
-			cmps_one_##W(cpu, in);						\
-			r.count = 1;							\
-		}									\
-		index_add(cpu, in, X86_RCX, -(int64_t)r.count);				\
-		if (!!(cpu->fl & FL_ZF) == stop)					\
-			break;								\
-		if (count != r.count && cpu_event(cpu))					\
-			return leave_string(cpu, in);					\
-	}										\
-	NEXT(1);									\
-}
+STRING(movs, W, both_runs(cpu, in, W / 8, run_limit(cpu, count), true), false)		\
+STRING(stos, W, dest_run(cpu, in, W / 8, run_limit(cpu, count), true), false)		\
+STRING(lods, W, (struct run){ 0 }, false)						\
+STRING(scas, W, dest_run(cpu, in, W / 8, run_limit(cpu, count), false), scan_ends(cpu, in))	\
+STRING(cmps, W, both_runs(cpu, in, W / 8, run_limit(cpu, count), false), scan_ends(cpu, in))
 STRINGS(8)
 STRINGS(16)
 STRINGS(32)
