@@ -14,30 +14,12 @@
 #include "devmodel/dispatch.h"
 #include "devmodel/txn.h"
 #include "ipc/link_engine.h"
+#include "tests/fuzz/program.h"
 #include "tests/unit/devharness.h"
 
 enum { MAX_STEPS = 300, RAM = 2 << 20, DISK = 64 * 512 };
 
 static uint8_t disk[DISK], cd[16 * 2048];
-
-struct input { const uint8_t *p; size_t n; };
-
-static uint8_t u8(struct input *in)
-{
-	if (!in->n)
-		return 0;
-	in->n--;
-	return *in->p++;
-}
-
-static uint64_t bytes(struct input *in, unsigned n)
-{
-	uint64_t v = 0;
-
-	while (n--)
-		v = v << 8 | u8(in);
-	return v;
-}
 
 /* Where the devices are. */
 static const uint16_t ports[] = {

@@ -9,30 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/program.h"
 #include "tests/unit/devharness.h"
 
 enum { RAM = 1 << 20, MAX_STEPS = 100, AT = 0x8000 };
 
 static uint8_t before[RAM];
-
-struct input { const uint8_t *p; size_t n; };
-
-static uint8_t u8(struct input *in)
-{
-	if (!in->n)
-		return 0;
-	in->n--;
-	return *in->p++;
-}
-
-static uint32_t u32(struct input *in)
-{
-	uint32_t v = 0;
-
-	for (unsigned i = 0; i < 4; i++)
-		v = v << 8 | u8(in);
-	return v;
-}
 
 static bool same(const uint8_t *ram, uint64_t from, uint64_t to)
 {

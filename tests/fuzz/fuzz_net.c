@@ -17,22 +17,13 @@
 #include "devmodel/virtio/virtio.h"
 #include "ipc/fdpass.h"
 #include "proto/netframe.h"
+#include "tests/fuzz/program.h"
 #include "tests/unit/virtiotest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap);
 
 enum { RX, TX, CONTROL, SLOT = 4, RAM = 2 << 20, READABLE = 0x120000, WRITABLE = 0x130000, STEPS = 60 };
-
-struct input { const uint8_t *p; size_t n; };
-
-static uint8_t u8(struct input *in)
-{
-	if (!in->n)
-		return 0;
-	in->n--;
-	return *in->p++;
-}
 
 static void must(bool cond)
 {
