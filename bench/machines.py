@@ -105,8 +105,11 @@ class Cleave(Machine):
     def boot_disk(self, scratch, disk, memory=64):
         return self.start(scratch, memory, "-l", f"bootrom,{ROM}", "-s", f"1:1,ide,hd0={disk}")
 
-    def boot_linux(self, scratch, linux, memory=256):
-        return self.start(scratch, memory, "-u", "--kernel", linux.kernel, "--initrd", linux.initrd, "--append", linux.append)
+    def boot_linux(self, scratch, linux, memory=256, *args):
+        return self.start(scratch, memory, "-u", "--kernel", linux.kernel, "--initrd", linux.initrd, "--append", linux.append, *args)
+
+    def virtio_disk(self, image):
+        return "-s", f"3,virtio-blk,{image}"
 
     def boot_rom(self, scratch, rom):
         return self.start(scratch, 256, "-l", f"bootrom,{rom}")
@@ -122,8 +125,11 @@ class Tcg(Machine):
     def boot_disk(self, scratch, disk, memory=64):
         return self.start(scratch, memory, "-drive", f"file={disk},format=raw,if=ide")
 
-    def boot_linux(self, scratch, linux, memory=256):
-        return self.start(scratch, memory, "-cpu", "max", "-kernel", linux.kernel, "-initrd", linux.initrd, "-append", linux.append)
+    def boot_linux(self, scratch, linux, memory=256, *args):
+        return self.start(scratch, memory, "-cpu", "max", "-kernel", linux.kernel, "-initrd", linux.initrd, "-append", linux.append, *args)
+
+    def virtio_disk(self, image):
+        return "-drive", f"file={image},format=raw,if=virtio"
 
     def boot_rom(self, scratch, rom):
         return self.start(scratch, 256, "-bios", rom)
