@@ -128,9 +128,10 @@ struct dev_ops {
 	void (*doorbell)(struct dev *, unsigned n);	/* the guest has rung dev_doorbell() n, once or more often */
 	/*
 	 * Outside of a transaction, after one that published the used index of queue
-	 * n: does the driver want an interrupt?  Then signal() runs in its own.
+	 * n: how many entries does the driver want to be interrupted for?  If any,
+	 * signal() runs in its own, now or a little later.
 	 */
-	bool (*published)(struct dev *, unsigned n);
+	unsigned (*published)(struct dev *, unsigned n);
 	void (*signal)(struct dev *, unsigned n);
 	void (*io_done)(struct dev *, unsigned slot, int error);	/* back-end operation in `slot` ended; 0 or -errno */
 	/*

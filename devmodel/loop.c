@@ -126,6 +126,7 @@ struct loop *loop_new(struct machine *m, int sock)
 	m->clock = monotonic;
 	m->clock_arg = NULL;
 	m->wait_events = wait_events;
+	m->may_hold = m->link && m->link->may_spin;
 	m->host = l;
 	return l;
 fail:
@@ -254,6 +255,8 @@ static int bells(struct loop *l)
 		err = machine_doorbells(m, rung);
 		if (err >= 0 && m->ios)
 			err = machine_reap(m);
+		if (err >= 0 && m->held)
+			err = machine_release(m);
 	}
 	return err < 0 ? err : 0;
 }
@@ -284,10 +287,28 @@ static uint64_t until_timer(struct machine *m)
 	return next > now ? next - now : 0;
 }
 
+/* ns until interrupts that are held back go out; UINT64_MAX for none. */
+static uint64_t until_release(const struct machine *m)
+{
+	uint64_t at = machine_held_until(m), now;
+
+	if (!at)
+		return UINT64_MAX;
+	now = wait_now();
+	return at > now ? at - now : 0;
+}
+
+static uint64_t until_due(struct machine *m)
+{
+	uint64_t timer = until_timer(m), release = until_release(m);
+
+	return timer < release ? timer : release;
+}
+
 static int sleep_once(struct loop *l)
 {
 	struct machine *m = l->m;
-	uint64_t wait = until_timer(m);
+	uint64_t wait = until_due(m);
 	int err = 0;
 
 	if (!wait || !link_daemon_prepare_sleep(m->link, &err))
@@ -330,6 +351,8 @@ static int idle(struct loop *l)
 		return ++l->rounds >= ROUNDS_UNTIMED ? look(l) : 0;
 	if ((m->ios || l->nnets) && limit > SPIN_WITH_IO_NS)
 		limit = SPIN_WITH_IO_NS;
+	if (limit > until_release(m))
+		limit = until_release(m);
 	if (link_daemon_spin(m->link, limit))
 		return 0;
 	return sleep_once(l);
@@ -363,7 +386,7 @@ int loop_run(struct loop *l)
 		n = dispatch_poll(m);
 		if (n <= 0)
 			err = n < 0 ? n : idle(l);
-		else if (link_bell_moved(m->link) || l->bell != m->link->bell_seen || m->bells_due)
+		else if (link_bell_moved(m->link) || l->bell != m->link->bell_seen || m->bells_due || m->held)
 			err = bells(l);
 		if (n > 0 && !err && ++l->rounds >= ROUNDS_UNTIMED)
 			err = look(l);

@@ -15,7 +15,12 @@
 #include "devmodel/recover.h"
 #include "devmodel/txn.h"
 
-enum { IO_BATCH = 32 };	/* ended operations of a device in one transaction */
+enum {
+	IO_BATCH = 32,		/* ended operations of a device in one transaction */
+	HOLD_NS = 200000,	/* an interrupt is held back for at most so long */
+	HOLD_TRIAL = 64,	/* one interrupt in so many is held back to find out whether it pays */
+	HOLD_CREDIT = 16,
+};
 
 const struct dev_ops *device_find(const char *name)
 {
@@ -578,6 +583,90 @@ int machine_doorbells(struct machine *m, bool look)
 	return n;
 }
 
+/* ---- interrupts of queues */
+
+static int signal_queue(struct machine *m, struct dev *d, unsigned queue)
+{
+	int err = txn_begin(m, (struct txn_source){ .kind = TXN_SIGNAL, .dev = d->id, .index = queue });
+
+	if (err)
+		return err;
+	d->ops->signal(d, queue);
+	txn_end(m);
+	return 0;
+}
+
+/*
+ * A guest whose processor is at work loses more by an interrupt for each
+ * request than by hearing of several a little later.  So interrupts are held
+ * back while every vCPU runs, until one halts or HOLD_NS have passed; but only
+ * of queues where that has brought requests together before, and now and then
+ * of others to find out.
+ */
+static bool worth_holding(struct machine_bell *b)
+{
+	return b->credit > 0 || ++b->signals % HOLD_TRIAL == 0;
+}
+
+static bool hold(struct machine *m, struct dev *d, unsigned queue)
+{
+	struct machine_bell *b = &m->bell[d->bell + queue];
+
+	if (b->held)
+		return true;
+	if (!m->may_hold || queue >= d->nbells || !link_vcpus_run(m->link) || !worth_holding(b))
+		return false;
+	if (!m->held && !link_hold(m->link)) {
+		link_unhold(m->link);
+		return false;
+	}
+	if (!m->held)
+		m->held_since = m->clock(m->clock_arg);
+	b->held = true;
+	m->held++;
+	return true;
+}
+
+static void learn(struct machine_bell *b, unsigned together)
+{
+	if (together > 1 && b->credit < HOLD_CREDIT)
+		b->credit += 2;
+	else if (together == 1 && b->credit > 0)
+		b->credit--;
+}
+
+uint64_t machine_held_until(const struct machine *m)
+{
+	return m->held ? m->held_since + HOLD_NS : 0;
+}
+
+int machine_release(struct machine *m)
+{
+	int n = 0;
+
+	if (!m->held || (link_vcpus_run(m->link) && m->clock(m->clock_arg) < machine_held_until(m)))
+		return 0;
+	link_unhold(m->link);
+	m->held = 0;
+	for (unsigned i = 0; i < m->nbells; i++) {
+		struct machine_bell *b = &m->bell[i];
+		struct dev *d = &m->dev[b->dev];
+		unsigned wanted;
+		int err;
+
+		if (!b->held)
+			continue;
+		b->held = false;
+		wanted = d->ops->published(d, i - d->bell);
+		learn(b, wanted);
+		err = wanted ? signal_queue(m, d, i - d->bell) : 0;
+		if (err)
+			return err;
+		n++;
+	}
+	return n;
+}
+
 /*
  * A used index has been shown: only now can be asked whether the driver wants
  * to hear of it, for it may have gone to sleep meanwhile.  A successor that
@@ -593,12 +682,9 @@ void machine_published(struct machine *m)
 		struct dev *d = &m->dev[queue[i].dev];
 
 		TXN_STEP("publish.signal");
-		if (!d->ops->published || !d->ops->published(d, queue[i].queue))
-			continue;
-		if (txn_begin(m, (struct txn_source){ .kind = TXN_SIGNAL, .dev = d->id, .index = queue[i].queue }))
+		if (d->ops->published && d->ops->published(d, queue[i].queue) && !hold(m, d, queue[i].queue) &&
+		    signal_queue(m, d, queue[i].queue))
 			return;
-		d->ops->signal(d, queue[i].queue);
-		txn_end(m);
 	}
 }
 

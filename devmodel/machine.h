@@ -121,8 +121,14 @@ struct machine {
 		uint16_t dev;
 		bool due;
 		uint32_t seen;
+		bool held;		/* an interrupt for its queue is held back */
+		int credit;		/* how often that has paid lately */
+		unsigned signals;
 	} bell[LINK_DOORBELLS];
 	unsigned nbells, bells_due;
+	bool may_hold;			/* the loop sees to machine_release() */
+	unsigned held;
+	uint64_t held_since;
 
 	/* Roles that a device has taken: rebuilt at init. */
 	struct dev *pci_router;
@@ -191,6 +197,8 @@ uint64_t machine_next_timer(struct machine *);	/* earliest deadline, 0: none */
 int machine_timers(struct machine *);		/* runs what is due; number run, or -errno */
 int machine_input(struct machine *, unsigned stream);	/* bytes came, or room: tells the devices of the stream */
 int machine_doorbells(struct machine *, bool look);	/* tells the devices of doorbells, new ones too if `look`; number told, or -errno */
+int machine_release(struct machine *);		/* interrupts held back: those whose time has come; number or -errno */
+uint64_t machine_held_until(const struct machine *);	/* by m->clock; 0: none is held */
 void machine_published(struct machine *);	/* from txn_end(): interrupts for the used indices just shown */
 int machine_net(struct dev *);			/* its network has what net_want() asked for */
 int machine_reap(struct machine *);		/* back-end operations that have ended; number, or -errno */

@@ -36,7 +36,7 @@
 #include <stdint.h>
 
 #define LINK_MAGIC		0x4b4e494c56454c43ull	/* "CLEVLINK" */
-#define LINK_ABI		1u
+#define LINK_ABI		2u
 #define LINK_PAGE		4096u
 #define LINK_LINE		64u
 #define LINK_MAX_VCPUS		64u
@@ -207,10 +207,15 @@ struct link_event {
 /* A shadow register: value in the low 32 bits, LINK_SHADOW_VALID while a read is free of side effects. */
 #define LINK_SHADOW_VALID	(1ull << 32)
 
+/* What a vCPU says of itself; 0 where the engine does not know. */
+enum link_activity { LINK_RUNS = 1, LINK_HALTED };
+
 struct link_vcpu {
 	struct link_ring req, comp;
 	/* Highest sequence number committed by the daemon, posted writes included. */
 	_Alignas(LINK_LINE) uint64_t committed;
+	/* Engine: enum link_activity.  An interrupt that can wait a little waits for LINK_HALTED. */
+	_Alignas(LINK_LINE) uint32_t activity;
 	_Alignas(LINK_LINE) struct link_req req_slot[LINK_REQ_SLOTS];
 	_Alignas(LINK_LINE) struct link_comp comp_slot[LINK_COMP_SLOTS];
 	_Alignas(LINK_PAGE) uint8_t data[LINK_DATA_PAGES][LINK_PAGE];
@@ -252,6 +257,7 @@ struct link_header {
 	 */
 	_Alignas(LINK_LINE) uint32_t bell;	/* engine: doorbell, input bytes, room in an output stream, who is at its end */
 	_Alignas(LINK_LINE) uint32_t daemon_sleeps;	/* daemon sets; whoever wakes it clears, once */
+	uint32_t holds;		/* daemon: it holds interrupts back: a vCPU that halts rings the bell */
 };
 
 struct link_events {
@@ -266,9 +272,9 @@ _Static_assert(sizeof(struct link_ring) == 128, "producer and consumer apart");
 _Static_assert(offsetof(struct link_req, turn) == 60, "the last word of the line");
 _Static_assert(offsetof(struct link_comp, turn) == 60, "the last word of the line");
 _Static_assert(offsetof(struct link_event, turn) == 60, "the last word of the line");
-_Static_assert(offsetof(struct link_req, region) == 28, "ABI 1");
-_Static_assert(offsetof(struct link_comp, kind) == 40, "ABI 1");
-_Static_assert(offsetof(struct link_event, kind) == 24, "ABI 1");
+_Static_assert(offsetof(struct link_req, region) == 28, "ABI 2");
+_Static_assert(offsetof(struct link_comp, kind) == 40, "ABI 2");
+_Static_assert(offsetof(struct link_event, kind) == 24, "ABI 2");
 _Static_assert(offsetof(struct link_vcpu, data) % LINK_PAGE == 0, "batches start on a page");
 
 #endif

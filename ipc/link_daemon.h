@@ -134,12 +134,34 @@ static inline void link_shadow_write(struct link *l, unsigned word, uint32_t val
 /* Has the bell moved?  Takes note of it. */
 static inline bool link_bell_moved(struct link *l)
 {
-	uint32_t bell = load_acquire(&l->header->bell);	/* pairs with ring_bell() */
+	uint32_t bell = load_acquire(&l->header->bell);	/* pairs with link_ring_bell() */
 
 	if (bell == l->bell_seen)
 		return false;
 	l->bell_seen = bell;
 	return true;
+}
+
+/* Are all vCPUs at work, as far as they say?  One that sleeps would wait for an interrupt that is held back. */
+static inline bool link_vcpus_run(const struct link *l)
+{
+	for (unsigned n = 0; n < l->nvcpus; n++)
+		if (load_relaxed(&l->chan[n].shared->activity) != LINK_RUNS)
+			return false;
+	return true;
+}
+
+/* Announces that interrupts are held back; false: a vCPU has gone to sleep, send them now. */
+static inline bool link_hold(struct link *l)
+{
+	store_relaxed(&l->header->holds, 1);
+	fence_full();	/* pairs with link_activity() */
+	return link_vcpus_run(l);
+}
+
+static inline void link_unhold(struct link *l)
+{
+	store_relaxed(&l->header->holds, 0);
 }
 
 static inline uint32_t link_doorbell_count(const struct link *l, unsigned n)

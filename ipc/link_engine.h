@@ -142,6 +142,20 @@ static inline bool link_shadow_read(const struct link *l, unsigned word, uint32_
 /* Counts a doorbell up and wakes the daemon.  `n` < LINK_DOORBELLS. */
 void link_doorbell_ring(struct link *, unsigned n);
 
+/* For work that is no request: who sleeps is woken. */
+void link_ring_bell(struct link *);
+
+/* vCPU n goes to sleep in HLT, or has woken. */
+static inline void link_activity(struct link *l, unsigned n, enum link_activity a)
+{
+	store_relaxed(&l->chan[n].shared->activity, a);
+	if (a != LINK_HALTED)
+		return;
+	fence_full();	/* pairs with link_hold() */
+	if (load_relaxed(&l->header->holds))
+		link_ring_bell(l);
+}
+
 /*
  * Guest page `page` (< code_pages) will be decoded from: call before reading
  * its bytes.  The fence pairs with the one in link_code_test(): the daemon sees

@@ -348,7 +348,7 @@ void link_wake_daemon(struct link *l)
 }
 
 /* Work that is no request. */
-static void ring_bell(struct link *l)
+void link_ring_bell(struct link *l)
 {
 	fetch_add(&l->header->bell, 1);	/* a full fence: pairs with link_daemon_prepare_sleep() */
 	if (load_relaxed(&l->header->daemon_sleeps))
@@ -364,7 +364,7 @@ static bool claim(uint32_t *flag)
 void link_doorbell_ring(struct link *l, unsigned n)
 {
 	fetch_add(&l->doorbell[n].count, 1);
-	ring_bell(l);
+	link_ring_bell(l);
 }
 
 /* ---- engine: events ---- */
@@ -379,7 +379,7 @@ void link_release_events(struct link *l)
 	ring_show(r);
 	fence_full();	/* pairs with link_daemon_prepare_sleep() */
 	if (claim(&r->shared->prod_sleeps))
-		ring_bell(l);
+		link_ring_bell(l);
 }
 
 bool link_events_prepare_sleep(struct link *l, int *err)
@@ -408,7 +408,7 @@ ssize_t link_input_put(struct link *l, unsigned stream, const void *from, size_t
 	ssize_t put = stream_put(&l->input[stream], from, n);
 
 	if (put > 0)
-		ring_bell(l);
+		link_ring_bell(l);
 	return put;
 }
 
@@ -427,13 +427,13 @@ void link_output_take(struct link *l, unsigned stream, size_t n)
 	stream_take(&l->output[stream], n);
 	fence_full();	/* pairs with link_output_want_room() */
 	if (claim(&l->output[stream].shared->prod_sleeps))
-		ring_bell(l);
+		link_ring_bell(l);
 }
 
 void link_stream_online(struct link *l, unsigned stream, bool online)
 {
 	store_relaxed(l->online[stream], online);
-	ring_bell(l);
+	link_ring_bell(l);
 }
 
 bool link_relay_prepare_sleep(struct link *l, uint32_t want_output, uint32_t want_room, int *err)
@@ -612,7 +612,7 @@ bool link_daemon_prepare_sleep(struct link *l, int *err)
 	if (l->events_wanted)
 		store_relaxed(&l->events.shared->prod_sleeps, 1);
 	store_relaxed(&l->header->daemon_sleeps, 1);
-	fence_full();	/* pairs with link_post_req(), ring_bell(), link_release_events() */
+	fence_full();	/* pairs with link_post_req(), link_ring_bell(), link_release_events() */
 	found = daemon_pending(l);
 	*err = found < 0 ? found : 0;
 	if (!found)

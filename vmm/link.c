@@ -488,6 +488,12 @@ bool link_client_doorbell(struct link_client *lc, bool mmio, uint64_t addr, unsi
 	return true;
 }
 
+void link_client_halted(struct link_client *lc, unsigned n, bool halted)
+{
+	if (!link_client_is_lost(lc))
+		link_activity(&lc->link, n, halted ? LINK_HALTED : LINK_RUNS);
+}
+
 /* ---- events: under drain_lock */
 
 static const char *apply(struct link_client *lc, const struct link_event *e)

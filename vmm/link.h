@@ -117,6 +117,9 @@ enum wait_result link_client_wait_room(struct link_client *, unsigned n, const u
  */
 bool link_client_shadow(const struct link_client *, unsigned dev, unsigned word, uint32_t *value);
 uint32_t link_client_features(const struct link_client *);
+/* vCPU n sleeps in HLT, or has woken: the device model may time interrupts by it. */
+void link_client_halted(struct link_client *, unsigned n, bool halted);
+
 /* Rings the doorbell that this write is for, if there is one. */
 bool link_client_doorbell(struct link_client *, bool mmio, uint64_t addr, unsigned size, uint64_t value);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "vmm/inout.h"
+#include "vmm/link.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm.h"
 
@@ -58,24 +59,31 @@ static bool sleeps_on(const struct vcpu *v, bool deaf)
 	       atomic_load_explicit(&v->kick, memory_order_relaxed) == v->kick_seen;
 }
 
+static void set_halted(struct vcpu *v, bool halted)
+{
+	atomic_store_explicit(&v->halted, halted, memory_order_relaxed);
+	if (v->vm->link)
+		link_client_halted(v->vm->link, v->id, halted);
+}
+
 void vcpu_halt(struct vcpu *v, bool deaf)
 {
-	atomic_store_explicit(&v->halted, 1, memory_order_relaxed);
+	set_halted(v, true);
 	atomic_thread_fence(memory_order_seq_cst);	/* pairs with vcpu_wake() */
 	while (sleeps_on(v, deaf))
 		futex_wait(&v->kick, v->kick_seen, NULL);
-	atomic_store_explicit(&v->halted, 0, memory_order_relaxed);
+	set_halted(v, false);
 }
 
 void vcpu_nap(struct vcpu *v)
 {
 	static const struct timespec most = { .tv_nsec = 10000000 };
 
-	atomic_store_explicit(&v->halted, 1, memory_order_relaxed);
+	set_halted(v, true);
 	atomic_thread_fence(memory_order_seq_cst);	/* pairs with vcpu_wake() */
 	if (sleeps_on(v, false))
 		futex_wait(&v->kick, v->kick_seen, &most);
-	atomic_store_explicit(&v->halted, 0, memory_order_relaxed);
+	set_halted(v, false);
 }
 
 void vcpu_doze(struct vcpu *v)

@@ -244,17 +244,19 @@ static bool passed(uint16_t event, uint16_t to, uint16_t from)
 	return (uint16_t)(to - event - 1) < (uint16_t)(to - from);
 }
 
-bool virtio_published(struct dev *d, unsigned queue)
+unsigned virtio_published(struct dev *d, unsigned queue)
 {
 	const struct virtq *q;
+	uint16_t n;
 
 	if (!live(d, queue))
-		return false;
+		return 0;
 	q = virtq_of(d, queue);
+	n = q->given - q->signalled;
 	fence_full();	/* pairs with the driver's, between its wish and its look at the used index */
 	if (virtio_has(d, VIRTIO_F_EVENT_IDX))
-		return passed(load_relaxed(word(d, used_event(q))), q->given, q->signalled);
-	return !(load_relaxed(word(d, q->avail)) & AVAIL_NO_INTERRUPT);
+		return passed(load_relaxed(word(d, used_event(q))), q->given, q->signalled) ? n : 0;
+	return load_relaxed(word(d, q->avail)) & AVAIL_NO_INTERRUPT ? 0 : n;
 }
 
 void virtio_signal(struct dev *d, unsigned queue)

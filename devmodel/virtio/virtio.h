@@ -241,7 +241,7 @@ int virtio_check(const struct dev *, const void *state);
 uint64_t virtio_pci_read(struct dev *, unsigned region, uint64_t off, unsigned size);
 void virtio_pci_write(struct dev *, unsigned region, uint64_t off, unsigned size, uint64_t value);
 void virtio_doorbell(struct dev *, unsigned queue);
-bool virtio_published(struct dev *, unsigned queue);
+unsigned virtio_published(struct dev *, unsigned queue);
 void virtio_signal(struct dev *, unsigned queue);
 void virtio_timer(struct dev *, unsigned timer);
 void virtio_input(struct dev *, unsigned stream);

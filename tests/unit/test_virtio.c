@@ -6,6 +6,8 @@
 #include "tests/unit/virtiotest.h"
 #include "tests/unit/stutter.h"
 
+#include "ipc/link_engine.h"
+
 enum { SLOT = 3, A = 0x20000, B = 0x30000, TABLE = 0x40000, MSG = 0xfee00000, OWN_F1 = 1 << 3, OWN_F2 = 1 << 5 };
 
 struct own {
@@ -564,6 +566,68 @@ static void event_index(void **state)
 	assert_true(h_line(v->h, 10));
 }
 
+/* Interrupts for a guest at work are held back for a while, where that brings several together. */
+static void held_interrupts(void **state)
+{
+	struct vdrv *v = *state;
+	struct machine *m = harness_machine(v->h);
+	struct link *engine = h_engine(v->h);
+	unsigned n = 0;
+
+	m->may_hold = true;
+	vd_start(v, 0, 1);
+	for (unsigned i = 0; i < 200; i++) {		/* nothing is known of the vCPU */
+		request(v, 0);
+		assert_int_equal(h_read(v->h, v->isr, 1), 1);
+	}
+	link_activity(engine, 0, LINK_RUNS);
+	do {						/* a trial comes */
+		request(v, 0);
+		assert_true(++n < 200);
+	} while (h_read(v->h, v->isr, 1));
+	assert_int_equal(m->held, 1);
+	request(v, 0);
+	assert_false(h_line(v->h, 10));
+	assert_int_equal(machine_release(m), 0);
+	h_sleep(v->h, 200000);
+	assert_int_equal(machine_release(m), 1);
+	assert_int_equal(h_read(v->h, v->isr, 1), 1);
+	assert_int_equal(machine_held_until(m), 0);
+	/* it paid: at once held back, and let go when the vCPU halts */
+	request(v, 0);
+	assert_int_equal(h_read(v->h, v->isr, 1), 0);
+	assert_true(m->held);
+	link_bell_moved(m->link);
+	link_activity(engine, 0, LINK_HALTED);
+	assert_true(link_bell_moved(m->link));
+	assert_int_equal(machine_release(m), 1);
+	assert_int_equal(h_read(v->h, v->isr, 1), 1);
+	/* nobody is made to wait who sleeps */
+	request(v, 0);
+	assert_int_equal(h_read(v->h, v->isr, 1), 1);
+	link_bell_moved(m->link);
+	link_activity(engine, 0, LINK_HALTED);
+	assert_false(link_bell_moved(m->link));
+	link_activity(engine, 0, LINK_RUNS);
+	/* one at a time: that does not pay, and it stops */
+	for (n = 0; n < 4; n++) {
+		request(v, 0);
+		h_sleep(v->h, 200000);
+		machine_release(m);
+		assert_int_equal(h_read(v->h, v->isr, 1), 1);
+	}
+	request(v, 0);
+	assert_int_equal(h_read(v->h, v->isr, 1), 1);
+	/* a driver that looks by itself is not interrupted after all */
+	do
+		request(v, 0);
+	while (h_read(v->h, v->isr, 1));
+	*vd_word(v, v->q[0].avail) = 1;
+	h_sleep(v->h, 200000);
+	machine_release(m);
+	assert_int_equal(h_read(v->h, v->isr, 1), 0);
+}
+
 static void msix(void **state)
 {
 	struct vdrv *v = *state;
@@ -720,7 +784,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(identity), T(placed_above_4g), T(negotiation), T(queue_registers), T(device_configuration), T(window),
 		T(a_chain_comes_back), T(odd_kicks), T(many_at_once), T(held_chains), T(indirect), T(decoded_code),
-		T(broken_rings), T(bad_places), T(interrupt_flag), T(event_index), T(msix), T(reset_waits), T(doorbells_follow),
+		T(broken_rings), T(bad_places), T(interrupt_flag), T(event_index), T(held_interrupts), T(msix), T(reset_waits), T(doorbells_follow),
 		T(hostile_state),
 		S(queue_registers), S(a_chain_comes_back), S(many_at_once), S(held_chains), S(broken_rings), S(event_index),
 		S(msix), S(reset_waits),
