@@ -45,7 +45,7 @@ struct engine_ops {
 	void (*get_state)(struct vcpu *, struct x86_state *);
 	int (*set_state)(struct vcpu *, const struct x86_state *);	/* -EINVAL: a state that no processor can hold */
 	int (*translate)(struct vcpu *, uint64_t linear, uint64_t *gpa);	/* -EFAULT: not mapped */
-	void (*debug_changed)(struct vcpu *);		/* vcpu->debug has other breakpoints or watchpoints */
+	int (*debug_changed)(struct vcpu *);		/* vcpu->debug has other breakpoints or watchpoints; -ENOSPC: too many */
 	void (*inject_nmi)(struct vcpu *);		/* any thread */
 	/*
 	 * Any thread, also in a signal handler: kick, intr or nmi has changed, and

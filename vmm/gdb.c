@@ -349,10 +349,22 @@ static int point(struct vcpu_debug *d, unsigned type, bool set, uint64_t at, uin
 	return 0;
 }
 
+static int points(struct gdb_session *s, unsigned type, bool set, uint64_t at, uint64_t len)
+{
+	int ret = 0, err;
+
+	for (unsigned i = 0; i < s->t.nvcpus; i++) {
+		err = point(s->t.debug(s->t.arg, i), type, set, at, len);
+		ret = ret ? ret : err;
+	}
+	err = s->t.debug_changed(s->t.arg);
+	return ret ? ret : err;
+}
+
 static void breakpoint(struct gdb_session *s, const char *p, bool set)
 {
 	uint64_t type, at, len;
-	int ret = 0;
+	int ret;
 
 	if (!number(&p, &type) || !expect(&p, ',') || !number(&p, &at) || !expect(&p, ',') || !number(&p, &len) || *p)
 		return result(s, -EINVAL);
@@ -360,12 +372,9 @@ static void breakpoint(struct gdb_session *s, const char *p, bool set)
 		return;
 	if (type >= 2 && (!len || len > 4096))
 		return result(s, -EINVAL);
-	for (unsigned i = 0; i < s->t.nvcpus; i++) {
-		int err = point(s->t.debug(s->t.arg, i), type, set, at, len);
-
-		ret = ret ? ret : err;
-	}
-	s->t.debug_changed(s->t.arg);
+	ret = points(s, type, set, at, len);
+	if (ret && set)
+		points(s, type, false, at, len);
 	result(s, ret);
 }
 

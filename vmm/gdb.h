@@ -31,7 +31,7 @@ struct gdb_target {
 	int (*read)(void *, unsigned vcpu, uint64_t lin, void *, size_t);
 	int (*write)(void *, unsigned vcpu, uint64_t lin, const void *, size_t);
 	struct vcpu_debug *(*debug)(void *, unsigned vcpu);
-	void (*debug_changed)(void *);			/* breakpoints or watchpoints did */
+	int (*debug_changed)(void *);			/* breakpoints or watchpoints did; -ENOSPC: more than the engine has room for */
 	void (*kill)(void *);
 	void (*send)(void *, const void *, size_t);
 	void *arg;

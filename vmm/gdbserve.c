@@ -103,12 +103,17 @@ static struct vcpu_debug *target_debug(void *arg, unsigned n)
 	return &vcpu_of(arg, n)->debug;
 }
 
-static void target_debug_changed(void *arg)
+static int target_debug_changed(void *arg)
 {
 	struct gdb *g = arg;
+	int ret = 0;
 
-	for (unsigned i = 0; i < g->vm->nvcpus; i++)
-		g->vm->vcpu[i].engine->debug_changed(&g->vm->vcpu[i]);
+	for (unsigned i = 0; i < g->vm->nvcpus; i++) {
+		int err = g->vm->vcpu[i].engine->debug_changed(&g->vm->vcpu[i]);
+
+		ret = ret ? ret : err;
+	}
+	return ret;
 }
 
 static void target_kill(void *arg)

@@ -84,12 +84,13 @@ static struct vcpu_debug *get_debug(void *arg, unsigned n)
 	return &debug[n];
 }
 
-static void changed(void *arg)
+static int changed(void *arg)
 {
 	(void)arg;
 	check(stands);
 	for (unsigned i = 0; i < VCPUS; i++)
 		check(debug[i].nbreaks <= DEBUG_BREAKS && debug[i].nwatches <= DEBUG_WATCHES);
+	return 0;
 }
 
 static void nothing(void *arg)

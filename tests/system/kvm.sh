@@ -50,4 +50,7 @@ for chip in kernel engine; do
 		else bad "$test.sh with kvm.irqchip=$chip: $(tail -5 "$test.out")"; fi
 	done
 done
+if command -v gdb >/dev/null; then
+	if engine=kvm watch_points=no "$srcdir/tests/system/gdb.sh" >gdb.log 2>&1; then ok; else bad "gdb.sh: $(tail -20 gdb.log)"; fi
+fi
 finish

@@ -15,6 +15,7 @@ cp "$kernel" "$work/vmlinuz"
 
 cat >"$work/all" <<'EOF'
 ./string_io_kvm 3 || exit
+./test_kvm 'test_*points' || exit
 ./run_metal -k any.bin any-real.bin cli-halt.bin df-triple.bin smc.bin || exit
 for chip in kernel engine; do
 	kvm="-o engine=kvm -o kvm.irqchip=$chip -o stats=true -l com1,stdio"

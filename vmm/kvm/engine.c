@@ -302,7 +302,12 @@ static enum vcpu_exit left(struct kvm_cpu *k)
 		return GO_ON;
 	case KVM_EXIT_HLT:
 		k->halted = true;
-		return GO_ON;
+		if (!v->debug.step)
+			return GO_ON;
+		v->debug.why = STOP_STEP;
+		return EXIT_DEBUG;
+	case KVM_EXIT_DEBUG:
+		return kvm_debug_stops(k) ? EXIT_DEBUG : GO_ON;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 	case KVM_EXIT_SET_TPR:
@@ -337,6 +342,9 @@ static enum vcpu_exit kvm_run(struct vcpu *v)
 			break;
 		if (kvm_slots_follow(k->kvm, v))
 			return EXIT_ERROR;
+		ret = kvm_debug_apply(k);
+		if (ret)
+			return fail(v, "KVM takes no breakpoints", ret);
 		ret = enter(k);
 		k->unfinished = false;
 		if (ret != -EINTR && ret != -EAGAIN)
@@ -346,11 +354,6 @@ static enum vcpu_exit kvm_run(struct vcpu *v)
 }
 
 /* ---- one vCPU's life */
-
-static void kvm_debug_changed(struct vcpu *v)
-{
-	(void)v;
-}
 
 static uint64_t kvm_instructions(const struct vcpu *v)
 {

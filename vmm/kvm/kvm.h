@@ -73,7 +73,7 @@ struct kvm_cpu {
 	_Atomic bool look;		/* at whether it sleeps for ever */
 	bool ready;			/* run->ready_for_interrupt_injection and ->if_flag hold */
 	uint64_t tsc_read;		/* as get_state() gave it */
-	uint32_t debug_flags;		/* KVM_SET_GUEST_DEBUG as it is */
+	struct kvm_guest_debug debug;	/* as the kernel has it */
 	struct kvm_power_on *power_on;
 };
 
@@ -101,6 +101,12 @@ void kvm_reset(struct vcpu *);
 void kvm_get_state(struct vcpu *, struct x86_state *);
 int kvm_set_state(struct vcpu *, const struct x86_state *);
 int kvm_translate(struct vcpu *, uint64_t linear, uint64_t *gpa);
+
+/* ---- the debugger: debug.c */
+
+int kvm_debug_changed(struct vcpu *);
+int kvm_debug_apply(struct kvm_cpu *);		/* before the guest is entered */
+bool kvm_debug_stops(struct kvm_cpu *);		/* KVM_EXIT_DEBUG: vcpu->debug.why is set; false: only a step of ours */
 
 /* ---- CPUID: cpuid.c */
 

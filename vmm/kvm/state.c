@@ -17,6 +17,7 @@
 #include "vmm/x86/control.h"
 #include "vmm/x86/flags.h"
 #include "vmm/x86/msr.h"
+#include "vmm/x86/paging.h"
 #include "vmm/x86/segment.h"
 
 struct kvm_power_on {
@@ -157,6 +158,17 @@ static void get_sregs(const struct kvm_cpu *k, struct x86_state *s)
 	s->efer = r.efer;
 }
 
+/* A KVM that emulates drops silently what it does not know. */
+static int took_mode(const struct kvm_cpu *k, const struct kvm_sregs *want)
+{
+	struct kvm_sregs now;
+	int ret = KVM_IOCTL(k->fd, KVM_GET_SREGS, &now);
+
+	if (ret)
+		return ret;
+	return (now.cr0 | X86_CR0_ET) == (want->cr0 | X86_CR0_ET) && now.cr4 == want->cr4 && now.efer == want->efer ? 0 : -EINVAL;
+}
+
 /* What the state does not name stays: the APIC's base, an interrupt on its way. */
 static int set_sregs(const struct kvm_cpu *k, const struct x86_state *s)
 {
@@ -176,6 +188,8 @@ static int set_sregs(const struct kvm_cpu *k, const struct x86_state *s)
 	r.cr8 = s->cr8;
 	r.efer = s->efer;
 	ret = KVM_IOCTL(k->fd, KVM_SET_SREGS, &r);
+	if (!ret)
+		ret = took_mode(k, &r);
 	if (!ret && !k->kvm->chip)
 		apic_set_cr8(k->vcpu, s->cr8);
 	return ret;
@@ -349,11 +363,14 @@ static int put(struct kvm_cpu *k, const struct x86_state *s)
 	return ret ? ret : set_events(k, s);
 }
 
+/* Above NXE: SVME, LMSLE, FFXSR, TCE and AUTOIBRS of AMD's.  The kernel takes any that userspace sets. */
+enum { EFER_BITS = X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE | 0x20f000 };
+
 int kvm_set_state(struct vcpu *v, const struct x86_state *s)
 {
 	struct kvm_cpu *k = kvm_cpu_of(v);
 	/* The kernel knows this processor's own limits. */
-	const struct x86_limits limits = { .cr4 = UINT64_MAX, .efer = UINT64_MAX, .xcr0 = UINT64_MAX, .phys_bits = 52 };
+	const struct x86_limits limits = { .cr4 = UINT64_MAX, .efer = EFER_BITS, .xcr0 = UINT64_MAX, .phys_bits = 52 };
 	struct x86_state old;
 	int ret;
 
@@ -367,13 +384,46 @@ int kvm_set_state(struct vcpu *v, const struct x86_state *s)
 	return ret ? -EINVAL : 0;
 }
 
+static uint64_t read_entry(void *vm, uint64_t gpa, unsigned size)
+{
+	uint64_t value = 0;
+
+	return mem_copy_from(((struct vm *)vm)->mem, gpa, &value, size) ? value : UINT64_MAX;
+}
+
+static bool leave_entry(void *vm, uint64_t gpa, unsigned size, uint64_t old, uint64_t val)
+{
+	(void)vm, (void)gpa, (void)size, (void)old, (void)val;
+	return true;		/* a debugger's look marks nothing */
+}
+
+static enum x86_paging_format format_of(const struct kvm_sregs *r)
+{
+	if (!(r->cr0 & X86_CR0_PG))
+		return X86_PAGING_NONE;
+	if (r->efer & X86_EFER_LMA)
+		return r->cr4 & X86_CR4_LA57 ? X86_PAGING_5L : X86_PAGING_4L;
+	return r->cr4 & X86_CR4_PAE ? X86_PAGING_PAE : X86_PAGING_32;
+}
+
+/* By our own walk: KVM_TRANSLATE knows the tables only once the guest has run. */
 int kvm_translate(struct vcpu *v, uint64_t linear, uint64_t *gpa)
 {
-	struct kvm_translation t = { .linear_address = linear };
+	struct kvm_sregs r;
+	struct x86_paging p = { .phys_bits = 52, .nxe = true, .read = read_entry, .update = leave_entry, .ctx = v->vm };
+	struct x86_page page;
+	uint32_t error;
 
-	if (KVM_IOCTL(kvm_cpu_of(v)->fd, KVM_TRANSLATE, &t) || !t.valid)
+	if (KVM_IOCTL(kvm_cpu_of(v)->fd, KVM_GET_SREGS, &r))
 		return -EFAULT;
-	*gpa = t.physical_address;
+	p.format = format_of(&r);
+	p.cr3 = r.cr3;
+	p.pse = r.cr4 & X86_CR4_PSE;
+	if (!(r.efer & X86_EFER_LMA))
+		linear = (uint32_t)linear;
+	if (!x86_walk(&p, linear, X86_ACCESS_LOOK, &page, &error))
+		return -EFAULT;
+	*gpa = page.gpa;
 	return 0;
 }
 

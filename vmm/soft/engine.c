@@ -509,10 +509,11 @@ static int soft_translate(struct vcpu *v, uint64_t linear, uint64_t *gpa)
 	return mmu_translate(cpu_of(v), linear, gpa) ? 0 : -EFAULT;
 }
 
-static void soft_debug_changed(struct vcpu *v)
+static int soft_debug_changed(struct vcpu *v)
 {
 	mmu_flush(cpu_of(v), true);
 	block_flush(cpu_of(v));
+	return 0;
 }
 
 static uint64_t soft_instructions(const struct vcpu *v)
