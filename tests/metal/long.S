@@ -423,6 +423,57 @@ start64:
 	cr4_	0, 0x80
 	call_high 2
 
+	TEST64("2 GiB ahead, counted from the instruction's end")
+	movl	$1f, %eax
+	addq	$KV, %rax
+	jmp	*%rax				/* from the upper mapping into the lower, round the end of addresses */
+1:	nop
+	movl	$2, %ecx
+	.byte	0x8b, 0x05			/* MOV EAX, [RIP + 7FFFFFFFh]: its own last byte */
+	.long	0x7fffffff
+	nop
+	nop
+	nop
+	CHECK64(%rax, $0x9090907f)
+	leaq	(%rip), %rbx
+	sarq	$32, %rbx
+	CHECK64(%rbx, $-1)
+2:	decl	%ecx
+	jz	5f
+	.byte	0xe9				/* JMP to the lower mapping's 2 */
+	.long	0x80000000 - (3f - 2b)
+3:	hlt
+5:	leaq	(%rip), %rbx
+	sarq	$32, %rbx
+	CHECK64(%rbx, $0)
+	movl	$6f, %eax
+	addq	$KV, %rax
+	movl	$2, %ecx
+	jmp	*%rax
+6:	decl	%ecx
+	jz	8f
+	.byte	0x0f, 0x85			/* JNZ */
+	.long	0x80000000 - (7f - 6b)
+7:	hlt
+8:	leaq	(%rip), %rbx
+	sarq	$32, %rbx
+	CHECK64(%rbx, $0)
+	movl	$9f, %eax
+	addq	$KV, %rax
+	movl	$2, %ecx
+	jmp	*%rax
+9:	decl	%ecx
+	jz	8f
+	.byte	0xe8				/* CALL */
+	.long	0x80000000 - (7f - 9b)
+7:	hlt
+8:	leaq	(%rip), %rbx
+	sarq	$32, %rbx
+	CHECK64(%rbx, $0)
+	popq	%rbx
+	movabsq	$7b + KV, %rax
+	CHECK64(%rbx, %rax)
+
 	TEST64("leaving")
 	jmp	leave_long
 

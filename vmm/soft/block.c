@@ -105,8 +105,15 @@ static uint8_t flat_segment(unsigned seg)
 /* Relative to the instruction that follows; `rip` is the block's start, but for a plain handler its own. */
 static void set_rip_relative(const struct x86_insn *x, struct insn *in, bool plain)
 {
-	if (x->base == X86_REG_RIP)
-		in->disp = (uint32_t)in->disp + in->len + (plain ? 0 : in->off);
+	int64_t disp = (int64_t)in->disp + in->len + (plain ? 0 : in->off);
+
+	if (x->base != X86_REG_RIP)
+		return;
+	if (disp > INT32_MAX) {
+		in->index = GPR_2G;
+		disp -= 1ll << 31;
+	}
+	in->disp = disp;
 }
 
 static void translate_insn(const struct x86_insn *x, struct insn *in, uint32_t mode, unsigned off, unsigned n)

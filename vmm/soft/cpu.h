@@ -51,9 +51,11 @@ union reg {
 
 /*
  * gpr[] has more registers than software sees: one that is always zero, for an
- * address without base or index, and `rip`, for an address relative to it.
+ * address without base or index; `rip`, for an address relative to it; and one
+ * that is 2 GiB, an index for those so far ahead that a displacement from the
+ * block's start has not enough bits.
  */
-enum { GPR_ZERO = X86_GPRS, GPR_SLOTS = X86_GPRS + 1, GPR_RIP = GPR_SLOTS };
+enum { GPR_ZERO = X86_GPRS, GPR_2G, GPR_SLOTS, GPR_RIP = GPR_SLOTS };
 
 /*
  * A segment register with what the hit path compares: an access of n bytes at

@@ -385,6 +385,7 @@ static void soft_reset(struct vcpu *v)
 
 	for (unsigned i = 0; i < GPR_SLOTS; i++)
 		cpu->gpr[i].q = 0;
+	cpu->gpr[GPR_2G].q = 1ull << 31;
 	cpu->gpr[X86_RDX].q = X86_SIGNATURE;
 	cpu->rip = 0xfff0;
 	cpu->insn = NULL;

@@ -20,7 +20,7 @@ bool insn_has_link(const struct insn *in)
 
 	if (in->fn == thread_follow)
 		return true;
-	return in->row < x86_opcode_rows && (row->operand[0] == OP_Jb || row->operand[0] == OP_Jz);
+	return in->row < x86_opcode_rows && (row->operand[0] == OP_Jb || row->operand[0] == OP_Jz) && !insn_branch_wraps(in);
 }
 
 static sel_fn *selector(const struct insn *in)
@@ -152,7 +152,7 @@ static int simple_form(const struct insn *in)
 
 static void fuse_branch(struct insn *in)
 {
-	if (selector(&in[1]) != sel_jcc || in[1].opsize == 2 || in->lock)
+	if (selector(&in[1]) != sel_jcc || in[1].opsize == 2 || !insn_has_link(&in[1]) || in->lock)
 		return;
 	for (size_t i = 0; i < sizeof(fused) / sizeof(fused[0]); i++) {
 		const struct fused *f = &fused[i];

@@ -74,6 +74,15 @@ static inline uint64_t insn_ea(const struct cpu *cpu, const struct insn *in)
 	return in->adsize == 4 ? (uint32_t)ea : in->adsize == 2 ? (uint16_t)ea : ea;
 }
 
+/*
+ * A direct branch of 64-bit code to a target so far ahead that its distance from
+ * the block's start has wrapped: none goes back beyond what its own displacement can say.
+ */
+static inline bool insn_branch_wraps(const struct insn *in)
+{
+	return in->code64 && in->disp < INT32_MIN + in->off + in->len;
+}
+
 /* Registers by number and width (2, 4, 8), for plain handlers. 32-bit writes clear the upper half. */
 static inline uint64_t gpr_read(const struct cpu *cpu, unsigned r, unsigned size)
 {

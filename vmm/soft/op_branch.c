@@ -2,8 +2,9 @@
  * vmm/soft/op_branch.c - near JMP CALL RET Jcc JCXZ LOOPcc.
  *
  * A target beyond the CS limit, or that is not canonical, is #GP(0) on the
- * branch, before the stack or a counter changes.  `disp` of a relative branch is made to count from the
- * block's start when the block is built.  SDM vol. 2.
+ * branch, before the stack or a counter changes.  `disp` of a relative branch is
+ * made to count from the block's start when the block is built; where it has not
+ * enough bits for that the branch is treated as an indirect one.  SDM vol. 2.
  */
 #include "vmm/soft/forms.h"
 #include "vmm/soft/stackptr.h"
@@ -28,10 +29,12 @@ static inline bool bad_target(const struct cpu *cpu, const struct insn *in, uint
 #define TARGET_64	UNWRAPPED
 #define RETURN_RIP	((cpu->rip + in->off + in->len) & cpu->ip_mask)
 #define GO(W)		return branch_direct(cpu, in, UNWRAPPED, in->n + 1, W != 16)
+#define GO_TO(target)	return branch_indirect(cpu, in, target, in->n + 1)
+#define TARGET_AHEAD	(UNWRAPPED + (1ull << 32))
 
 static void relative_to_block(struct insn *in)
 {
-	in->disp = (uint32_t)in->disp + in->off + in->len;		/* may wrap */
+	in->disp = (uint32_t)in->disp + in->off + in->len;		/* may wrap: insn_branch_wraps() */
 	in->link = NULL;
 }
 
@@ -51,13 +54,19 @@ HANDLER(jcc##W##_##cc)			\
 EACH_JCC(JCC, 16)
 EACH_JCC(JCC, 32)
 #define JCC_ENTRY(cc, W)	jcc##W##_##cc,
+HANDLER(jcc_ahead)
+{
+	if (fl_cond(cpu->fl, in->cc))
+		GO_TO(TARGET_AHEAD);
+	NEXT(1);
+}
 
 insn_fn *sel_jcc(const struct x86_insn *x, struct insn *in)
 {
 	static insn_fn *const forms[2][16] = { { EACH_JCC(JCC_ENTRY, 16) }, { EACH_JCC(JCC_ENTRY, 32) } };
 
 	relative_to_block(in);
-	return forms[x->opsize != 2][in->cc];
+	return insn_branch_wraps(in) ? jcc_ahead : forms[x->opsize != 2][in->cc];
 }
 
 /* ---- LOOPcc and JCXZ: the counter's width is the address size */
@@ -107,11 +116,12 @@ LOOP_SELECT(jcxz)
 /* ---- JMP, CALL: direct */
 HANDLER(jmp16) { GO(16); }
 HANDLER(jmp32) { GO(32); }
+HANDLER(jmp_ahead) { GO_TO(TARGET_AHEAD); }
 
 insn_fn *sel_jmp(const struct x86_insn *x, struct insn *in)
 {
 	relative_to_block(in);
-	return x->opsize != 2 ? jmp32 : jmp16;
+	return insn_branch_wraps(in) ? jmp_ahead : x->opsize != 2 ? jmp32 : jmp16;
 }
 
 /* [operand size][stack size] */
@@ -130,17 +140,31 @@ CALL(32, 16)
 CALL(32, 32)
 CALL(64, 64)
 
+#define CALL_TO(W, S, target)						\
+	do {								\
+		if (unlikely(bad_target(cpu, in, target)))		\
+			return beyond_limit(cpu, in);			\
+		STORE_STACK(W, S, SP_##S(-(W / 8)), RETURN_RIP);	\
+		ADD_SP_##S(-(W / 8));					\
+		GO_TO(target);						\
+	} while (0)
+
+MEM_HANDLER(call_ahead)
+{
+	CALL_TO(64, 64, TARGET_AHEAD);
+}
+
 insn_fn *sel_call(const struct x86_insn *x, struct insn *in)
 {
 	static insn_fn *const forms[2][2] = { { call16_16, call16_32 }, { call32_16, call32_32 } };
 
 	relative_to_block(in);
-	return x->opsize == 8 ? call64_64 : forms[x->opsize == 4][in->stack32];
+	if (x->opsize == 8)
+		return insn_branch_wraps(in) ? call_ahead : call64_64;
+	return forms[x->opsize == 4][in->stack32];
 }
 
 /* ---- JMP, CALL: indirect */
-#define GO_TO(target)	return branch_indirect(cpu, in, target, in->n + 1)
-
 #define JMP_IND(W)							\
 HANDLER(jmp##W##_r) { GO_TO(GET_##W(in->rm)); }				\
 MEM_HANDLER(jmp##W##_m)							\
@@ -160,15 +184,6 @@ insn_fn *sel_jmp_ind(const struct x86_insn *x, struct insn *in)
 
 	return forms[x->opsize / 4][in->mem];
 }
-
-#define CALL_TO(W, S, target)						\
-	do {								\
-		if (unlikely(bad_target(cpu, in, target)))		\
-			return beyond_limit(cpu, in);			\
-		STORE_STACK(W, S, SP_##S(-(W / 8)), RETURN_RIP);	\
-		ADD_SP_##S(-(W / 8));					\
-		GO_TO(target);						\
-	} while (0)
 
 #define CALL_IND(W, S)							\
 MEM_HANDLER(call##W##_##S##_r)						\
