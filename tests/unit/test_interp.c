@@ -228,7 +228,7 @@ static void sixteen_and_thirty_two_bits_at_one_address(void **state)
 	assert_int_equal(halts(s).gpr[X86_RAX], 0xf41234);
 }
 
-/* Half a megabyte of NOPs is more than the cache holds. */
+/* Half a megabyte of INC EAX is more than the cache holds. */
 static void more_code_than_fits(void **state)
 {
 	enum { LONG = 1 << 19 };
@@ -236,7 +236,7 @@ static void more_code_than_fits(void **state)
 	uint64_t flushed = cpu->blocks->flushed;
 
 	(void)state;
-	memset(ram + DATA, 0x90, LONG);
+	memset(ram + DATA, 0x40, LONG);
 	ram[DATA + LONG] = 0xf4;
 	soft_engine.code_changed(&vm, DATA, LONG + 1);
 	s.rip = DATA;
@@ -394,7 +394,7 @@ static unsigned random_insn(uint8_t *b, bool wide)
 
 	if (wide && rnd(4))
 		b[n++] = 0x40 | (rnd(16) & ~2u), rex = 1;	/* no index */
-	switch (rnd(9)) {
+	switch (rnd(10)) {
 	case 0: case 1:				/* ALU r/m, r and r, r/m */
 		b[n++] = rnd(8) << 3 | rnd(4);
 		break;
@@ -432,6 +432,11 @@ static unsigned random_insn(uint8_t *b, bool wide)
 		b[n++] = 0xf6;
 		b[n++] = 0xc0 | rnd(8);
 		b[n++] = imm;
+		return n;
+	case 9:					/* NOP */
+		b[n++] = 0x0f;
+		b[n++] = 0x1f;
+		b[n++] = 0;
 		return n;
 	}
 	if (mem)
@@ -489,7 +494,7 @@ static void compare_blocks(bool wide)
 {
 	for (unsigned i = 0; i < 4000; i++) {
 		struct x86_state s = START(return_imm), whole, steps;
-		uint64_t data = (uint64_t)rnd(1 << 24) << 20, result;
+		uint64_t data = (uint64_t)rnd(1 << 24) << 20, result, count;
 
 		if (wide)
 			enter_long_mode(&s);
@@ -498,10 +503,14 @@ static void compare_blocks(bool wide)
 			s.gpr[r] = (rnd(2) ? rnd(5) : rnd(1 << 24) * 251) | (wide && rnd(2) ? (uint64_t)rnd(1 << 24) * 251 << 32 : 0);
 		s.rflags = 2 | (rnd(0x1000) & X86_RFLAGS_ARITH);
 		memcpy(ram + DATA, &data, 8);
+		count = -cpu->icount;
 		whole = halts(s);
+		count += cpu->icount;
 		memcpy(&result, ram + DATA, 8);
 		memcpy(ram + DATA, &data, 8);
+		count += cpu->icount;
 		step_to_halt(&s);
+		assert_int_equal(count, cpu->icount);
 		soft_engine.get_state(&vcpu, &steps);
 		assert_memory_equal(whole.gpr, steps.gpr, sizeof(steps.gpr));
 		assert_int_equal(whole.rflags, steps.rflags);

@@ -162,45 +162,53 @@ static size_t block_size(const struct block *b)
 }
 
 /* The pseudo-instruction: go on behind the block, or leave where it ends. */
-static void add_end(struct block *b, insn_fn *fn)
+static void add_end(struct block *b, unsigned n, insn_fn *fn)
 {
 	b->insn[b->count] = (struct insn){
-		.fn = fn, .off = b->bytes, .disp = b->bytes, .n = b->count, .row = NO_ROW,
+		.fn = fn, .off = b->bytes, .disp = b->bytes, .n = n, .row = NO_ROW,
 		.opsize = b->mode & MODE_CODE64 ? 8 : 4, .code64 = !!(b->mode & MODE_CODE64),
 	};
 }
 
+static bool is_nop(const struct insn *in)
+{
+	return op_dispatch[in->row].select == sel_nop && in->fn != thread_ud;
+}
+
 /*
  * Decode into b from `code`, which has `avail` bytes.  False: the first
- * instruction needs more than that.
+ * instruction needs more than that.  Those that do nothing are counted and left out.
  */
 static bool decode_block(struct block *b, const uint8_t *code, unsigned avail, unsigned max)
 {
 	bool ended = false;
+	unsigned n = 0;
 
-	while (!ended && b->count < max && b->bytes < BLOCK_BYTES - X86_INSN_MAX) {
+	while (!ended && n < max && b->bytes < BLOCK_BYTES - X86_INSN_MAX) {
 		struct insn *in = &b->insn[b->count];
 		struct x86_insn x;
 		enum x86_decode_result r = x86_decode(code + b->bytes, avail - b->bytes, code_bits(b->mode), &x);
 
 		if (r == X86_DECODE_SHORT)
 			break;
-		if (translate_bad(r, in, b->bytes, b->count)) {
+		if (translate_bad(r, in, b->bytes, n)) {
 			b->bytes++;
 			b->count++;
-			ended = true;
+			n++;
 			break;
 		}
-		translate_insn(&x, in, b->mode, b->bytes, b->count);
+		translate_insn(&x, in, b->mode, b->bytes, n);
 		b->bytes += x.len;
-		b->count++;
+		n++;
+		if (max == 1 || !is_nop(in))
+			b->count++;
 		ended = x86_opcodes[x.row].treatment == T_END;
 	}
-	if (b->count == 0)
+	if (n == 0)
 		return false;
 	if (max > 1)
 		block_optimise(b);
-	add_end(b, max > 1 ? thread_follow : thread_stale);
+	add_end(b, n, max > 1 ? thread_follow : thread_stale);
 	return true;
 }
 
@@ -280,16 +288,17 @@ static struct block *build_block(struct cpu *cpu, uint64_t gpa, const uint8_t *p
 }
 
 /* The block of one instruction whose bytes these are; it is in no list and not found again but by its bytes. */
-static struct block *lone_block(struct block_cache *c, const uint8_t *bytes, uint32_t mode)
+static struct block *lone_block(struct block_cache *c, uint64_t lin, const uint8_t *bytes, uint32_t mode)
 {
-	struct block *b = c->lone;
+	struct lone *l = &c->lone[(lin >> 4 ^ lin >> PAGE_SHIFT) % LONE_BLOCKS];
+	struct block *b = (struct block *)l->block;
 
 	mode |= MODE_STEP;
-	if (b->count && b->mode == mode && memcmp(c->lone_bytes, bytes, X86_INSN_MAX) == 0)
+	if (l->used && b->mode == mode && memcmp(l->bytes, bytes, X86_INSN_MAX) == 0)
 		return b;
-	memcpy(c->lone_bytes, bytes, X86_INSN_MAX);
+	memcpy(l->bytes, bytes, X86_INSN_MAX);
 	*b = (struct block){ .mode = mode, .gpa = ~0ull, .jumps = JUMP_END };
-	decode_block(b, c->lone_bytes, X86_INSN_MAX, 1);
+	l->used = decode_block(b, l->bytes, X86_INSN_MAX, 1);
 	return b;
 }
 
@@ -306,7 +315,7 @@ static struct block *crossing_block(struct cpu *cpu, uint64_t lin, const uint8_t
 	memcpy(bytes, page + (lin & PAGE_OFFSET), first);
 	second = mmu_fetch_page(cpu, (lin + first) & cpu->ip_mask, &gpa);
 	memcpy(bytes + first, second ? second : all_ones, X86_INSN_MAX - first);
-	return lone_block(cpu->blocks, bytes, mode);
+	return lone_block(cpu->blocks, lin, bytes, mode);
 }
 
 /* ---- finding */
@@ -383,7 +392,7 @@ struct block *block_find(struct cpu *cpu, bool step)
 	if (!step && debug_break_near(cpu, lin, 1))
 		return break_block(cpu, mode);
 	if (!page)
-		return lone_block(c, all_ones, mode);
+		return lone_block(c, lin, all_ones, mode);
 	gpa = (gpa & PAGE_FRAME) | (lin & PAGE_OFFSET);
 	b = lookup(c, gpa, mode);
 	if (!b)
@@ -492,7 +501,8 @@ void block_flush(struct cpu *cpu)
 			drop_page(cpu, page);
 		}
 	}
-	c->lone->count = 0;
+	for (unsigned i = 0; i < LONE_BLOCKS; i++)
+		c->lone[i].used = false;
 	c->flushed++;
 }
 
@@ -523,7 +533,7 @@ static void check_block(struct block_cache *c, const struct code_page *page, str
 		const struct insn *in = &b->insn[i];
 
 		assert(in->fn != thread_stale || (i == b->count && (b->mode & MODE_STEP)));
-		assert(in->n == i && in->off <= b->bytes);
+		assert(in->n >= i && in->off <= b->bytes);
 		if (insn_has_link(in) && in->link)
 			assert(!in->link->dead && (in->link->gpa & PAGE_FRAME) == page->gpa &&
 			       b->gpa + (int64_t)in->disp == in->link->gpa);
@@ -554,11 +564,9 @@ int block_cache_new(struct cpu *cpu)
 	if (!c)
 		return -ENOMEM;
 	c->scratch = calloc(1, room);
-	c->lone = calloc(1, room);
 	c->brk = calloc(1, room);
-	if (!c->scratch || !c->lone || !c->brk) {
+	if (!c->scratch || !c->brk) {
 		free(c->scratch);
-		free(c->lone);
 		free(c->brk);
 		free(c);
 		return -ENOMEM;
@@ -576,7 +584,6 @@ void block_cache_free(struct cpu *cpu)
 	block_flush(cpu);
 	block_reap(cpu);
 	free(cpu->blocks->scratch);
-	free(cpu->blocks->lone);
 	free(cpu->blocks->brk);
 	free(cpu->blocks);
 	cpu->blocks = NULL;

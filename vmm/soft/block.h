@@ -25,7 +25,7 @@ struct block {
 	uint32_t mode;			/* MODE_* it was decoded for */
 	uint16_t bytes;			/* of code */
 	bool dead;
-	uint8_t count;			/* instructions, without the pseudo-instruction */
+	uint8_t count;			/* entries of insn[], without the pseudo-instruction; NOPs have none */
 	uint64_t gpa;
 	uint32_t jumps;			/* its slots in the jump cache, by jump_entry.next; JUMP_END: none */
 	struct block *bucket_next, *page_next;
@@ -41,8 +41,15 @@ struct jump_entry {
 	uint32_t next;			/* of the same block */
 };
 
+/* An instruction that crosses a page, and its bytes. */
+struct lone {
+	_Alignas(struct block) uint8_t block[sizeof(struct block) + 2 * sizeof(struct insn)];
+	uint8_t bytes[X86_INSN_MAX];
+	bool used;
+};
+
 struct code_page;
-enum { BLOCK_BUCKETS = 4096, PAGE_BUCKETS = 1024 };
+enum { LONE_BLOCKS = 64, BLOCK_BUCKETS = 4096, PAGE_BUCKETS = 1024 };
 
 struct block_cache {
 	struct jump_entry jump[JUMP_ENTRIES];
@@ -50,9 +57,8 @@ struct block_cache {
 	struct code_page *page[PAGE_BUCKETS];
 	struct block *dead;		/* by bucket_next; freed by block_reap() */
 	struct block *scratch;		/* where a block grows */
-	struct block *lone;		/* the one that crosses a page, and its bytes */
+	struct lone lone[LONE_BLOCKS];	/* by linear address */
 	struct block *brk;		/* stands where a breakpoint of the debugger may be */
-	uint8_t lone_bytes[X86_INSN_MAX];
 	const struct insn *link_from;	/* the direct branch that has just been taken, for its link */
 	size_t bytes;			/* held by blocks */
 	uint64_t built, killed, flushed;	/* statistics */

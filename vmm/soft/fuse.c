@@ -33,7 +33,7 @@ static sel_fn *selector(const struct insn *in)
 	do {										\
 		cpu->fl = fl;								\
 		if (fl_cond(fl, cc))							\
-			return branch_direct(cpu, in + 1, (cpu->rip + (int64_t)in[1].disp) & cpu->ip_mask, in->n + 2, true); \
+			return branch_direct(cpu, in + 1, (cpu->rip + (int64_t)in[1].disp) & cpu->ip_mask, in[1].n + 1, true); \
 		NEXT(2);								\
 	} while (0)
 

@@ -140,7 +140,9 @@ static void set_entry(struct cpu *cpu, struct tlb_set *set, uint64_t lin, const 
 	uint8_t *host = m.read ? m.read : m.write;
 
 	set->used[i / 64] |= 1ull << i % 64;
-	set->info[i] = (struct tlb_info) { .gpa = gpa, .write = m.write, .global = page->global };
+	set->local[i / 64] &= ~(1ull << i % 64);
+	set->local[i / 64] |= (uint64_t)!page->global << i % 64;
+	set->info[i] = (struct tlb_info) { .gpa = gpa, .write = m.write };
 	e->addend = (uintptr_t)host - at;
 	e->read = e->write = TLB_EMPTY;
 	if (page->readable)
@@ -210,17 +212,12 @@ static struct tlb_entry *lookup(struct cpu *cpu, struct tlb_set *set, uint64_t l
 static void flush_set(struct tlb_set *set, bool globals)
 {
 	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++) {
-		uint64_t kept = 0;
+		uint64_t drop = globals ? set->used[w] : set->local[w];
 
-		for (uint64_t bits = set->used[w]; bits; bits &= bits - 1) {
-			unsigned i = w * 64 + __builtin_ctzll(bits);
-
-			if (!globals && set->info[i].global)
-				kept |= bits & -bits;
-			else
-				drop_entry(set, i);
-		}
-		set->used[w] = kept;
+		set->used[w] &= ~drop;
+		set->local[w] = 0;
+		for (; drop; drop &= drop - 1)
+			drop_entry(set, w * 64 + __builtin_ctzll(drop));
 	}
 }
 

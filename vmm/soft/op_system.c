@@ -281,7 +281,8 @@ HANDLER(thread_sti)
 		NEXT(1);
 	cpu->shadow |= SHADOW_NEW;
 	cpu->recheck = true;
-	return thread_stale(cpu, in + 1);
+	cpu->rip = (cpu->rip + in->off + in->len) & cpu->ip_mask;
+	cpu->icount += in->n + 1u;
 }
 
 insn_fn *sel_sti(const struct x86_insn *x, struct insn *in)

@@ -42,13 +42,13 @@ struct tlb_entry {
 struct tlb_info {
 	uint64_t gpa;		/* of the page */
 	uint8_t *write;		/* host page for writes where it differs from that for reads */
-	bool global;
 };
 
 struct tlb_set {
 	struct tlb_entry e[TLB_ENTRIES];
 	struct tlb_info info[TLB_ENTRIES];
-	uint64_t used[TLB_ENTRIES / 64];	/* entries to clear on a flush */
+	uint64_t used[TLB_ENTRIES / 64];	/* entries to clear on a flush, */
+	uint64_t local[TLB_ENTRIES / 64];	/* ... of one that leaves the global ones */
 };
 
 /* A range whose translation is held: at most two pages. */
