@@ -272,6 +272,49 @@ static void periodic_floor(void **state)
 	assert_int_equal(timers_next(ts), UINT64_MAX);
 }
 
+/* Ticks that the guest could not take in time come later, at no more than twice the rate. */
+static void replays(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	wr(CONFIG, ENABLE);
+	wr(T_CONFIG(0), INT | PERIODIC | SET | ROUTE(22));
+	wr(T_CMP(0), 100000);
+	wr(T_CMP(0), 100000);
+	ticks(100001);
+	pending = true;
+	ticks(400000);
+	assert_int_equal(rises[22], 1);			/* five are due, one has been seen */
+	pending = false;
+	for (unsigned i = 0; i < 40; i++) {		/* quarter periods */
+		before = rises[22];
+		ticks(25000);
+		assert_true(rises[22] - before <= 1);
+	}
+	assert_int_equal(rises[22], 1 + 4 + 10);
+	ticks(100000);
+	assert_int_equal(rises[22], 1 + 4 + 11);
+
+	pending = true;
+	ticks(400000);
+	masked = true;
+	hpet_lines_changed(hpet);
+	masked = pending = false;
+	hpet_lines_changed(hpet);
+	before = rises[22];
+	ticks(1000000);
+	assert_int_equal(rises[22] - before, 10);	/* nothing is owed for the time behind the mask */
+
+	pending = true;
+	ticks(400000);
+	pending = false;
+	wr(T_CONFIG(0), INT | PERIODIC | ROUTE(22));
+	before = rises[22];
+	ticks(1000000);
+	assert_int_equal(rises[22] - before, 10);	/* nor since before it was programmed */
+}
+
 static void levels(void **state)
 {
 	(void)state;
@@ -388,7 +431,7 @@ static void unseen(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(capabilities), T(counter), T(one_shot), T(narrow), T(narrow_periodic), T(counter_jumps), T(wide_wrap), T(periodic), T(periodic_floor), T(levels),
+		T(capabilities), T(counter), T(one_shot), T(narrow), T(narrow_periodic), T(counter_jumps), T(wide_wrap), T(periodic), T(periodic_floor), T(replays), T(levels),
 		T(messages), T(legacy_replacement), T(bad_route), T(unseen),
 	};
 

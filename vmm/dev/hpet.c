@@ -6,13 +6,15 @@
  * a match that could be seen: enabled, and its line not masked with a request
  * latched already.
  *
- * Departures: matches of one comparator show at most every 100 us, and those
- * that were late together show as one, as on a bus that was busy.
+ * Departures: matches of one comparator show at most every 100 us.  Of a periodic
+ * one by edges those that the guest could not take come later, as tick.h says;
+ * others that were late together show as one, as on a bus that was busy.
  */
 #include "vmm/dev/hpet.h"
 
 #include <stdlib.h>
 
+#include "vmm/dev/tick.h"
 #include "vmm/timer.h"
 
 enum {
@@ -54,6 +56,7 @@ struct comparator {
 	uint64_t fsb;			/* address in bits 63-32, datum below */
 	uint64_t seen;			/* matches up to this count are dealt with */
 	uint64_t shown;			/* ns: when the last one was */
+	struct tick_debt debt;
 	bool timed;			/* as of the last schedule(): a match since then was to be shown */
 };
 
@@ -123,18 +126,24 @@ static uint64_t next_match(const struct comparator *c)
 	return c->value != c->seen ? c->value - c->seen : NEVER;
 }
 
-/* Did a match fall into (seen, now]?  A periodic comparator goes on to the next. */
-static bool pass(struct comparator *c, uint64_t now)
+static bool periodic(const struct comparator *c)
 {
-	uint64_t match = next_match(c), passed = now - c->seen;
-	bool any = match <= passed;
+	return c->config & T_PERIODIC && c->period;
+}
 
-	if (any && c->config & T_PERIODIC && c->period)
-		c->value += ((passed - match) / c->period + 1) * c->period;
+/* How many matches fall into (seen, now]; a periodic comparator goes on to the next. */
+static uint64_t pass(struct comparator *c, uint64_t now)
+{
+	uint64_t match = next_match(c), passed = now - c->seen, matches = match <= passed;
+
+	if (matches && periodic(c)) {
+		matches += (passed - match) / c->period;
+		c->value += matches * c->period;
+	}
 	if (narrow(c))
 		c->value = (uint32_t)c->value;
 	c->seen = now;
-	return any;
+	return matches;
 }
 
 static bool enabled(const struct comparator *c)
@@ -156,17 +165,31 @@ static void show(struct comparator *c)
 	}
 }
 
-/* Brings one comparator to now. */
-static void settle(struct comparator *c)
+/* A match that the guest has not taken is owed: edges of a line that tells whether it has. */
+static bool owes(const struct comparator *c)
 {
-	bool matched = pass(c, counter(c->hpet));
+	return periodic(c) && !by_level(c) && !(c->config & T_FSB);
+}
 
-	if (!matched)
-		return;
-	if (by_level(c))
+/* Brings one comparator to now; `replay`: an owed match may be shown too. */
+static void settle(struct comparator *c, bool replay)
+{
+	uint64_t matches = pass(c, counter(c->hpet));
+	struct irq_line l = line(c);
+
+	if (matches && by_level(c))
 		c->hpet->status |= 1u << number(c);
-	if (enabled(c) && c->timed)
+	if (!enabled(c) || !c->timed || !owes(c) || line_masked(&l)) {
+		tick_forgive(&c->debt);
+		if (enabled(c) && c->timed && matches)
+			show(c);
+		return;
+	}
+	tick_owe(&c->debt, matches, NS_PER_S / TICK_NS / c->period);
+	if (c->debt.owed && (matches || replay) && !line_pending(&l)) {
+		c->debt.owed--;
 		show(c);
+	}
 }
 
 /* Another match would change nothing that anybody sees: the line is masked, and has latched what it can. */
@@ -181,6 +204,19 @@ static bool unseen(const struct comparator *c)
 	return line_masked(&l) && line_pending(&l);
 }
 
+/* Instead of `at`, the next match: half way to it where one is owed, or soon where that has passed. */
+static uint64_t sooner(const struct comparator *c, uint64_t at)
+{
+	uint64_t now = timers_now(c->hpet->timers), replay = c->shown + c->period * TICK_NS / 2;
+	struct irq_line l = line(c);
+
+	if (!c->debt.owed)
+		return at;
+	if (replay <= now)	/* not taken yet: the next match is soon enough */
+		replay = line_pending(&l) ? at : now + MIN_PERIOD;
+	return replay < at ? replay : at;
+}
+
 static void schedule(struct comparator *c)
 {
 	uint64_t match = next_match(c), ticks, at;
@@ -193,6 +229,7 @@ static void schedule(struct comparator *c)
 	}
 	ticks = c->seen - h->count + match;
 	at = ticks < FAR / TICK_NS ? h->start + ticks * TICK_NS : FAR;
+	at = sooner(c, at);
 	timer_set(c->timer, at > c->shown + MIN_PERIOD || !c->shown ? at : c->shown + MIN_PERIOD);
 }
 
@@ -201,14 +238,14 @@ static void on_timer(void *arg, uint64_t deadline)
 	struct comparator *c = arg;
 
 	(void)deadline;
-	settle(c);
+	settle(c, true);
 	schedule(c);
 }
 
 static void settle_all(struct hpet *h)
 {
 	for (unsigned i = 0; i < HPET_TIMERS; i++)
-		settle(&h->t[i]);
+		settle(&h->t[i], false);
 }
 
 static void schedule_all(struct hpet *h)
@@ -261,9 +298,11 @@ static void write_config(struct hpet *h, uint64_t value)
 		if (h->t[i].config & T_ENABLE)
 			drop_line(&h->t[i]);
 	h->config = value & (CONFIG_ENABLE | CONFIG_LEGACY);
-	if (running(h) != was)
-		for (unsigned i = 0; i < HPET_TIMERS; i++)
+	for (unsigned i = 0; i < HPET_TIMERS; i++) {
+		tick_forgive(&h->t[i].debt);
+		if (running(h) != was)
 			h->t[i].shown = 0;
+	}
 	if (was_legacy != !!(h->config & CONFIG_LEGACY))
 		h->wires.legacy(h->wires.arg, !was_legacy);
 	for (unsigned i = 0; i < HPET_TIMERS; i++)
@@ -294,6 +333,7 @@ static void write_timer_config(struct comparator *c, uint64_t value)
 	if (was_level && !by_level(c))
 		c->hpet->status &= ~(uint64_t)(1u << number(c));
 	c->shown = 0;
+	tick_forgive(&c->debt);
 	raise_line(c);
 }
 
@@ -308,6 +348,7 @@ static void write_comparator(struct comparator *c, uint64_t value)
 		c->period = value;
 	c->config &= ~(uint64_t)T_SET;
 	c->shown = 0;
+	tick_forgive(&c->debt);
 }
 
 static uint64_t read_timer(const struct comparator *c, unsigned reg)
