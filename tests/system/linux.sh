@@ -24,6 +24,10 @@ boot() {
 	said "$name" '^Linux .* x86_64'
 	said "$name" '^cleave: arithmetic says 385$'
 	said "$name" "^cleave: sha256 $(head -c 65536 /bin/busybox | sha256sum | cut -c1-16)\$"
+	said "$name" '^tsc$'
+	said "$name" '^flags.* tsc_known_freq '
+	said "$name" '^ *[0-9]* Not affected$'
+	! grep -E '^ *[0-9]+ (Vulnerable|Mitigation|Unknown)' "$work/$name.log" || fail_boot "$name" "the processor is thought to be vulnerable"
 	said "$name" '^cleave: powering off'
 	said "$name" "^MemTotal: *$total kB"
 	said "$name" '^cleave: no complaint$'
