@@ -41,6 +41,22 @@ bool ctl_number(const char *text, uint64_t max, uint64_t *value)
 	return !errno && !*end && *value <= max;
 }
 
+bool ctl_slot(const char **text, uint32_t *slot, uint32_t *function)
+{
+	int used = 0;
+
+	*function = 0;
+	if (sscanf(*text, "%2u%n", slot, &used) != 1)
+		return false;
+	*text += used;
+	if (**text == ':') {
+		if (sscanf(*text, ":%1u%n", function, &used) != 1)
+			return false;
+		*text += used;
+	}
+	return !**text || **text == ',';
+}
+
 const struct ctl_hello *ctl_hello(void)
 {
 	return &greeting;

@@ -36,10 +36,12 @@ struct verb {
 };
 
 /* NULL-name-ended. */
-extern const struct verb list_verbs[], register_verbs[], stats_verbs[], life_verbs[], key_verbs[], disk_verbs[];
+extern const struct verb list_verbs[], register_verbs[], stats_verbs[], life_verbs[], key_verbs[], disk_verbs[], network_verbs[];
 
 /* Says it on stderr; returns `error`, negative. */
 int ctl_error(int error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* SLOT[:FUNCTION], up to a comma or the end, which *text then points to. */
+bool ctl_slot(const char **text, uint32_t *slot, uint32_t *function);
 bool ctl_number(const char *text, uint64_t max, uint64_t *value);	/* decimal, 0x..., 0... */
 
 /*

@@ -36,21 +36,9 @@ static bool parse_size(const char *text, uint64_t *bytes)
 /* SLOT[:FUNC][,SIZE] */
 static bool parse_disk(const char *text, Cleave__ResizeDisk *to)
 {
-	const char *comma = strchr(text, ',');
-	int used = 0;
-
-	to->function = 0;
-	if (sscanf(text, "%2u%n", &to->slot, &used) != 1)
+	if (!ctl_slot(&text, &to->slot, &to->function))
 		return false;
-	text += used;
-	if (*text == ':') {
-		if (sscanf(text, ":%1u%n", &to->function, &used) != 1)
-			return false;
-		text += used;
-	}
-	if (*text && text != comma)
-		return false;
-	return !comma || parse_size(comma + 1, &to->bytes);
+	return !*text || parse_size(text + 1, &to->bytes);
 }
 
 static int resize(struct ctl *c, const char *rest, const char *value)

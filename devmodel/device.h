@@ -143,6 +143,7 @@ struct dev_ops {
 	unsigned io_slots;
 	bool (*io_fill)(struct dev *, unsigned slot, struct blk_io *);
 	void (*inject)(struct dev *, unsigned kind, uint64_t value);	/* keys, the power button: enum link_inject */
+	void (*set_link)(struct dev *, bool up);	/* the network's cable is in or out */
 	bool (*resized)(struct dev *);	/* an image may have another size: look; true when the guest can be told */
 
 	/* PCI configuration space beyond the common header; NULL for none.  See bus/pci.h. */

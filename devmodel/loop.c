@@ -31,7 +31,7 @@ struct loop {
 		struct event *readable, *writable;
 		unsigned watched;	/* enum net_wants */
 	} net[ARENA_MAX_DEVS];
-	unsigned nnets;
+	bool nets;		/* there are some */
 	int sock;
 	bool engine_gone;
 	uint32_t bell;		/* as last acted upon */
@@ -144,7 +144,7 @@ void loop_free(struct loop *l)
 	for (unsigned i = 0; i < sizeof(ev) / sizeof(ev[0]); i++)
 		if (ev[i])
 			event_free(ev[i]);
-	for (unsigned i = 0; i < l->nnets; i++) {
+	for (unsigned i = 0; i < ARENA_MAX_DEVS; i++) {
 		if (l->net[i].readable)
 			event_free(l->net[i].readable);
 		if (l->net[i].writable)
@@ -166,15 +166,15 @@ static void on_net(evutil_socket_t fd, short what, void *arg)
 		machine_net(w->dev);
 }
 
-static int watch_net(struct loop *l, struct dev *d)
+static bool watch_net(struct loop *l, struct watch_net *w, struct dev *d)
 {
-	struct watch_net *w = &l->net[l->nnets];
-
-	*w = (struct watch_net){ .loop = l, .dev = d };
-	l->nnets++;
-	w->readable = event_new(l->base, net_fd(d->net), EV_READ | EV_PERSIST, on_net, w);
-	w->writable = event_new(l->base, net_fd(d->net), EV_WRITE | EV_PERSIST, on_net, w);
-	return w->readable && w->writable ? 0 : -ENOMEM;
+	w->loop = l;
+	w->dev = d;
+	if (!w->readable)
+		w->readable = event_new(l->base, net_fd(d->net), EV_READ | EV_PERSIST, on_net, w);
+	if (!w->writable)
+		w->writable = event_new(l->base, net_fd(d->net), EV_WRITE | EV_PERSIST, on_net, w);
+	return w->readable && w->writable;
 }
 
 static void watch_for(struct event *ev, bool on)
@@ -185,18 +185,26 @@ static void watch_for(struct event *ev, bool on)
 		event_del(ev);
 }
 
-/* Before libevent is asked.  A machine that stands takes no frames. */
+/* Before libevent is asked.  A machine that stands takes no frames, nor does a device that is out of service. */
 static void update_nets(struct loop *l)
 {
-	for (unsigned i = 0; i < l->nnets; i++) {
-		struct watch_net *w = &l->net[i];
-		unsigned want = l->m->paused ? 0 : net_wants(w->dev->net), changed = want ^ w->watched;
+	struct machine *m = l->m;
 
+	for (unsigned i = 0; i < m->ndevs; i++) {
+		struct net *net = m->dev[i].net;
+		struct watch_net *w = &l->net[i];
+		unsigned want, changed;
+
+		if (!net || net_fd(net) < 0 || !watch_net(l, w, &m->dev[i]))
+			continue;
+		want = m->paused || m->dev[i].a->out ? 0 : net_wants(net);
+		changed = want ^ w->watched;
 		if (changed & NET_READ)
 			watch_for(w->readable, want & NET_READ);
 		if (changed & NET_WRITE)
 			watch_for(w->writable, want & NET_WRITE);
 		w->watched = want;
+		l->nets = true;
 	}
 }
 
@@ -210,9 +218,6 @@ static int watch_back_ends(struct loop *l)
 			fd = blk_eventfd();
 	if (fd >= 0 && !add_event(l, &l->ended, fd, EV_READ | EV_PERSIST, on_ended))
 		return -ENOMEM;
-	for (unsigned i = 0; i < l->m->ndevs; i++)
-		if (l->m->dev[i].net && net_fd(l->m->dev[i].net) >= 0 && watch_net(l, &l->m->dev[i]))
-			return -ENOMEM;
 	return 0;
 }
 
@@ -349,7 +354,7 @@ static int idle(struct loop *l)
 		return look(l);
 	if (m->bells_due || m->streams_due)
 		return ++l->rounds >= ROUNDS_UNTIMED ? look(l) : 0;
-	if ((m->ios || l->nnets) && limit > SPIN_WITH_IO_NS)
+	if ((m->ios || l->nets) && limit > SPIN_WITH_IO_NS)
 		limit = SPIN_WITH_IO_NS;
 	if (limit > until_release(m))
 		limit = until_release(m);

@@ -283,12 +283,24 @@ static bool resize(struct machine *m, uint64_t devfn)
 	return d && !d->a->out && d->ops->resized && d->ops->resized(d);
 }
 
+static bool set_link(struct machine *m, uint64_t value)
+{
+	struct dev *d = machine_pci(m, 0, value & 0xff);
+
+	if (!d || d->a->out || !d->ops->set_link)
+		return false;
+	d->ops->set_link(d, value >> 8 & 1);
+	return true;
+}
+
 bool machine_inject(struct machine *m, unsigned kind, uint64_t value)
 {
 	bool taken = false;
 
 	if (kind == LINK_INJECT_RESIZE)
 		return resize(m, value);
+	if (kind == LINK_INJECT_LINK)
+		return set_link(m, value);
 	for (unsigned i = 0; i < m->ndevs; i++) {
 		m->arena->at_work = i;
 		if (!m->dev[i].ops->inject || m->dev[i].a->out)

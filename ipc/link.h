@@ -104,6 +104,7 @@ enum link_inject {
 	LINK_INJECT_KEY = 1,	/* value: one PS/2 set-2 scancode sequence, low byte first, zero-ended */
 	LINK_INJECT_POWER_BUTTON,
 	LINK_INJECT_RESIZE,	/* value: slot << 3 | function; its image has another size now */
+	LINK_INJECT_LINK,	/* value: up << 8 | slot << 3 | function; the network's cable is in or out */
 	LINK_INJECT_KINDS
 };
 

@@ -308,15 +308,21 @@ static size_t act(struct vm *vm, const Cleave__Act *q, struct answer *a, uint8_t
 	return pack(&a->r, reply);
 }
 
+static bool slot_ok(uint32_t slot, uint32_t function, struct answer *a)
+{
+	if (slot <= 31 && function <= 7)
+		return true;
+	refuse(a, EINVAL, "slot %u:%u: there are slots 0-31 with functions 0-7", slot, function);
+	return false;
+}
+
 static size_t resize_disk(struct vm *vm, const Cleave__ResizeDisk *q, struct answer *a, uint8_t **reply)
 {
 	char err[256];
 	int ret = 0;
 
-	if (q->slot > 31 || q->function > 7) {
-		refuse(a, EINVAL, "slot %u:%u: there are slots 0-31 with functions 0-7", q->slot, q->function);
+	if (!slot_ok(q->slot, q->function, a))
 		return pack(&a->r, reply);
-	}
 	if (q->bytes && vm->supervise)
 		ret = supervise_grow(vm->supervise, q->slot, q->function, q->bytes, err, sizeof(err));
 	if (ret) {
@@ -326,6 +332,20 @@ static size_t resize_disk(struct vm *vm, const Cleave__ResizeDisk *q, struct ans
 	ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_RESIZE, q->slot << 3 | q->function, KEY_TIMEOUT_NS);
 	if (ret == -ENXIO)
 		refuse(a, ret, "slot %u:%u has no virtio disk, or its image's size is no number of whole sectors", q->slot, q->function);
+	else if (ret)
+		refuse(a, ret, "the device model does not answer");
+	return pack(&a->r, reply);
+}
+
+static size_t set_link(struct vm *vm, const Cleave__SetLink *q, struct answer *a, uint8_t **reply)
+{
+	int ret;
+
+	if (!slot_ok(q->slot, q->function, a))
+		return pack(&a->r, reply);
+	ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_LINK, (q->up ? 0x100 : 0) | q->slot << 3 | q->function, KEY_TIMEOUT_NS);
+	if (ret == -ENXIO)
+		refuse(a, ret, "slot %u:%u has no network card", q->slot, q->function);
 	else if (ret)
 		refuse(a, ret, "the device model does not answer");
 	return pack(&a->r, reply);
@@ -474,6 +494,9 @@ size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *me
 		break;
 	case CLEAVE__REQUEST__WHAT_RESIZE_DISK:
 		len = resize_disk(vm, q->resize_disk, &a, reply);
+		break;
+	case CLEAVE__REQUEST__WHAT_SET_LINK:
+		len = set_link(vm, q->set_link, &a, reply);
 		break;
 	default:
 		refuse(&a, ENOSYS, "this cleave does not know that request");

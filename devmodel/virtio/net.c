@@ -451,6 +451,14 @@ static void netdev_ready(struct dev *d)
 	want(d);
 }
 
+static void netdev_set_link(struct dev *d, bool up)
+{
+	if (state_of(d)->down == !up)
+		return;
+	((struct netdev *)virtio_write(d))->down = !up;
+	virtio_config_changed(d);
+}
+
 static uint64_t netdev_offer(const struct dev *d)
 {
 	return dev_conf(d, "mtu") ? F_MTU : 0;	/* asked before init() too */
@@ -611,6 +619,6 @@ static const struct virtio_ops netdev_virtio = {
 static const struct pci_ops netdev_pci = VIRTIO_PCI(1, 0x020000);
 
 const struct dev_ops virtio_net_ops = {
-	.name = "virtio-net", .summary = "network card", .keys = keys, .state_version = 1, .net_ready = netdev_ready,
+	.name = "virtio-net", .summary = "network card", .keys = keys, .state_version = 1, .net_ready = netdev_ready, .set_link = netdev_set_link,
 	VIRTIO_DEVICE(&netdev_virtio, &netdev_pci, QUEUES, sizeof(struct netdev)),
 };

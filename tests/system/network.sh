@@ -52,6 +52,12 @@ again() { local p; p=$(helper) && [ -n "$p" ] && [ "$p" != "$h" ]; }
 until_true again
 until_true listens $port
 ctl "rip" --vm=vm1 --get-all
+ctl "" --vm=vm1 --set-link=4,down
+ctl "" --vm=vm1 --set-link=4:0,up
+ctl_refuses "has no network card" --vm=vm1 --set-link=5,down
+ctl_refuses "has no network card" --vm=vm1 --set-link=1,down
+ctl_refuses "slots 0-31" --vm=vm1 --set-link=40,down
+ctl_refuses "SLOT[:FUNCTION],up or down" --vm=vm1 --set-link=4,sideways
 h=$(helper)
 "$ctl" --vm=vm1 --force-poweroff
 stopped 0

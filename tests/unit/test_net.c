@@ -645,6 +645,34 @@ static void test_control_nonsense(void **state)
 	unmake(&s);
 }
 
+/* Without its cable the card sends and hears nothing; the driver is told, and a reset puts no cable in. */
+static void test_link(void **state)
+{
+	struct setup s;
+	uint8_t f[100];
+
+	(void)state;
+	make(&s, STATUS);
+	frame(f, all, sizeof(f), 1);
+	add_buffers(&s, 4, SIZE);
+	h_inject(s.h, LINK_INJECT_LINK, SLOT << 3);
+	assert_int_equal(config(&s.v, 6, 2), 0);
+	assert_int_equal(h_read(s.h, s.v.isr, 1) & 2, 2);
+	transmit(&s, &(struct net_vnet){ 0 }, f, sizeof(f));
+	assert_true(vd_used(&s.v, TX, NULL, NULL));
+	assert_false(to_network(&s));
+	from_network(&s, NULL, f, sizeof(f));
+	assert_false(vd_used(&s.v, RX, NULL, NULL));
+	begin(&s, STATUS);
+	assert_int_equal(config(&s.v, 6, 2), 0);
+	add_buffers(&s, 4, SIZE);
+	h_inject(s.h, LINK_INJECT_LINK, SLOT << 3 | 0x100);
+	assert_int_equal(config(&s.v, 6, 2), 1);
+	from_network(&s, NULL, f, sizeof(f));
+	check_received(&s, BUFFERS, f, sizeof(f), 1);
+	unmake(&s);
+}
+
 /* Before DRIVER_OK frames are nobody's. */
 static void test_reset(void **state)
 {
@@ -675,7 +703,7 @@ int main(void)
 		cmocka_unit_test(test_stall), cmocka_unit_test(test_receive), cmocka_unit_test(test_receive_too_large),
 		cmocka_unit_test(test_merge), cmocka_unit_test(test_many), cmocka_unit_test(test_many_buffers), cmocka_unit_test(test_receive_offloads),
 		cmocka_unit_test(test_filter), cmocka_unit_test(test_large_table), cmocka_unit_test(test_control_nonsense),
-		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_link), cmocka_unit_test(test_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
