@@ -30,6 +30,7 @@ const struct reg_row reg_table[] = {
 	{ "star", AT(star), 8 }, { "lstar", AT(lstar), 8 }, { "cstar", AT(cstar), 8 }, { "sfmask", AT(sfmask), 8 },
 	{ "fs_base", AT(seg[X86_FS].base), 8 }, { "gs_base", AT(seg[X86_GS].base), 8 },
 	{ "kernel_gs_base", AT(kernel_gs_base), 8 }, { "tsc_aux", AT(tsc_aux), 8 }, { "pat", AT(pat), 8 },
+	{ "mtrr_def_type", AT(mtrr_def_type), 8 },
 	{ "cs", AT(seg[X86_CS].selector), 2 }, { "ds", AT(seg[X86_DS].selector), 2 },
 	{ "es", AT(seg[X86_ES].selector), 2 }, { "fs", AT(seg[X86_FS].selector), 2 },
 	{ "gs", AT(seg[X86_GS].selector), 2 }, { "ss", AT(seg[X86_SS].selector), 2 },

@@ -23,6 +23,21 @@ ctl "" --vm=vm1 --set-desc-gdtr --desc-base=0x800 --desc-limit=0x27
 ctl "^gdtr desc\[0\].*0x0000000000000800/0x00000027/" --vm=vm1 --get-desc-gdtr
 ctl "" --vm=vm1 --set-fs=0x33
 ctl "0x0000000000000033" --vm=vm1 --get-fs
+ctl "" --vm=vm1 --set-r15=0x123456789abcdef0 --set-kernel_gs_base=0xffff888000000000 --set-lstar=0xffffffff81000000 --set-sfmask=0x47700
+ctl "0x123456789abcdef0" --vm=vm1 --get-r15
+ctl "0xffff888000000000" --vm=vm1 --get-kernel_gs_base
+ctl "0xffffffff81000000" --vm=vm1 --get-lstar
+ctl "^pat\[0\].*0x0007040600070406$" --vm=vm1 --get-all
+ctl "" --vm=vm1 --set-mtrr_def_type=0xc06
+ctl "0x0000000000000c06" --vm=vm1 --get-mtrr_def_type
+ctl_refuses "no processor can be in that state" --vm=vm1 --set-efer=0x400		# LMA without paging
+ctl_refuses "no processor can be in that state" --vm=vm1 --set-lstar=0x800000000000
+ctl_refuses "no processor can be in that state" --vm=vm1 --set-xcr0=4
+ctl_refuses "no processor can be in that state" --vm=vm1 --set-cr4=0x8000000
+ctl_refuses "no processor can be in that state" --vm=vm1 --set-rflags=0x8002
+ctl_refuses "no processor can be in that state" --vm=vm1 --set-cr3=0x10000000000
+ctl_refuses "no processor can be in that state" --vm=vm1 --set-pat=2
+ctl_refuses "no processor can be in that state" --vm=vm1 --set-mtrr_def_type=2
 ctl_refuses "did you mean rax" --vm=vm1 --get-raxx
 ctl_refuses "did you mean" --vm=vm1 --set-cr9=1
 ctl_refuses "no processor can be in that state" --vm=vm1 --set-cr0=0x80000000

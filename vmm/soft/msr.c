@@ -43,21 +43,6 @@ static void move_tsc(struct cpu *cpu, uint64_t by)
 
 /* ---- memory types */
 
-enum { TYPE_UC = 0, TYPE_WC = 1, TYPE_WT = 4, TYPE_WP = 5, TYPE_WB = 6, TYPE_UC_MINUS = 7 };
-
-static bool types_valid(uint64_t val, uint32_t valid)
-{
-	for (unsigned i = 0; i < 8; i++, val >>= 8)
-		if ((val & 0xff) > TYPE_UC_MINUS || !(valid >> (val & 0xff) & 1))
-			return false;
-	return true;
-}
-
-enum {
-	MTRR_TYPES = 1 << TYPE_UC | 1 << TYPE_WC | 1 << TYPE_WT | 1 << TYPE_WP | 1 << TYPE_WB,
-	PAT_TYPES = MTRR_TYPES | 1 << TYPE_UC_MINUS,
-};
-
 static uint64_t *fixed_mtrr(struct cpu *cpu, uint32_t index)
 {
 	if (index == X86_MSR_MTRR_FIX64K)
@@ -84,7 +69,7 @@ static bool write_variable_mtrr(uint64_t *to, uint32_t index, uint64_t val)
 
 	if (val & ~PHYS_MASK || (val & (mask ? 0x7ffu : 0xf00u)))
 		return false;
-	if (!mask && ((val & 0xff) > TYPE_WB || !(MTRR_TYPES >> (val & 0xff) & 1)))
+	if (!mask && (!x86_types_valid(val & 0xff, X86_MTRR_TYPES)))
 		return false;
 	*to = val;
 	return true;
@@ -120,9 +105,9 @@ static bool plain_valid(const struct cpu *cpu, uint32_t index, uint64_t val)
 	case X86_MSR_SYSENTER_CS: case X86_MSR_SFMASK: case X86_MSR_TSC_AUX:
 		return !(val >> 32);
 	case X86_MSR_PAT:
-		return types_valid(val, PAT_TYPES);
+		return x86_types_valid(val, X86_PAT_TYPES);
 	case X86_MSR_MTRR_DEF_TYPE:
-		return !(val & ~0xcffull) && types_valid(val & 0xff, MTRR_TYPES);
+		return x86_mtrr_def_type_valid(val);
 	default:
 		return true;
 	}
@@ -199,7 +184,7 @@ bool msr_write(struct cpu *cpu, uint32_t index, uint64_t val)
 		return write_variable_mtrr(reg, index, val);
 	reg = fixed_mtrr(cpu, index);
 	if (reg) {
-		if (!types_valid(val, MTRR_TYPES))
+		if (!x86_types_valid(val, X86_MTRR_TYPES))
 			return false;
 		*reg = val;
 		return true;

@@ -1,8 +1,12 @@
 /*
- * vmm/x86/msr.h - numbers of model-specific registers.  SDM vol. 4.
+ * vmm/x86/msr.h - numbers of model-specific registers, and what may stand in
+ * some.  SDM vol. 4; vol. 3 ch. 12.11, 12.12 (memory types).
  */
 #ifndef CLEAVE_VMM_X86_MSR_H
 #define CLEAVE_VMM_X86_MSR_H
+
+#include <stdbool.h>
+#include <stdint.h>
 
 enum x86_msr {
 	X86_MSR_P5_MC_ADDR = 0x00,
@@ -42,6 +46,24 @@ enum x86_msr {
 	X86_MSR_KERNEL_GS_BASE = 0xc0000102,
 	X86_MSR_TSC_AUX = 0xc0000103,
 };
+
+/* Sets of memory types: UC WC WT WP WB, and in the PAT UC-. */
+#define X86_MTRR_TYPES	0x73u
+#define X86_PAT_TYPES	0xf3u
+
+/* A register of eight of them, a byte each. */
+static inline bool x86_types_valid(uint64_t val, uint32_t types)
+{
+	for (unsigned i = 0; i < 8; i++, val >>= 8)
+		if ((val & 0xff) > 7 || !(types >> (val & 0xff) & 1))
+			return false;
+	return true;
+}
+
+static inline bool x86_mtrr_def_type_valid(uint64_t val)
+{
+	return !(val & ~0xcffull) && x86_types_valid(val & 0xff, X86_MTRR_TYPES);
+}
 
 #define X86_MISC_ENABLE_MONITOR	(1u << 18)
 

@@ -3,6 +3,7 @@
  */
 #include "vmm/x86/control.h"
 #include "vmm/x86/flags.h"
+#include "vmm/x86/msr.h"
 #include "vmm/x86/state.h"
 
 #define RFLAGS_DEFINED	0x3f7fd7ull
@@ -51,6 +52,8 @@ bool x86_state_possible(const struct x86_state *s, const struct x86_limits *l)
 	if ((s->cr0 & X86_CR0_NW) && !(s->cr0 & X86_CR0_CD))
 		return false;
 	if ((s->xcr0 & ~l->xcr0) || (s->xcr0 & (X86_XSTATE_SSE | X86_XSTATE_AVX)) == X86_XSTATE_AVX)
+		return false;
+	if (!x86_types_valid(s->pat, X86_PAT_TYPES) || !x86_mtrr_def_type_valid(s->mtrr_def_type))
 		return false;
 	if ((s->cr4 & ~l->cr4) || (s->rflags & ~RFLAGS_DEFINED) || !canonical_state(s) || !possible_mode(s, l))
 		return false;
