@@ -77,6 +77,8 @@ rom halt.rom fa f4					# cli; hlt
 rom spin.rom eb fe					# jmp .
 rom triple.rom 2e 0f 01 1e 10 00 0f 20 c0 0c 01 0f 22 c0 8e d8 00 00 00 00 00 00	# lidt of limit 0; protected mode; a selector of nothing
 rom exit.rom ba 01 05 b0 03 ee eb fe			# out 501h, 3
+# lidt of limit 0; reads and writes an MSR that there is none; out 501h, 3
+rom msr.rom 2e 0f 01 1e 1a 00 66 b9 78 56 34 12 0f 32 0f 30 ba 01 05 b0 03 ee eb fe 90 90 00 00 00 00 00 00
 rom mwait.rom 66 31 c0 66 31 c9 66 31 d2 0f 01 c8 0f 01 c9 ba 01 05 b0 03 ee eb fe	# monitor; mwait, which nothing ends; as above
 rom panic.rom ba 05 05 b0 01 ee eb fe			# out 505h, 1
 # counts in CMOS 40h at each start, resets by CF9h until it has counted to three, then cli; hlt
