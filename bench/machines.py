@@ -111,6 +111,9 @@ class Cleave(Machine):
     def virtio_disk(self, image):
         return "-s", f"3,virtio-blk,{image}"
 
+    def virtio_net(self):
+        return "-s", "4,virtio-net,slirp"
+
     def boot_rom(self, scratch, rom):
         return self.start(scratch, 256, "-l", f"bootrom,{rom}")
 
@@ -130,6 +133,9 @@ class Tcg(Machine):
 
     def virtio_disk(self, image):
         return "-drive", f"file={image},format=raw,if=virtio"
+
+    def virtio_net(self):
+        return "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net"
 
     def boot_rom(self, scratch, rom):
         return self.start(scratch, 256, "-bios", rom)
