@@ -8,7 +8,7 @@
 . "$(dirname "$0")/common.sh"
 . "$srcdir/tests/system/console.sh"
 debian_disk root.img
-machine=(-m 1G -u -o engine="${CLEAVE_ENGINE:-soft}" -o stats.file=stats
+machine=(-m 1G -u -o engine="${CLEAVE_ENGINE:-soft}"
 	--kernel "$debian/vmlinuz" --initrd "$debian/initrd.img" --append "$(debian_append)")
 
 # up PART WHAT: to a shell, with how long it took.
@@ -37,8 +37,9 @@ ide() {
 
 # Everything is virtio: what is written survives a restart and a power-off, and the host finds it.
 disk() {
-	local sum host
-	console deb-disk "${machine[@]}" -s 3,virtio-blk,root.img -s 5,virtio-rnd \
+	local sum host bells
+	truncate -s 64M data.img
+	console deb-disk "${machine[@]}" -s 3,virtio-blk,root.img -s 4,virtio-blk,data.img,ser=data -s 5,virtio-rnd \
 		-s 6,virtio-console,console=unix=hvc0,port1=unix=port1,port1.name=org.example.one
 	up disk first
 	root_is /dev/vda
@@ -49,15 +50,35 @@ disk() {
 	up disk second
 	[ "$(guest 900 'md5sum </root/data')" = "$sum" ] || console_fails "256 MiB are others after the reboot"
 	debian_well
+	resize
 	channels
+	bells=$("$ctl" --vm=deb-disk --get-stats | awk '$1 == "io.doorbell" { print $2 }')
+	[ "${bells:-0}" -gt 1000 ] || console_fails "kicks are not completed by the engine: ${bells:-none}"
+	say "disk: $bells kicks were completed in the engine"
 	console_send poweroff
 	console_ends 0
 	say "disk: 256 MiB are the same after a reboot; switched off from inside"
-	grep -E 'doorbells' stats | sed 's/^/ok: disk: /'
 	e2fsck -fn root.img >fsck 2>&1 || { cat fsck; die "disk: the file system is damaged"; }
 	host=$(debugfs -R 'cat /root/data' root.img 2>/dev/null | md5sum)
 	[ "$host" = "$sum" ] || die "disk: the host finds other bytes: $host"
 	say "disk: the host finds a clean file system and the same bytes"
+}
+
+sectors() { guest 60 'cat /sys/block/vdb/size'; }
+# A file system grows with its disk, while it is mounted.
+resize() {
+	local sum
+	[ "$(guest 60 'readlink -f /dev/disk/by-id/virtio-data; sectors=$(cat /sys/block/vdb/size); echo $sectors' | tr '\n' ' ')" = "/dev/vdb 131072 " ] ||
+		console_fails "the second disk is another one"
+	guest 200 'mkfs.ext4 -q /dev/vdb && mount /dev/vdb /mnt' || console_fails "no file system on the second disk"
+	"$ctl" --vm=deb-disk --resize-disk=4,192M || console_fails "cleavectl --resize-disk"
+	[ "$(stat -c %s data.img)" -eq $((192 << 20)) ] || console_fails "the image has not grown"
+	wait_for $((20 * console_slow)) eval '[ "$(sectors)" = 393216 ]' || console_fails "the guest sees $(sectors) sectors, not 393216"
+	sum=$(guest 400 'resize2fs /dev/vdb >/dev/null 2>&1 && head -c 120M /root/data >/mnt/data && md5sum </mnt/data && umount /mnt') ||
+		console_fails "the file system does not grow"
+	[ "$(guest 200 'head -c 120M /root/data | md5sum')" = "$sum" ] || console_fails "the grown file system has other bytes"
+	e2fsck -fn data.img >fsck 2>&1 || { cat fsck; console_fails "the grown file system is damaged"; }
+	say "disk: grew from 64 to 192 MiB under its mounted file system"
 }
 
 # A login on hvc0, a byte channel by its name, random numbers by their device.

@@ -1,0 +1,52 @@
+# server.py ADDRESS: the far end of network tests, in the current directory.
+#
+#	7000	gives the file `blob`
+#	7001	takes a file; its MD5 goes into the file `taken`
+#
+# `serving` is there once both ports are.
+import hashlib
+import os
+import socket
+import sys
+import threading
+
+
+def give(s):
+    with open("blob", "rb") as f:
+        s.sendfile(f)
+    s.shutdown(socket.SHUT_WR)
+    while s.recv(65536):
+        pass
+
+
+def take(s):
+    h = hashlib.md5()
+    while data := s.recv(1 << 16):
+        h.update(data)
+    with open("taken.new", "w") as f:
+        f.write(h.hexdigest())
+    os.rename("taken.new", "taken")
+
+
+def run(s, what):
+    try:
+        with s:
+            what(s)
+    except OSError as e:
+        print(f"server.py: {what.__name__}: {e}", file=sys.stderr)
+
+
+def serve(listener, what):
+    while True:
+        s, _ = listener.accept()
+        threading.Thread(target=run, args=(s, what), daemon=True).start()
+
+
+threads = []
+for port, what in (7000, give), (7001, take):
+    listener = socket.create_server((sys.argv[1], port))
+    threads.append(threading.Thread(target=serve, args=(listener, what), daemon=True))
+for t in threads:
+    t.start()
+open("serving", "w").close()
+threads[0].join()
