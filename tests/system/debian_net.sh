@@ -38,7 +38,7 @@ else
 	echo "tap is left out: $(cat tap.err)"
 fi
 head -c "${mib}M" /dev/urandom >blob
-python3 "$srcdir/tests/system/server.py" 0.0.0.0 & helpers="$helpers $!"
+python3 "$srcdir/tests/system/server.py" 0.0.0.0 md5 & helpers="$helpers $!"
 wait_for 20 test -e serving || die "the server does not start"
 
 console deb-net -m 1G -u -o engine="${CLEAVE_ENGINE:-soft}" --kernel "$debian/vmlinuz" --initrd "$debian/initrd.img" \

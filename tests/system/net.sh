@@ -47,46 +47,6 @@ grep -E 'virtio|eth0' /proc/interrupts /proc/net/dev
 EOS
 MKINITRAMFS_ADD=add "$srcdir/scripts/mkinitramfs" initrd.img "$("$srcdir/scripts/getkernel" modules)" || die "no initramfs"
 
-# Port 7000 gives the blob, 7001 takes a file and writes its checksum, 7002 says whether `go` is there.
-cat >server.py <<'EOF_PY'
-import hashlib, os, socket, sys, threading, time
-
-def give(s):
-    with open("blob", "rb") as f:
-        s.sendfile(f)
-    s.shutdown(socket.SHUT_WR)
-    while s.recv(65536):
-        pass
-
-def take(s):
-    h = hashlib.sha256()
-    while data := s.recv(1 << 16):
-        h.update(data)
-    with open("taken", "w") as f:
-        f.write(h.hexdigest())
-
-def tell(s):
-    s.sendall(b"go\n" if os.path.exists("go") else b"wait\n")
-
-def serve(port, what):
-    l = socket.socket()
-    l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    l.bind((sys.argv[1], port))
-    l.listen(5)
-    while True:
-        s, _ = l.accept()
-        def run(s=s):
-            try:
-                what(s)
-            except OSError:
-                pass
-            s.close()
-        threading.Thread(target=run, daemon=True).start()
-
-for port, what in (7000, give), (7001, take), (7002, tell):
-    threading.Thread(target=serve, args=(port, what), daemon=True).start()
-time.sleep(float(sys.argv[2]))
-EOF_PY
 head -c "${mib}M" /dev/urandom >blob
 blob=$(sha256sum <blob | cut -c1-64)
 
@@ -139,7 +99,7 @@ run() {
 }
 
 if [ -x "$builddir/cleave-slirp" ]; then
-	python3 server.py 127.0.0.1 100000 >/dev/null & server_pid=$!
+	python3 "$srcdir/tests/system/server.py" 127.0.0.1 sha256 2>/dev/null & server_pid=$!
 	port=$((20000 + $$ % 20000))
 	slirp=slirp,hostname=guest,hostfwd=tcp:127.0.0.1:$port-:80
 	run slirp 10.0.2.2 "http://127.0.0.1:$port/file" "" -s "4,virtio-net,$slirp"
@@ -165,7 +125,7 @@ ip -n "$ns" link set clv0 up
 printf 'start 10.9.0.50\nend 10.9.0.50\ninterface clv0\nlease_file leases\npidfile dhcp.pid\noption subnet 255.255.255.0\noption router 10.9.0.1\n' >udhcpd.conf
 touch leases
 ip netns exec "$ns" /bin/busybox udhcpd -f udhcpd.conf >/dev/null 2>&1 & dhcp_pid=$!
-ip netns exec "$ns" python3 server.py 10.9.0.1 100000 >/dev/null & server_pid=$!
+ip netns exec "$ns" python3 "$srcdir/tests/system/server.py" 10.9.0.1 sha256 2>/dev/null & server_pid=$!
 run tap 10.9.0.1 http://10.9.0.50/file "" -s 4,virtio-net,tap,ifname=clv0
 same "tap: the lease" "$(result tap lease | sed 's/ *$//')" "10.9.0.50 10.9.0.1"
 finish

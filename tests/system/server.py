@@ -1,9 +1,10 @@
-# server.py ADDRESS: the far end of network tests, in the current directory.
+# server.py ADDRESS HASH: the far end of network tests, in the current directory.
 #
 #	7000	gives the file `blob`
-#	7001	takes a file; its MD5 goes into the file `taken`
+#	7001	takes a file; its checksum, by this function, goes into the file `taken`
+#	7002	says whether the file `go` is there: go, or wait
 #
-# `serving` is there once both ports are.
+# `serving` is there once the ports are.
 import hashlib
 import os
 import socket
@@ -20,12 +21,16 @@ def give(s):
 
 
 def take(s):
-    h = hashlib.md5()
+    h = hashlib.new(sys.argv[2])
     while data := s.recv(1 << 16):
         h.update(data)
     with open("taken.new", "w") as f:
         f.write(h.hexdigest())
     os.rename("taken.new", "taken")
+
+
+def tell(s):
+    s.sendall(b"go\n" if os.path.exists("go") else b"wait\n")
 
 
 def run(s, what):
@@ -43,7 +48,7 @@ def serve(listener, what):
 
 
 threads = []
-for port, what in (7000, give), (7001, take):
+for port, what in (7000, give), (7001, take), (7002, tell):
     listener = socket.create_server((sys.argv[1], port))
     threads.append(threading.Thread(target=serve, args=(listener, what), daemon=True))
 for t in threads:
