@@ -20,6 +20,7 @@ enum {
 
 	RES_IRQ = 0x22, RES_IO = 0x47, RES_END = 0x79,
 	RES_MEMORY32 = 0x86, RES_DWORD_SPACE = 0x87, RES_WORD_SPACE = 0x88, RES_INTERRUPT = 0x89,
+	RES_QWORD_SPACE = 0x8a,
 	RES_DECODE16 = 1,
 	SPACE_MEMORY = 0, SPACE_IO = 1, SPACE_BUS = 2,
 	SPACE_FIXED = 0x0c,		/* first and last are fixed; produced for what lies behind */
@@ -322,10 +323,10 @@ void aml_res_memory(struct aml *a, uint32_t base, uint32_t len, bool writable)
 	put(a, len, 4);
 }
 
-/* Word (2) or dword (4) address space: granularity, first, last, translation, length. */
+/* Word (2), dword (4) or qword (8) address space: granularity, first, last, translation, length. */
 static void window(struct aml *a, unsigned width, unsigned type, unsigned specific, uint64_t first, uint64_t last)
 {
-	put(a, width == 2 ? RES_WORD_SPACE : RES_DWORD_SPACE, 1);
+	put(a, width == 2 ? RES_WORD_SPACE : width == 4 ? RES_DWORD_SPACE : RES_QWORD_SPACE, 1);
 	put(a, 3 + 5 * width, 2);
 	put(a, specific << 16 | SPACE_FIXED << 8 | type, 3);
 	put(a, 0, width);
@@ -348,4 +349,9 @@ void aml_res_ports(struct aml *a, uint16_t first, uint16_t last)
 void aml_res_window(struct aml *a, uint32_t first, uint32_t last, bool cacheable)
 {
 	window(a, 4, SPACE_MEMORY, MEMORY_WRITABLE | (cacheable ? MEMORY_CACHEABLE : 0), first, last);
+}
+
+void aml_res_window64(struct aml *a, uint64_t first, uint64_t last)
+{
+	window(a, 8, SPACE_MEMORY, MEMORY_WRITABLE, first, last);
 }

@@ -75,5 +75,6 @@ void aml_res_memory(struct aml *, uint32_t base, uint32_t len, bool writable);
 void aml_res_buses(struct aml *, uint16_t first, uint16_t last);	/* windows of a bridge */
 void aml_res_ports(struct aml *, uint16_t first, uint16_t last);
 void aml_res_window(struct aml *, uint32_t first, uint32_t last, bool cacheable);
+void aml_res_window64(struct aml *, uint64_t first, uint64_t last);
 
 #endif

@@ -374,9 +374,15 @@ static void add_isa(struct aml *a, const struct board *b)
 
 /* ---- the PCI root */
 
+/*
+ * Above RAM is room for 64-bit BARs; where in it they lie is firmware's choice.
+ * 1 TiB is what the software engine addresses; a guest whose processor has less
+ * cuts the window.
+ */
 static void add_windows(struct aml *a, const struct board *b)
 {
 	enum { CONFIG_PORTS = 0xcf8 };
+	const uint64_t gib = 1ull << 30, high = (4 * gib + b->ram_high + gib - 1) & ~(gib - 1);
 
 	aml_name(a, "_CRS");
 	aml_resources(a);
@@ -386,6 +392,7 @@ static void add_windows(struct aml *a, const struct board *b)
 	aml_res_ports(a, CONFIG_PORTS + 8, 0xffff);
 	aml_res_window(a, 0xa0000, 0xbffff, true);
 	aml_res_window(a, b->ram_low, FIRST_ABOVE_PCI - 1, false);
+	aml_res_window64(a, high, 1024 * gib - 1);
 	aml_end(a);
 }
 

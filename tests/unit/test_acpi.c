@@ -551,6 +551,31 @@ static int dump(const char *dir)
 	return err;
 }
 
+/* Room for 64-bit BARs: from the first GiB above RAM. */
+static void window_above_memory(void **state)
+{
+	static const struct { uint64_t ram, high; } t[] = { { 64ull << 20, 4 }, { 6ull << 30, 7 }, { (4ull << 30) + (1 << 20), 5 } };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		static const uint8_t head[] = { 0x8a, 0x2b, 0x00, 0x00, 0x0c };
+		struct harness_conf c = whole(true, false);
+		static uint8_t tables[65536];
+		const uint8_t *p;
+		struct harness *h;
+
+		c.ram = t[i].ram;
+		h = harness_new(&c);
+		fetch(h, ACPI_FILE_TABLES, tables, sizeof(tables));
+		p = memmem(tables, sizeof(tables), head, sizeof(head));
+		assert_non_null(p);
+		assert_int_equal(le(p + 14, 8), t[i].high << 30);
+		assert_int_equal(le(p + 22, 8), (1ull << 40) - 1);
+		assert_int_equal(le(p + 38, 8), (1ull << 40) - (t[i].high << 30));
+		harness_free(h);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -558,6 +583,7 @@ int main(int argc, char **argv)
 		TEST(fadt_follows_the_machine), TEST(tables_move_with_pm_base), TEST(successor_shows_the_same),
 		TEST(sleep_states), TEST(interrupts), cmocka_unit_test(every_size_of_machine),
 		cmocka_unit_test(switched_off), cmocka_unit_test(direct),
+		cmocka_unit_test(window_above_memory),
 	};
 
 	if (argc > 1)
