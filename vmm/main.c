@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "proto/rundir.h"
+#include "vmm/boot/firmware.h"
 #include "vmm/config.h"
 #include "vmm/control.h"
 #include "vmm/devlist.h"
@@ -271,7 +272,7 @@ static int act(struct program *p)
 	default:
 		break;
 	}
-	if (config_resolve(c, p->devlist))
+	if (firmware_default_vars(c) || config_resolve(c, p->devlist))
 		return complain(c->error);
 	if (c->dump) {
 		config_print(c);

@@ -385,16 +385,14 @@ static int attach(struct dev *d, struct flash_file *file, bool fresh)
 {
 	int fd = dev_conf_fd(d, "vars"), err = 0;
 
-	if (fd < 0 && fresh) {
+	if (fd < 0 && fresh)
 		memset(d->m->flash, 0xff, d->m->conf.flash_bytes);
-		dev_log(d, "firmware's variables live in memory and end with the machine; -l bootrom,CODE,VARS names a file that keeps them");
-	}
-	if (fd >= 0 && fresh)
+	else if (fresh)
 		err = load(d, fd);
 	if (fd >= 0 && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY)
 		file->fd = fd;
 	else if (fd >= 0 && fresh && !err)
-		dev_log(d, "vars is read-only: what firmware writes ends with the machine");
+		dev_log(d, "firmware's variables end with the machine: their file is only read (-l bootrom,CODE,VARS names one that keeps them)");
 	return err;
 }
 

@@ -17,7 +17,6 @@
 #include "vmm/mem.h"
 
 enum { FLASH_BLOCK = 4096 };
-#define MIB (1ull << 20)
 
 /* The file for variables that the user named, or NULL. */
 static const char *vars_path(const struct config *c)
@@ -70,17 +69,28 @@ static int flash_size(const struct mem *m, const struct config *c, uint64_t *byt
 {
 	const char *vars = vars_path(c);
 	uint64_t rom_bytes;
-	const uint8_t *rom = mem_rom(m, &rom_bytes);
 	struct stat st;
 
-	if (!vars) {
-		*bytes = uefi_image(rom, rom_bytes) ? (MIB - rom_bytes % MIB) % MIB : 0;
+	mem_rom(m, &rom_bytes);
+	if (!vars)
 		return 0;
-	}
 	if (stat(vars, &st))
 		return vars_missing(c->bootrom, vars, errno, err, errlen);
 	*bytes = st.st_size;
 	return check_vars(c->bootrom, rom_bytes, vars, &st, err, errlen);
+}
+
+/* Erased flash would not do: OVMF 2022.11 takes an exception when it finds no store in it. */
+int firmware_default_vars(struct config *c)
+{
+	const char *rom = config_get(c, "bootrom");
+	char path[4096];
+	int ret;
+
+	if (!rom || config_get(c, "lpc.flash.vars") || !template_of(rom, path, sizeof(path)))
+		return 0;
+	ret = config_set(c, "lpc.flash.vars", path);
+	return ret ? ret : config_set(c, "lpc.flash.ro", NULL);
 }
 
 /* It would stop without a word. */

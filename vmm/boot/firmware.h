@@ -13,9 +13,14 @@ struct config;
 struct mem;
 
 /*
- * Loads the configuration's boot ROM, and makes room for its variables: as much
- * as their file has, or, where UEFI firmware has none, what its image lacks to
- * whole megabytes.  The device model fills it.  -errno, `err` is for the user.
+ * Before the configuration is resolved: a boot ROM without variables gets those
+ * of the empty store that lies beside it, if one does; they are only read.
+ */
+int firmware_default_vars(struct config *);
+
+/*
+ * Loads the configuration's boot ROM, and makes room for its variables, as much
+ * as their file has.  The device model fills it.  -errno, `err` is for the user.
  */
 int firmware_load(struct mem *, const struct config *, char *err, size_t errlen);
 
