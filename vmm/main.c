@@ -259,6 +259,20 @@ static int print_help(struct program *p)
 	}
 }
 
+/*
+ * Firmware without a file for its variables begins with an empty store, which is
+ * only read.  Erased flash would not do: OVMF 2022.11 takes an exception on it.
+ */
+static int default_vars(struct config *c)
+{
+	const char *rom = config_get(c, "bootrom");
+	char path[4096];
+
+	if (!rom || config_get(c, "lpc.flash.vars") || !firmware_template(rom, path, sizeof(path)))
+		return 0;
+	return config_set(c, "lpc.flash.vars", path) || config_set(c, "lpc.flash.ro", NULL);
+}
+
 static int act(struct program *p)
 {
 	struct config *c = p->config;
@@ -272,7 +286,7 @@ static int act(struct program *p)
 	default:
 		break;
 	}
-	if (firmware_default_vars(c) || config_resolve(c, p->devlist))
+	if (default_vars(c) || config_resolve(c, p->devlist))
 		return complain(c->error);
 	if (c->dump) {
 		config_print(c);

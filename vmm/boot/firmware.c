@@ -28,8 +28,7 @@ static const char *vars_path(const struct config *c)
 	return NULL;
 }
 
-/* Where distributions keep an empty variable store: beside the code, VARS for CODE. */
-static bool template_of(const char *rom, char *path, size_t n)
+bool firmware_template(const char *rom, char *path, size_t n)
 {
 	const char *code = strstr(rom, "CODE"), *rest = code ? code + 4 : NULL;
 	const char *dot = rest ? strchr(rest, '.') : NULL;
@@ -44,7 +43,7 @@ static int vars_missing(const char *rom, const char *vars, int error, char *err,
 {
 	char from[4096];
 
-	if (error == ENOENT && template_of(rom, from, sizeof(from)))
+	if (error == ENOENT && firmware_template(rom, from, sizeof(from)))
 		snprintf(err, errlen, "variables of the boot ROM: there is no %s; an empty store is made by: cp %s %s", vars, from, vars);
 	else
 		snprintf(err, errlen, "variables of the boot ROM: %s: %s", vars, strerror(error));
@@ -78,19 +77,6 @@ static int flash_size(const struct mem *m, const struct config *c, uint64_t *byt
 		return vars_missing(c->bootrom, vars, errno, err, errlen);
 	*bytes = st.st_size;
 	return check_vars(c->bootrom, rom_bytes, vars, &st, err, errlen);
-}
-
-/* Erased flash would not do: OVMF 2022.11 takes an exception when it finds no store in it. */
-int firmware_default_vars(struct config *c)
-{
-	const char *rom = config_get(c, "bootrom");
-	char path[4096];
-	int ret;
-
-	if (!rom || config_get(c, "lpc.flash.vars") || !template_of(rom, path, sizeof(path)))
-		return 0;
-	ret = config_set(c, "lpc.flash.vars", path);
-	return ret ? ret : config_set(c, "lpc.flash.ro", NULL);
 }
 
 /* It would stop without a word. */

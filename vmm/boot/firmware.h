@@ -7,16 +7,14 @@
 #ifndef CLEAVE_VMM_BOOT_FIRMWARE_H
 #define CLEAVE_VMM_BOOT_FIRMWARE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct config;
 struct mem;
 
-/*
- * Before the configuration is resolved: a boot ROM without variables gets those
- * of the empty store that lies beside it, if one does; they are only read.
- */
-int firmware_default_vars(struct config *);
+/* The empty store of variables that distributions put beside their image, VARS for CODE in its name; false: there is none. */
+bool firmware_template(const char *rom, char *path, size_t n);
 
 /*
  * Loads the configuration's boot ROM, and makes room for its variables, as much
