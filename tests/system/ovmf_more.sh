@@ -1,0 +1,84 @@
+#!/bin/bash
+# ovmf_more.sh: more of Debian's UEFI firmware than every run has time for: that
+# it does not find fw_cfg where illumos 13286 is put back; that the boot order is
+# the user's; that its variables are whole whatever is killed while it writes them.
+. "$(dirname "$0")/common.sh"
+. "$srcdir/tests/system/ovmf_common.sh"
+need python3 python3
+variables() { python3 "$srcdir/tests/system/ovmf_vars.py" "$@"; }
+
+# ---- the old fault of REP INSB: fw_cfg's signature is read, and what memory gets is not it.  (Nor would IDE work.)
+disk=3,virtio-blk,path=fat.img
+script <<EOF
+smbiosview -t 1
+echo cleave: in the shell
+reset -s
+EOF
+injected=$builddir/tests/system/cleave_13286
+[ -x "$injected" ] || die "$injected is missing: make check builds it"
+cp "$template" vars.fd
+run sound -o stats=true -B 1,product=Found-by-signature || fail_run sound "status $?"
+said sound '^ProductName: Found-by-signature$'
+cleave=$injected CLEAVED=$builddir/cleaved run injected -o stats=true -B 1,product=Found-by-signature || fail_run injected "status $?"
+said injected 'cleave: in the shell'
+grep -q 'Found-by-signature' injected.log && fail_run injected "fw_cfg was found, with the fault put back"
+say "with illumos 13286 put back the firmware does not find fw_cfg; without, it does"
+
+# ---- the boot order: the variables know the shell only, the disk is new; then the user names the other disk.
+need grub-efi-amd64-bin /usr/lib/grub/x86_64-efi/linux.mod
+need fdisk sfdisk
+MKGRUB_TIMEOUT=0 "$srcdir/scripts/mkgrub" efi grub.img || die "no image"
+run order -s 4,virtio-blk,path=grub.img,bootindex=0 || fail_run order "status $?"
+said order 'GRUB has shown its file; powering off'
+say "the user's boot order comes before that of the variables; GRUB from a virtio disk, and its halt"
+
+# ---- killed while it writes: firmware and device model are gone in an instant, again and again.
+script <<EOF
+setvar CleaveFixed -guid $guid
+if not %lasterror% == 0x0 then
+  setvar CleaveFixed -guid $guid -nv -bs =0x0123456789abcdef
+  setvar CleaveStorm -guid $guid -nv -bs =0x4444
+endif
+setvar CleaveStorm -guid $guid
+if exist fs0:\\end.txt then
+  reset -s
+endif
+echo cleave: storm begins
+for %a run (1000 9999)
+  setvar CleaveStorm -guid $guid -nv -bs =0x%a
+endfor
+EOF
+cp "$template" vars.fd
+dumped() { grep -A1 " - $2 - " "$1.log" | grep -E "^$3 *\$"; }
+filled=0 written=0
+for round in $(seq 10); do
+	keys | "$cleave" -m 256M -l bootrom,"$bootrom" -l com1,stdio -s "$disk" ovmf-storm >storm.raw 2>storm.err &
+	vm_pid=$!
+	wait_for 600 grep -q 'cleave: storm begins' storm.raw || { plain <storm.raw >storm.log; fail_run storm "round $round: no storm"; }
+	sleep "$((RANDOM % 2)).$((RANDOM % 1000))"
+	pid=$vm_pid
+	[ $((round % 2)) -eq 0 ] && pid=$(daemon_pid ovmf-storm)
+	kill -9 "$pid" || die "nothing to kill in round $round"
+	wait_for 60 gone "$vm_pid" || die "round $round: cleave does not end"
+	vm_pid=
+	plain <storm.raw >storm.log
+	dumped storm CleaveFixed 'EF CD AB 89 67 45 23 01' >/dev/null || [ $round -eq 1 ] || fail_run storm "round $round: a variable is lost"
+	dumped storm CleaveStorm '[0-9][0-9] [0-9][0-9]' >/dev/null || fail_run storm "round $round: the variable that was written last is lost"
+	# Every other time there is hardly room, so that the store is copied to the spare area, erased and written anew.
+	if variables vars.fd >list 2>list.err; then
+		written=$((written + $(grep -c CleaveStorm list)))
+		if [ $((round % 2)) -eq 1 ]; then
+			variables --fill 3000 vars.fd >/dev/null || die "the store cannot be filled"
+			filled=$((filled + 1))
+		fi
+	else
+		echo "round $round: killed while the store was written anew: $(cat list.err)"
+	fi
+done
+touch end.txt; mcopy -i fat.img end.txt ::
+run end || fail_run end "status $?"
+dumped end CleaveFixed 'EF CD AB 89 67 45 23 01' >/dev/null || fail_run end "a variable is lost"
+dumped end CleaveStorm '[0-9][0-9] [0-9][0-9]' >/dev/null || fail_run end "the variable that was written last is lost"
+variables vars.fd >/dev/null || die "the store is not whole in the end"
+[ $filled -ge 3 ] && [ $written -ge 10 ] || die "the storm was none: filled $filled times, $written variables written"
+say "killed ten times while it wrote variables, $written of them found, $filled times with a full store: nothing lost"
