@@ -457,7 +457,8 @@ void machine_start_io(struct dev *d, unsigned slot)
 	struct machine *m = d->m;
 	struct dev_io *io;
 
-	if (slot >= dev_io_slots(d))
+	/* A successor publishes before it opens the images; it begins what is in flight when it has. */
+	if (slot >= dev_io_slots(d) || !d->nblks)
 		return;
 	io = &d->io[slot];
 	if (io->started || !fill_io(d, slot, &io->op))
