@@ -48,7 +48,7 @@ static const int allowed[] = {
 	SCMP_SYS(epoll_pwait2), SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(timerfd_settime),
 	/* memory, threads' locks, chance */
 	SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(mprotect),
-	SCMP_SYS(futex), SCMP_SYS(getrandom), SCMP_SYS(sched_yield),
+	SCMP_SYS(futex), SCMP_SYS(getrandom), SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(sysinfo), SCMP_SYS(prlimit64),
 	/* /etc/resolv.conf: opened for reading only, by a rule of its own */
 	SCMP_SYS(stat), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(lseek),
 	/* ends */
@@ -56,19 +56,20 @@ static const int allowed[] = {
 	SCMP_SYS(tgkill), SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group),
 };
 
-/* Files are only read; sockets are the network's. */
-static int special(scmp_filter_ctx ctx)
-{
-	static const int families[] = { AF_INET, AF_INET6 };
-	int ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
-
-	if (!ret)	/* the C library tries AF_UNIX for names of interfaces */
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_LT, AF_INET));
-
-	for (unsigned i = 0; i < sizeof(families) / sizeof(families[0]) && !ret; i++)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i]));
-	return ret;
-}
+/* One call under a condition on one of its arguments. */
+static const struct special {
+	int call;
+	uint32_t action;
+	struct scmp_arg_cmp when;
+} special[] = {
+	/* files are only read */
+	{ SCMP_SYS(openat), SCMP_ACT_ALLOW,
+	  { .arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = O_ACCMODE | O_CREAT | O_TRUNC, .datum_b = O_RDONLY } },
+	/* sockets are the network's; the C library tries AF_UNIX for names of interfaces */
+	{ SCMP_SYS(socket), SCMP_ACT_ALLOW, { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_INET } },
+	{ SCMP_SYS(socket), SCMP_ACT_ALLOW, { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = AF_INET6 } },
+	{ SCMP_SYS(socket), SCMP_ACT_ERRNO(EAFNOSUPPORT), { .arg = 0, .op = SCMP_CMP_LT, .datum_a = AF_INET } },
+};
 
 int sandbox_filter(void)
 {
@@ -77,8 +78,8 @@ int sandbox_filter(void)
 
 	for (unsigned i = 0; i < sizeof(allowed) / sizeof(allowed[0]) && !ret; i++)
 		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
-	if (!ret)
-		ret = special(ctx);
+	for (unsigned i = 0; i < sizeof(special) / sizeof(special[0]) && !ret; i++)
+		ret = seccomp_rule_add_array(ctx, special[i].action, special[i].call, 1, &special[i].when);
 	if (!ret)
 		ret = seccomp_load(ctx);
 	if (ctx)

@@ -247,7 +247,8 @@ static void tcp_send(struct tcp *t, unsigned flags, const void *data, size_t n, 
 	p[12] = 0x50;
 	p[13] = flags;
 	put16(p + 14, 65535);
-	memcpy(p + 20, data, n);
+	if (n)
+		memcpy(p + 20, data, n);
 	sum = pseudo(h, TCP, 20 + n);
 	memcpy(p + 16, &sum, 2);
 	if (gso_size) {
