@@ -287,10 +287,14 @@ static struct block *build_block(struct cpu *cpu, uint64_t gpa, const uint8_t *p
 	return b;
 }
 
-/* The block of one instruction whose bytes these are; it is in no list and not found again but by its bytes. */
-static struct block *lone_block(struct block_cache *c, uint64_t lin, const uint8_t *bytes, uint32_t mode)
+static struct lone *lone_at(struct block_cache *c, uint64_t lin)
 {
-	struct lone *l = &c->lone[(lin >> 4 ^ lin >> PAGE_SHIFT) % LONE_BLOCKS];
+	return &c->lone[(lin >> 4 ^ lin >> PAGE_SHIFT) % LONE_BLOCKS];
+}
+
+/* The block of one instruction whose bytes these are; it is in no list and not found again but by its bytes. */
+static struct block *lone_block(struct lone *l, const uint8_t *bytes, uint32_t mode)
+{
 	struct block *b = (struct block *)l->block;
 
 	mode |= MODE_STEP;
@@ -299,6 +303,7 @@ static struct block *lone_block(struct block_cache *c, uint64_t lin, const uint8
 	memcpy(l->bytes, bytes, X86_INSN_MAX);
 	*b = (struct block){ .mode = mode, .gpa = ~0ull, .jumps = JUMP_END };
 	l->used = decode_block(b, l->bytes, X86_INSN_MAX, 1);
+	l->gen = 0;
 	return b;
 }
 
@@ -307,15 +312,38 @@ static const uint8_t all_ones[X86_INSN_MAX] = { [0 ... X86_INSN_MAX - 1] = 0xff 
 /* The instruction at rip crosses into the next page. */
 static struct block *crossing_block(struct cpu *cpu, uint64_t lin, const uint8_t *page, uint32_t mode)
 {
+	struct lone *l = lone_at(cpu->blocks, lin);
 	unsigned first = PAGE_BYTES - (lin & PAGE_OFFSET);
+	uint64_t next = (lin + first) & cpu->ip_mask, gpa;
 	uint8_t bytes[X86_INSN_MAX];
 	const uint8_t *second;
-	uint64_t gpa;
+	struct block *b;
 
 	memcpy(bytes, page + (lin & PAGE_OFFSET), first);
-	second = mmu_fetch_page(cpu, (lin + first) & cpu->ip_mask, &gpa);
+	second = mmu_fetch_page(cpu, next, &gpa);
 	memcpy(bytes + first, second ? second : all_ones, X86_INSN_MAX - first);
-	return lone_block(cpu->blocks, lin, bytes, mode);
+	b = lone_block(l, bytes, mode);
+	if (second && !((lin ^ next) >> 63)) {
+		mmu_note_target(&cpu->mmu, lin);
+		mmu_note_target(&cpu->mmu, next);
+		l->lin = lin;
+		l->gen = mmu_gen(cpu, lin);
+		l->part[0] = page + (lin & PAGE_OFFSET);
+		l->part[1] = second;
+	}
+	return b;
+}
+
+/* The same, if it is where it was and what it was, without a look at the MMU. */
+static struct block *crossed_before(struct cpu *cpu, uint64_t lin, uint32_t mode)
+{
+	struct lone *l = lone_at(cpu->blocks, lin);
+	struct block *b = (struct block *)l->block;
+	unsigned first = PAGE_BYTES - (lin & PAGE_OFFSET);
+
+	if (l->lin != lin || l->gen != mmu_gen(cpu, lin) || first >= X86_INSN_MAX || b->mode != (mode | MODE_STEP))
+		return NULL;
+	return memcmp(l->bytes, l->part[0], first) || memcmp(l->bytes + first, l->part[1], X86_INSN_MAX - first) ? NULL : b;
 }
 
 /* ---- finding */
@@ -386,13 +414,15 @@ struct block *block_find(struct cpu *cpu, bool step)
 	struct block *b = step ? NULL : jump_block(cpu, cpu->rip);
 	const uint8_t *page;
 
+	if (!b && (step || !debug_break_near(cpu, lin, 1)))
+		b = crossed_before(cpu, lin, mode);
 	if (b)
 		return b;
 	page = mmu_fetch_page(cpu, lin, &gpa);
 	if (!step && debug_break_near(cpu, lin, 1))
 		return break_block(cpu, mode);
 	if (!page)
-		return lone_block(c, lin, all_ones, mode);
+		return lone_block(lone_at(c, lin), all_ones, mode);
 	gpa = (gpa & PAGE_FRAME) | (lin & PAGE_OFFSET);
 	b = lookup(c, gpa, mode);
 	if (!b)
@@ -501,8 +531,10 @@ void block_flush(struct cpu *cpu)
 			drop_page(cpu, page);
 		}
 	}
-	for (unsigned i = 0; i < LONE_BLOCKS; i++)
+	for (unsigned i = 0; i < LONE_BLOCKS; i++) {
 		c->lone[i].used = false;
+		c->lone[i].gen = 0;
+	}
 	c->flushed++;
 }
 

@@ -13,7 +13,7 @@
  * memory is freed when none is executing.
  *
  * An instruction that crosses a page is a block of its own that is in none of
- * these: its bytes are compared each time it is to run.
+ * these: its bytes are compared each time it is to run (struct lone).
  */
 #ifndef CLEAVE_VMM_SOFT_BLOCK_H
 #define CLEAVE_VMM_SOFT_BLOCK_H
@@ -41,11 +41,13 @@ struct jump_entry {
 	uint32_t next;			/* of the same block */
 };
 
-/* An instruction that crosses a page, and its bytes. */
+/* An instruction that crosses a page, and its bytes; where these are, as long as `gen` is mmu_gen() of `lin`. */
 struct lone {
 	_Alignas(struct block) uint8_t block[sizeof(struct block) + 2 * sizeof(struct insn)];
 	uint8_t bytes[X86_INSN_MAX];
 	bool used;
+	uint64_t lin, gen;
+	const uint8_t *part[2];
 };
 
 struct code_page;
