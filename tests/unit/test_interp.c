@@ -531,6 +531,49 @@ static void blocks_of_64_bit_code_do(void **state)
 	compare_blocks(true);
 }
 
+/* PUSH of up to nine registers, RSP perhaps among them, POP of as many, HLT. */
+static void random_pushes(uint8_t *b)
+{
+	unsigned n = 2 + rnd(8);
+
+	for (unsigned i = 0; i < 2 * n; i++) {
+		unsigned r = rnd(16);
+
+		if (i >= n && r == X86_RSP)
+			r = X86_RAX;
+		if (r > 7)
+			*b++ = 0x41;
+		*b++ = (i < n ? 0x50 : 0x58) | (r & 7);
+	}
+	*b = 0xf4;
+}
+
+static void pushes_in_a_row(void **state)
+{
+	enum { BYTES = 256, AT = (DATA & ~0xfffu) + 0x1000 };
+
+	(void)state;
+	for (unsigned i = 0; i < 2000; i++) {
+		struct x86_state s = START(return_imm), whole, steps;
+		uint8_t result[BYTES];
+
+		enter_long_mode(&s);
+		random_pushes(ram + BASE);
+		for (unsigned r = 0; r < 16; r++)
+			s.gpr[r] = (uint64_t)rnd(1 << 24) << 32 | rnd(1 << 24);
+		s.gpr[X86_RSP] = AT - 64 + rnd(128);		/* about the edge of two pages */
+		memset(ram + AT - BYTES / 2, 0, BYTES);
+		whole = halts(s);
+		memcpy(result, ram + AT - BYTES / 2, BYTES);
+		memset(ram + AT - BYTES / 2, 0, BYTES);
+		step_to_halt(&s);
+		soft_engine.get_state(&vcpu, &steps);
+		assert_memory_equal(whole.gpr, steps.gpr, sizeof(steps.gpr));
+		assert_int_equal(whole.rip, steps.rip);
+		assert_memory_equal(result, ram + AT - BYTES / 2, BYTES);
+	}
+}
+
 /* Flags that a later instruction overwrites are still seen by the fault in between. */
 GUEST(fault_between,
 	"sub %eax, %eax\n"
@@ -741,6 +784,7 @@ int main(void)
 		cmocka_unit_test(instructions_are_counted),
 		cmocka_unit_test(blocks_do_what_their_instructions_do),
 		cmocka_unit_test(blocks_of_64_bit_code_do),
+		cmocka_unit_test(pushes_in_a_row),
 		cmocka_unit_test(flags_at_a_fault),
 		cmocka_unit_test(rep_movs_as_by_element),
 		cmocka_unit_test(rep_stos_as_by_element),

@@ -85,6 +85,8 @@ insn_fn thread_plain, thread_plain_end, thread_follow, thread_stale, thread_brea
 
 /* fuse.c: merge instructions that stand together and drop flags that nobody reads. */
 void block_optimise(struct block *);
+/* op_stack.c: the same for pushes and pops; `room` instructions stand at `in`, those behind it as they were. */
+void stack_optimise(struct insn *in, unsigned room);
 /* Does `link` hold a block, rather than an immediate? */
 bool insn_has_link(const struct insn *);
 

@@ -1,10 +1,11 @@
 /*
  * vmm/soft/fuse.c - what a block gains by being looked at as a whole.
  *
- * Two changes, both invisible to the guest:
- *   - A comparison or a count (CMP TEST INC DEC) and the conditional branch
+ * Three changes, all invisible to the guest:
+ *   - A comparison, a count or another operation and the conditional branch
  *     behind it become one handler.  The branch stays in its place for whoever
  *     jumps there: that is another block.
+ *   - So do pushes, and pops, that stand in a row (op_stack.c).
  *   - An operation on registers whose flags the next ones overwrite, before
  *     anything can fault, leave the block or read them, does not compute them.
  * Blocks of one instruction (MODE_STEP) are never changed.
@@ -64,6 +65,45 @@ MEM_HANDLER(op##W##_mi_##ea##_j##cc)								\
 	BRANCH(cc);									\
 }
 
+/* With a register, either way. */
+#define FUSE_COMPARE_BOTH(cc, op, W, ea)						\
+MEM_HANDLER(op##W##_mr_##ea##_j##cc)								\
+{											\
+	uint##W##_t v;									\
+	uint16_t fl;									\
+											\
+	LOAD_EA(W, v, ea);								\
+	op##_##W(v, GET_##W(in->reg), &fl);						\
+	BRANCH(cc);									\
+}											\
+MEM_HANDLER(op##W##_rm_##ea##_j##cc)								\
+{											\
+	uint##W##_t v;									\
+	uint16_t fl;									\
+											\
+	LOAD_EA(W, v, ea);								\
+	op##_##W(GET_##W(in->reg), v, &fl);						\
+	BRANCH(cc);									\
+}
+
+#define FUSE_BINARY(cc, op, W)								\
+HANDLER(op##W##_rr_j##cc)								\
+{											\
+	uint16_t fl;									\
+	uint##W##_t v = op##_##W(GET_##W(in->rm), GET_##W(in->reg), &fl);		\
+											\
+	PUT_##W(in->rm, v);								\
+	BRANCH(cc);									\
+}											\
+HANDLER(op##W##_ri_j##cc)								\
+{											\
+	uint16_t fl;									\
+	uint##W##_t v = op##_##W(GET_##W(in->rm), in->imm, &fl);			\
+											\
+	PUT_##W(in->rm, v);								\
+	BRANCH(cc);									\
+}
+
 #define FUSE_COUNT(cc, op, W)								\
 HANDLER(op##W##_r_j##cc)								\
 {											\
@@ -93,6 +133,16 @@ EACH_CC(FUSE_COMPARE_MEM, test, 8, q)
 EACH_CC(FUSE_COMPARE_REG, cmp, 64)
 EACH_CC(FUSE_COMPARE_REG, test, 64)
 EACH_CC(FUSE_COMPARE_MEM, cmp, 64, q)
+EACH_CC(FUSE_COMPARE_BOTH, cmp, 32, q)
+EACH_CC(FUSE_COMPARE_BOTH, cmp, 64, q)
+EACH_CC(FUSE_BINARY, add, 32)
+EACH_CC(FUSE_BINARY, add, 64)
+EACH_CC(FUSE_BINARY, sub, 32)
+EACH_CC(FUSE_BINARY, sub, 64)
+EACH_CC(FUSE_BINARY, and, 32)
+EACH_CC(FUSE_BINARY, and, 64)
+EACH_CC(FUSE_BINARY, or, 32)
+EACH_CC(FUSE_BINARY, or, 64)
 EACH_CC(FUSE_COUNT, inc, 32)
 EACH_CC(FUSE_COUNT, dec, 32)
 EACH_CC(FUSE_COUNT, inc, 64)
@@ -119,6 +169,10 @@ static const struct fused {
 	{ sel_cmp, W64, F_RR, ENTRIES(cmp64_rr) },
 	{ sel_cmp, W64, F_RI, ENTRIES(cmp64_ri) },
 	{ sel_cmp, W64, F_MI + EA_Q, ENTRIES(cmp64_mi_q) },
+	{ sel_cmp, W32, F_MR + EA_Q, ENTRIES(cmp32_mr_q) },
+	{ sel_cmp, W32, F_RM + EA_Q, ENTRIES(cmp32_rm_q) },
+	{ sel_cmp, W64, F_MR + EA_Q, ENTRIES(cmp64_mr_q) },
+	{ sel_cmp, W64, F_RM + EA_Q, ENTRIES(cmp64_rm_q) },
 	{ sel_test, W8, F_RR, ENTRIES(test8_rr) },
 	{ sel_test, W8, F_RI, ENTRIES(test8_ri) },
 	{ sel_test, W8, F_MI + EA_B, ENTRIES(test8_mi_b) },
@@ -127,6 +181,15 @@ static const struct fused {
 	{ sel_test, W32, F_RI, ENTRIES(test32_ri) },
 	{ sel_test, W64, F_RR, ENTRIES(test64_rr) },
 	{ sel_test, W64, F_RI, ENTRIES(test64_ri) },
+#define BINARY_FUSED(op)				\
+	{ sel_##op, W32, F_RR, ENTRIES(op##32_rr) },	\
+	{ sel_##op, W32, F_RI, ENTRIES(op##32_ri) },	\
+	{ sel_##op, W64, F_RR, ENTRIES(op##64_rr) },	\
+	{ sel_##op, W64, F_RI, ENTRIES(op##64_ri) },
+	BINARY_FUSED(add)
+	BINARY_FUSED(sub)
+	BINARY_FUSED(and)
+	BINARY_FUSED(or)
 	{ sel_inc, W64, F_RR, ENTRIES(inc64_r) },
 	{ sel_dec, W64, F_RR, ENTRIES(dec64_r) },
 	{ sel_inc, W32, F_RR, ENTRIES(inc32_r) },
@@ -143,11 +206,14 @@ static enum width insn_width(const struct insn *in)
 /* F_RR also for one operand.  -1: a form that is not specialised here. */
 static int simple_form(const struct insn *in)
 {
-	bool imm = is_imm(x86_opcodes[in->row].operand[1]);
+	const struct x86_opcode *row = &x86_opcodes[in->row];
+	bool imm = is_imm(row->operand[1]);
 
 	if (!in->mem)
 		return imm ? F_RI : F_RR;
-	return imm && (ea_form(in) == EA_B || ea_form(in) == EA_Q) ? F_MI + (int)ea_form(in) : -1;
+	if (ea_form(in) != EA_B && ea_form(in) != EA_Q)
+		return -1;
+	return (imm ? F_MI : is_modrm_reg(row->operand[0]) ? F_RM : F_MR) + (int)ea_form(in);
 }
 
 static void fuse_branch(struct insn *in)
@@ -267,6 +333,7 @@ static void silence(struct insn *in)
 void block_optimise(struct block *b)
 {
 	for (unsigned i = 0; i + 1 < b->count; i++) {
+		stack_optimise(&b->insn[i], b->count - i);
 		if (flags_are_dead(b, i + 1))
 			silence(&b->insn[i]);
 		else

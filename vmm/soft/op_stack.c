@@ -91,6 +91,63 @@ insn_fn *sel_leave(const struct x86_insn *x, struct insn *in)
 	return forms[x->opsize / 4][stack_width(in)];
 }
 
+/*
+ * ---- runs of 64-bit PUSH or POP of registers, as functions begin and end with:
+ * at once where all of them lie in one page of plain memory, else one by one.
+ */
+#define RUN(K)									\
+HANDLER(push_run##K)								\
+{										\
+	uint64_t sp = SP_64(-8 * K);						\
+	volatile struct mmu_u64 *p = flat_write(cpu, SEG_FLAT_SS, sp, 8 * K);	\
+										\
+	if (unlikely(!p))							\
+		return push64_64_r(cpu, in);					\
+	for (unsigned i = 0; i < K; i++)					\
+		p[K - 1 - i].v = GET_64(in[i].rm);				\
+	SET_SP_64(sp);								\
+	NEXT(K);								\
+}										\
+HANDLER(pop_run##K)								\
+{										\
+	const volatile struct mmu_u64 *p = flat_read(cpu, SEG_FLAT_SS, SP_64(0), 8 * K);	\
+										\
+	if (unlikely(!p))							\
+		return pop64_64_r(cpu, in);					\
+	for (unsigned i = 0; i < K; i++)					\
+		PUT_64(in[i].rm, p[i].v);					\
+	ADD_SP_64(8 * K);							\
+	NEXT(K);								\
+}
+RUN(2)
+RUN(3)
+RUN(4)
+RUN(5)
+RUN(6)
+enum { RUN_MAX = 6 };
+
+/* How many of `room` instructions are the same as this one, but for the register; RSP is none that moves along. */
+static unsigned run_of(const struct insn *in, insn_fn *fn, unsigned room)
+{
+	unsigned n = 0;
+
+	while (n < room && n < RUN_MAX && in[n].fn == fn && in[n].rm != X86_RSP)
+		n++;
+	return n;
+}
+
+void stack_optimise(struct insn *in, unsigned room)
+{
+	static insn_fn *const pushes[] = { [2] = push_run2, push_run3, push_run4, push_run5, push_run6 };
+	static insn_fn *const pops[] = { [2] = pop_run2, pop_run3, pop_run4, pop_run5, pop_run6 };
+	unsigned n;
+
+	if ((n = run_of(in, push64_64_r, room)) > 1)
+		in->fn = pushes[n];
+	else if ((n = run_of(in, pop64_64_r, room)) > 1)
+		in->fn = pops[n];
+}
+
 /* ---- plain handlers */
 static uint64_t load(struct cpu *cpu, unsigned seg, uint64_t off, unsigned size)
 {
