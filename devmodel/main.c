@@ -169,6 +169,19 @@ static int start(struct daemon *d)
 	return err;
 }
 
+/*
+ * Nothing happens in the machine before the engine has accepted this process:
+ * one that dies sooner has left the last one's arena as it was.
+ */
+static bool may_go(int sock)
+{
+	unsigned nfds = 0;
+	char go;
+	int none[1];
+
+	return fdpass_recv(sock, &go, 1, none, 0, &nfds, -1) == 1;
+}
+
 static int serve(int sock)
 {
 	static struct daemon d;
@@ -184,8 +197,8 @@ static int serve(int sock)
 			fprintf(stderr, "cleaved: %s\n", d.error);
 		return 1;
 	}
-	if (conf_reply(sock, NULL, d.link.features, d.arena_bytes))
-		return 0;	/* the engine has gone meanwhile */
+	if (conf_reply(sock, NULL, d.link.features, d.arena_bytes) || !may_go(sock))
+		return 0;	/* the engine has gone meanwhile, or wants another */
 	err = loop_run(d.loop);
 	if (err)
 		fprintf(stderr, "cleaved: %s\n", d.machine.error);

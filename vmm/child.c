@@ -113,17 +113,17 @@ int child_spawn(struct child *c, int program, char *const argv[], const int *fd,
 
 /* ---- ending */
 
-bool child_reap(struct child *c, int ms, bool kill_it, char *how, size_t n)
+int child_reap(struct child *c, int ms, bool kill_it, char *how, size_t n)
 {
 	struct pollfd p = { .fd = c->pidfd, .events = POLLIN };
 	int status = 0;
 
 	snprintf(how, n, "does not end");
 	if (c->pid <= 0)
-		return true;
+		return 0;
 	if (c->pidfd < 0 || poll(&p, 1, ms) < 1) {
 		if (!kill_it)
-			return false;
+			return -1;
 		kill(c->pid, SIGKILL);
 	}
 	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
@@ -135,5 +135,5 @@ bool child_reap(struct child *c, int ms, bool kill_it, char *how, size_t n)
 	if (c->pidfd >= 0)
 		close(c->pidfd);
 	*c = (struct child){ .pid = 0, .pidfd = -1 };
-	return true;
+	return status;
 }

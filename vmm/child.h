@@ -33,8 +33,9 @@ int child_spawn(struct child *, int program, char *const argv[], const int *fd, 
 
 /*
  * Waits so long for it to end, with `kill_it` kills it then.  Afterwards there
- * is none, and `how` says how it ended; false: it has not.
+ * is none, and `how` says how it ended.  The status, as of wait(2), 0 where
+ * there was none; -1: it has not ended.
  */
-bool child_reap(struct child *, int ms, bool kill_it, char *how, size_t n);
+int child_reap(struct child *, int ms, bool kill_it, char *how, size_t n);
 
 #endif

@@ -59,6 +59,11 @@ static const char *const engine_names[ENGINES] = {
 	[ENGINE_KVM] = "kvm",
 };
 
+static const char *const outage_names[OUTAGES] = {
+	[OUTAGE_STALL] = "stall",
+	[OUTAGE_STOP] = "stop",
+};
+
 static const char *const irqchip_names[IRQCHIPS] = {
 	[IRQCHIP_KERNEL] = "kernel",
 	[IRQCHIP_ENGINE] = "engine",
@@ -101,6 +106,9 @@ static const struct option_row option_table[] = {
 	  end_names, 3 },
 	{ "escape", VALUE_TEXT, AT(escape_text), "^]", "escape key of the stdio terminal: ^X, a character, or none", NULL, 0 },
 	{ "devmodel.path", VALUE_TEXT, AT(daemon_path), NULL, "the device-model daemon to run", NULL, 0 },
+	{ "devmodel.outage", VALUE_CHOICE, AT(outage), "stall", "the device model dies: the guest waits for its successor, or the machine stops",
+	  outage_names, OUTAGES },
+	{ "devmodel.deadline", VALUE_COUNT, AT(deadline), "10", "seconds after which a device model that does not answer is replaced; 0: never", NULL, 0 },
 	{ "link.spin", VALUE_CHOICE, AT(spin), "auto", "a vCPU that waits for the device model: auto (spins for as long as has paid so far) or off (sleeps)",
 	  spin_names, SPINS },
 	{ "stats", VALUE_BOOL, AT(stats), "false", "print a summary of I/O on standard error at the end", NULL, 0 },

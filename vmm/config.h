@@ -38,6 +38,9 @@ enum config_irqchip { IRQCHIP_KERNEL, IRQCHIP_ENGINE, IRQCHIPS };
 /* How vCPUs wait for the device model. */
 enum config_spin { SPIN_AUTO, SPIN_OFF, SPINS };
 
+/* What the guest sees when the device model dies: a pause until its successor is there, or the end. */
+enum config_outage { OUTAGE_STALL, OUTAGE_STOP, OUTAGES };
+
 struct config_key {			/* one key of one device */
 	char *name, *value;
 	enum key_type type;
@@ -92,6 +95,8 @@ struct config {
 	char *daemon_path;		/* NULL: where it was installed */
 	char *stats_file;
 	unsigned spin;			/* enum config_spin */
+	unsigned outage;		/* enum config_outage */
+	unsigned deadline;		/* s; 0: none */
 
 	struct config_device *device;
 	unsigned ndevices;

@@ -31,6 +31,9 @@ struct channel {
 	/* A batch's bytes, and the request that they belong to. */
 	uint64_t page_seq[LINK_DATA_PAGES];
 	uint8_t page[LINK_DATA_PAGES][LINK_PAGE];
+	/* What the last daemon answered before it died, not yet received; a batch's bytes are in its page. */
+	struct link_comp saved;
+	bool has_saved;
 	/* Newest posted write by device; read by every vCPU. */
 	uint64_t posted[LINK_CLIENT_DEVICES];
 };
@@ -46,9 +49,9 @@ struct link_client {
 	struct vm *vm;
 	struct link_hooks hooks;
 	uint64_t ram_pages;
-	uint32_t generation;
-	bool opened;
-	struct link link;
+	uint32_t generation;		/* of `link`; 0: there is none */
+	struct link link;		/* of the daemon that serves, or has died */
+	struct link next;		/* of its successor, until that is ready */
 	struct channel *chan;		/* nvcpus + 1 */
 
 	uint32_t lost;			/* no traffic: before accept, after a loss */
@@ -103,13 +106,18 @@ int link_client_new(struct link_client **out, struct vm *vm, uint64_t ram_pages,
 	return 0;
 }
 
+void link_client_set_hooks(struct link_client *lc, const struct link_hooks *hooks)
+{
+	lc->hooks = *hooks;
+}
+
 void link_client_free(struct link_client *lc)
 {
 	if (!lc)
 		return;
 	lc->vm->code_bytes = NULL;
-	if (lc->opened)
-		link_close(&lc->link);
+	link_close(&lc->link);
+	link_close(&lc->next);
 	pthread_mutex_destroy(&lc->drain_lock);
 	free(lc->chan);
 	free(lc);
@@ -141,51 +149,53 @@ static int condemn(struct link_client *lc, const char *what, const char *why)
 	return -EPIPE;
 }
 
-static void forget_daemon(struct link_client *lc)
-{
-	struct vm *vm = lc->vm;
+static int drain(struct link_client *lc);
 
-	vm->code_bytes = NULL;
-	vm->code_pages = 0;
-	if (lc->opened)
-		link_close(&lc->link);
-	lc->opened = false;
-	lc->applied = 0;
-	store_relaxed(&lc->doorbells, 0);
-	memset(lc->doorbell, 0, sizeof(lc->doorbell));
-	pthread_mutex_lock(&vm->dev_lock);
-	bus_drop_regions(vm->bus);
-	pthread_mutex_unlock(&vm->dev_lock);
-}
-
-int link_client_open(struct link_client *lc, char err[LINK_ERR])
+int link_client_open(struct link_client *lc, uint32_t streams, char err[LINK_ERR])
 {
 	struct link_params params = {
 		.nvcpus = lc->vm->nvcpus, .code_pages = lc->ram_pages, .generation = lc->generation + 1,
 	};
+	struct link made, *last = lc->next.header ? &lc->next : &lc->link;
 	int r;
 
 	store_release(&lc->lost, 1);
-	forget_daemon(lc);
-	r = link_create(&lc->link, &params, err);
+	r = link_create(&made, &params, err);
 	if (r)
 		return r;
-	lc->opened = true;
-	lc->generation++;
-	lc->vm->code_bytes = lc->link.code;
-	lc->vm->code_pages = lc->link.code_pages;
-	count(lc, LINK_STAT_GENERATIONS);
+	if (last->header)
+		link_adopt_streams(&made, last, streams);
+	link_close(&lc->next);
+	lc->next = made;
+	if (!lc->generation)
+		return 0;
+	/* What it published before it died has happened; afterwards no event of its is heard. */
+	pthread_mutex_lock(&lc->drain_lock);
+	drain(lc);
+	pthread_mutex_unlock(&lc->drain_lock);
 	return 0;
 }
 
 void link_client_fds(const struct link_client *lc, int fd[LINK_FDS])
 {
-	memcpy(fd, lc->link.fd, sizeof(lc->link.fd));
+	const struct link *l = lc->next.header ? &lc->next : &lc->link;
+
+	memcpy(fd, l->fd, sizeof(l->fd));
 }
 
 struct link *link_client_link(struct link_client *lc)
 {
-	return &lc->link;
+	return lc->next.header ? &lc->next : &lc->link;
+}
+
+uint64_t link_client_asked(const struct link_client *lc, unsigned n)
+{
+	return lc->chan[n].last;
+}
+
+uint64_t link_client_events(const struct link_client *lc)
+{
+	return load_acquire(&lc->applied);
 }
 
 uint32_t link_client_features(const struct link_client *lc)
@@ -340,6 +350,18 @@ static int finish(struct link_client *lc, unsigned n, const struct link_req *ask
 	return 1;
 }
 
+/* Its events have been applied, it is acknowledged: salvage() saw to it. */
+static bool take_saved(struct channel *c, const struct link_req *asked, struct link_comp *comp, void *batch)
+{
+	c->has_saved = false;
+	if (c->saved.seq != asked->seq)
+		return false;	/* it was discarded meanwhile */
+	*comp = c->saved;
+	if (batch && asked->flags & LINK_REQ_BATCH && asked->kind == LINK_REQ_PIO_IN)
+		memcpy(batch, c->page[asked->data], (size_t)comp->done * asked->size);
+	return true;
+}
+
 int link_client_receive(struct link_client *lc, unsigned n, const struct link_req *asked, struct link_comp *comp,
 			void *batch)
 {
@@ -349,6 +371,8 @@ int link_client_receive(struct link_client *lc, unsigned n, const struct link_re
 
 	if (link_client_is_lost(lc))
 		return -EPIPE;
+	if (__builtin_expect(c->has_saved, 0) && take_saved(c, asked, comp, batch))
+		return 1;
 	while (link_take_comp(&lc->link, n, comp)) {
 		switch (link_comp_check(comp, asked, &why)) {
 		case LINK_GOOD:
@@ -372,9 +396,11 @@ enum wait_result link_client_wait_comp(struct link_client *lc, unsigned n, const
 
 	if (link_client_is_lost(lc))
 		return WAIT_BROKEN;
-	r = link_wait_comp(&lc->link, n, kick, seen, -1);
+	r = link_wait_comp(&lc->link, n, kick, seen, lc->hooks.overdue ? lc->hooks.deadline_ns : -1);
 	if (r == WAIT_BROKEN)
 		condemn(lc, "completion ring", "impossible indices");
+	if (r == WAIT_TIMEOUT && lc->hooks.overdue(lc->hooks.arg))
+		link_client_lost(lc, "the device model does not answer");
 	return r;
 }
 
@@ -392,17 +418,31 @@ enum wait_result link_client_wait_room(struct link_client *lc, unsigned n, const
 
 /* ---- the control channel */
 
+enum { LOOK_NS = 20000000 };
+
+/* The main thread waits itself: so it must look itself for the daemon's end. */
+static int64_t slice(const struct link_client *lc, uint64_t deadline)
+{
+	uint64_t now = wait_now();
+
+	if (now >= deadline)
+		return -ETIMEDOUT;
+	if (link_client_is_lost(lc) || (lc->hooks.gone && lc->hooks.gone(lc->hooks.arg)))
+		return -EPIPE;
+	return deadline - now < LOOK_NS ? (int64_t)(deadline - now) : LOOK_NS;
+}
+
 static int control_send(struct link_client *lc, struct link_req *r, uint64_t deadline)
 {
 	unsigned n = lc->vm->nvcpus;
 	int err;
 
 	while ((err = link_client_send(lc, n, 0, r, NULL)) == -EAGAIN || err == -EBUSY) {
-		uint64_t now = wait_now();
+		int64_t ns = slice(lc, deadline);
 
-		if (now >= deadline)
-			return -ETIMEDOUT;
-		if (link_wait_room(&lc->link, n, NULL, 0, (int64_t)(deadline - now)) == WAIT_BROKEN)
+		if (ns < 0)
+			return (int)ns;
+		if (link_wait_room(&lc->link, n, NULL, 0, ns) == WAIT_BROKEN)
 			return condemn(lc, "request ring", "impossible indices");
 	}
 	return err;
@@ -414,11 +454,11 @@ static int control_receive(struct link_client *lc, const struct link_req *r, str
 	int got;
 
 	while (!(got = link_client_receive(lc, n, r, comp, NULL))) {
-		uint64_t now = wait_now();
+		int64_t ns = slice(lc, deadline);
 
-		if (now >= deadline)
-			return -ETIMEDOUT;
-		if (link_wait_comp(&lc->link, n, NULL, 0, (int64_t)(deadline - now)) == WAIT_BROKEN)
+		if (ns < 0)
+			return (int)ns;
+		if (link_wait_comp(&lc->link, n, NULL, 0, ns) == WAIT_BROKEN)
 			return condemn(lc, "completion ring", "impossible indices");
 	}
 	return got < 0 ? got : 0;
@@ -573,7 +613,66 @@ void link_client_on_event(struct link_client *lc)
 		condemn(lc, "event ring", "impossible indices");
 }
 
-/* ---- a new generation's start */
+/* ---- a new generation's start: every vCPU is parked */
+
+/* Posted writes are done once they are committed; whatever else there is must have been answered. */
+static void pass_posted(struct link_client *lc, unsigned n)
+{
+	struct channel *c = &lc->chan[n];
+	uint64_t word = link_committed(&lc->link, n);
+
+	while (c->committed < c->last && c->committed < word && (copy_of(c, c->committed + 1)->flags & LINK_REQ_POSTED))
+		c->committed++;
+}
+
+/*
+ * What the last daemon acknowledged and this channel has not received.  The
+ * newest request's answer is kept: whoever waits for it takes it as any other.
+ */
+static void salvage(struct link_client *lc, unsigned n)
+{
+	struct channel *c = &lc->chan[n];
+	struct link_comp comp;
+	const char *why;
+
+	while (link_take_comp(&lc->link, n, &comp)) {
+		const struct link_req *r = copy_of(c, comp.seq);
+
+		if (comp.seq <= c->committed || comp.seq > c->last || link_comp_check(&comp, r, &why) != LINK_GOOD ||
+		    comp.event_seq > lc->applied)
+			continue;	/* asked again */
+		c->committed = comp.seq;
+		c->saved = comp;
+		c->has_saved = comp.seq == c->last;
+		if ((r->flags & LINK_REQ_BATCH) && r->kind == LINK_REQ_PIO_IN && comp.status == LINK_OK)
+			link_data_get(&lc->link, n, r->data, c->page[r->data], (size_t)comp.done * r->size);
+	}
+	pass_posted(lc, n);
+}
+
+/* The successor tells its regions and doorbells anew; code decoded so far is not marked in its link. */
+static void replace_link(struct link_client *lc)
+{
+	struct vm *vm = lc->vm;
+
+	for (unsigned n = 0; lc->generation && n <= vm->nvcpus; n++)
+		salvage(lc, n);
+	pthread_mutex_lock(&lc->drain_lock);
+	link_close(&lc->link);
+	lc->link = lc->next;
+	memset(&lc->next, 0, sizeof(lc->next));
+	store_relaxed(&lc->doorbells, 0);
+	memset(lc->doorbell, 0, sizeof(lc->doorbell));
+	pthread_mutex_unlock(&lc->drain_lock);
+	pthread_mutex_lock(&vm->dev_lock);
+	bus_drop_regions(vm->bus);
+	pthread_mutex_unlock(&vm->dev_lock);
+	vm->code_bytes = lc->link.code;
+	vm->code_pages = lc->link.code_pages;
+	if (lc->generation++)
+		vm->vcpu[0].engine->code_changed(vm, 0, UINT64_MAX);
+	count(lc, LINK_STAT_GENERATIONS);
+}
 
 /* What the predecessor did not acknowledge, in order, with the sequence numbers it had. */
 static int post_again(struct link_client *lc, unsigned n)
@@ -593,10 +692,11 @@ static int post_again(struct link_client *lc, unsigned n)
 
 int link_client_accept(struct link_client *lc, char err[LINK_ERR])
 {
-	int r = link_accept(&lc->link, err);
+	int r = link_accept(&lc->next, err);
 
 	if (r)
 		return r;
+	replace_link(lc);
 	store_release(&lc->told, 0);
 	store_release(&lc->lost, 0);
 	if ((r = link_client_drain(lc))) {

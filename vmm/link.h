@@ -13,8 +13,9 @@
  *   link_client_open() -> descriptors to the new daemon -> it says "ready" ->
  *   link_client_accept() -> traffic -> lost (it died, or wrote nonsense)
  *
- * and the next link_client_open() begins another.  Open and accept need every
- * vCPU outside of inout_wait() and engine->run().
+ * and the next link_client_open() begins another: the old link stays, for vCPUs
+ * that run on without devices, until its successor is accepted.  Accept needs
+ * every vCPU outside of inout_wait() and engine->run().
  *
  * A daemon that breaks the protocol is condemned: its link answers nothing any
  * more, waiters come back with INOUT_LOST, and hooks->lost() tells the
@@ -40,6 +41,11 @@ enum { LINK_CLIENT_DEVICES = 256 };	/* device ids are below this */
 struct link_hooks {
 	/* Once a generation, on whichever thread noticed.  Must not block nor call the link. */
 	void (*lost)(void *arg, const char *why);
+	/* Is the daemon's process no more?  Asked on the main thread while it waits; NULL: not known. */
+	bool (*gone)(void *arg);
+	/* A vCPU has waited for deadline_ns: is it to be replaced?  Any vCPU's thread; NULL: never. */
+	bool (*overdue)(void *arg);
+	int64_t deadline_ns;
 	void *arg;
 };
 
@@ -65,23 +71,34 @@ extern const char *const link_stat_name[LINK_STATS];
 
 /* vm->nvcpus channels and a control channel; code bytes for `ram_pages` guest pages.  -ENOMEM. */
 int link_client_new(struct link_client **, struct vm *, uint64_t ram_pages, const struct link_hooks *);
+/* Before the first generation. */
+void link_client_set_hooks(struct link_client *, const struct link_hooks *);
 void link_client_free(struct link_client *);	/* NULL is fine */
 
 /* ---- a generation: main thread */
 
 /*
- * Makes the link and forgets the daemon before: its regions, its doorbells, its
- * events, its code bytes (vm->code_bytes is the new link's).  -errno, `err` says why.
+ * Makes the link for the next daemon.  The last one, if there was one, is dead:
+ * what it published is applied, and the character streams in `streams` (a bit
+ * each) go on in the new link from now on.  -errno, `err` says why.
  */
-int link_client_open(struct link_client *, char err[LINK_ERR]);
+int link_client_open(struct link_client *, uint32_t streams, char err[LINK_ERR]);
+/* How far it got, for its successor: the newest request of channel n, the newest event applied. */
+uint64_t link_client_asked(const struct link_client *, unsigned n);
+uint64_t link_client_events(const struct link_client *);
 /* The LINK_FDS descriptors to send to the daemon; they stay the client's. */
 void link_client_fds(const struct link_client *, int fd[LINK_FDS]);
-/* The daemon is ready: its answer is checked, what it announced is applied, what was unacknowledged is posted again. */
+/*
+ * The daemon is ready: its link takes the place of the last one, whose regions,
+ * doorbells and code bytes are forgotten (vm->code_bytes is the new link's);
+ * its answer is checked, what it announced is applied, what was unacknowledged
+ * is posted again.
+ */
 int link_client_accept(struct link_client *, char err[LINK_ERR]);
 /* The daemon is gone (the supervisor saw it end).  Any thread. */
 void link_client_lost(struct link_client *, const char *why);
 bool link_client_is_lost(const struct link_client *);	/* any thread; true before the first accept too */
-/* For the relay's streams. */
+/* For the relay's streams: the newest; it moves when it is accepted. */
 struct link *link_client_link(struct link_client *);
 uint64_t link_client_stat(const struct link_client *, enum link_stat);
 

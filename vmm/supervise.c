@@ -1,52 +1,73 @@
 /*
- * vmm/supervise.c - starts, watches and ends the device model's process.
+ * vmm/supervise.c - starts, watches, replaces and ends the device model's process.
  *
- * Owns the process, its socket, the arena's memory and the descriptors of the
- * images and networks, all of which a successor will need again.  Knows no device: what the
- * configuration says is passed on.
+ *	SERVING --died, hung, broke the protocol--> WAITING --back-off--> STARTING
+ *	   ^                                           ^----died, refused----|
+ *	   +------------- ready: vCPUs parked, link exchanged --------------+
+ *
+ * Owns the process, its socket and the arena's memory.  A successor works on a
+ * copy of the arena, and does nothing in the machine before it is accepted: one
+ * that dies sooner has changed nothing.  What it is told is introduce.c's.
  */
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ipc/fdpass.h"
 #include "proto/config.pb-c.h"
 #include "vmm/child.h"
 #include "vmm/config.h"
-#include "vmm/image.h"
-#include "vmm/irq.h"
+#include "vmm/introduce.h"
 #include "vmm/link.h"
-#include "vmm/mem.h"
-#include "vmm/netback.h"
+#include "vmm/relay.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
 
-enum { CONFIG_VERSION_NUMBER = 1, FRAME_MAX = 65536, READY_MS = 15000, END_MS = 10000 };
+enum { READY_MS = 15000, END_MS = 10000, HEALTHY_MS = 10000 };
 
-/* What is behind a key: an image, a network, or (fd -1) nothing. */
-struct back_end {
-	int fd;
-	struct netback *net;
-};
+/* Before the n-th successor in a row whose predecessor failed by its own doing. */
+static const unsigned backoff_ms[] = { 0, 0, 0, 50, 200, 1000, 2000, 5000 };
 
 struct supervise {
 	struct vm *vm;
 	int daemon_fd;		/* the executable */
+	enum supervise_state state;
 	int sock;		/* -1: no daemon */
 	struct child child;
-	int arena_fd;
-	struct back_end *back;	/* by device and key, in order */
-	unsigned nbacks;
-	struct event *ended, *spoke;
-	bool stopping;
+	int arena_fd;		/* of the daemon that serves, or has died */
+	int next_fd;		/* the copy that its successor works on; -1: none */
+	struct back_ends back;
+	struct event *ended, *spoke, *later, *condemned;
+
+	bool killed;		/* by us: its own doing */
+	bool at_fault;		/* that is how the last one ended */
+	bool told_paused;	/* what the successor was told */
+	unsigned failures;	/* of its own, in a row */
+	uint64_t since;		/* when it began to serve, or was lost; ms */
+	struct supervise_info info;
+
+	pthread_mutex_t lock;
+	char why[LINK_ERR];	/* what an honest one would not do; under lock */
 };
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
+}
 
 /* ---- finding */
 
@@ -66,212 +87,9 @@ int supervise_find(const char *path, char *err, size_t errlen)
 	return fd;
 }
 
-/* ---- its configuration */
-
-struct message {
-	Cleave__DaemonConfig config;
-	Cleave__DeviceConfig *dev, **devp;
-	Cleave__DeviceKey *key, **keyp;
-	int fd[FDPASS_MAX];
-	unsigned nfds;
-};
-
-/* Index of the descriptor in the message, or -1. */
-static int pass(struct message *m, int fd)
-{
-	if (m->nfds == FDPASS_MAX)
-		return -1;
-	m->fd[m->nfds] = fd;
-	return m->nfds++;
-}
-
-static unsigned count_keys(const struct config *c)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < c->ndevices; i++)
-		n += c->device[i].nkeys;
-	return n;
-}
-
-static int fill_device(struct message *m, const struct config_device *d, Cleave__DeviceConfig *to, unsigned *keys, const struct back_end *back)
-{
-	cleave__device_config__init(to);
-	to->model = d->type->name;
-	to->pci = d->type->pci;
-	to->bus = d->bus;
-	to->slot = d->slot;
-	to->function = d->func;
-	to->key = &m->keyp[*keys];
-	to->n_key = d->nkeys;
-	for (unsigned k = 0; k < d->nkeys; k++, ++*keys) {
-		Cleave__DeviceKey *key = &m->key[*keys];
-		const struct back_end *b = &back[*keys];
-
-		cleave__device_key__init(key);
-		m->keyp[*keys] = key;
-		key->name = d->key[k].name;
-		key->value = b->net ? (char *)netback_kind(b->net) : b->fd >= 0 ? (char *)"" : d->key[k].value;	/* a path stays here */
-		key->stream = d->key[k].stream + 1;
-		if (b->fd < 0)
-			continue;
-		key->fd = pass(m, b->fd) + 1;
-		if (!key->fd)
-			return -E2BIG;
-	}
-	return 0;
-}
-
-static void fill_head(struct supervise *s, struct message *m)
-{
-	const struct config *c = s->vm->config;
-	int link[LINK_FDS];
-
-	cleave__daemon_config__init(&m->config);
-	m->config.version = CONFIG_VERSION_NUMBER;
-	m->config.vm = s->vm->name;
-	m->config.ram_bytes = mem_ram_bytes(s->vm->mem);
-	m->config.vcpus = s->vm->nvcpus;
-	m->config.uuid.data = (uint8_t *)c->uuid;
-	m->config.uuid.len = sizeof(c->uuid);
-	m->config.fresh = true;
-	m->config.generation = link_client_link(s->vm->link)->generation;
-	m->config.paused = s->vm->paused;
-	m->config.clock_offset = s->vm->clock_offset;
-	m->config.direct = c->kernel != NULL;
-	m->config.apic = irq_has_apics(s->vm);
-	m->config.hpet = s->vm->hpet != NULL;
-	link_client_fds(s->vm->link, link);
-	m->config.link_fd = pass(m, link[LINK_FD_MEMORY]);
-	m->config.wake_fd = pass(m, link[LINK_FD_WAKE]);
-	m->config.event_fd = pass(m, link[LINK_FD_EVENT]);
-	m->config.relay_fd = pass(m, link[LINK_FD_RELAY]);
-	m->config.ram_fd = pass(m, mem_ram_fd(s->vm->mem));
-	m->config.arena_fd = pass(m, s->arena_fd);
-	if (mem_flash_fd(s->vm->mem) < 0)
-		return;
-	m->config.flash_fd = pass(m, mem_flash_fd(s->vm->mem)) + 1;
-	m->config.flash_base = mem_flash_base(s->vm->mem);
-	m->config.flash_bytes = mem_flash_bytes(s->vm->mem);
-}
-
-static int send_config(struct supervise *s)
-{
-	const struct config *c = s->vm->config;
-	unsigned nkeys = count_keys(c), keys = 0;
-	struct message *m = calloc(1, sizeof(*m));
-	uint8_t *frame = malloc(FRAME_MAX);
-	int ret = -ENOMEM;
-
-	if (!m || !frame)
-		goto out;
-	m->dev = calloc(c->ndevices + 1, sizeof(*m->dev));
-	m->devp = calloc(c->ndevices + 1, sizeof(*m->devp));
-	m->key = calloc(nkeys + 1, sizeof(*m->key));
-	m->keyp = calloc(nkeys + 1, sizeof(*m->keyp));
-	if (!m->dev || !m->devp || !m->key || !m->keyp)
-		goto out;
-	fill_head(s, m);
-	ret = 0;
-	for (unsigned i = 0; i < c->ndevices && !ret; i++) {
-		m->devp[i] = &m->dev[i];
-		ret = fill_device(m, &c->device[i], &m->dev[i], &keys, s->back);
-	}
-	m->config.device = m->devp;
-	m->config.n_device = c->ndevices;
-	if (!ret && cleave__daemon_config__get_packed_size(&m->config) > FRAME_MAX)
-		ret = -EMSGSIZE;
-	if (!ret)
-		ret = fdpass_send(s->sock, frame, cleave__daemon_config__pack(&m->config, frame), m->fd, m->nfds);
-out:
-	if (m) {
-		free(m->dev);
-		free(m->devp);
-		free(m->key);
-		free(m->keyp);
-	}
-	free(m);
-	free(frame);
-	return ret;
-}
-
-static int open_net(struct supervise *s, const struct config_device *d, const struct config_key *key, struct back_end *b, char *err, size_t errlen)
-{
-	char title[80];
-	struct netback_card card = { .vm = s->vm->name, .device = title };
-	int ret;
-
-	snprintf(title, sizeof(title), "%s@%u:%u", d->type->name, d->slot, d->func);
-	for (unsigned k = 0; k < d->nkeys; k++)
-		if (!strcmp(d->key[k].name, "mtu"))
-			card.mtu = strtoul(d->key[k].value, NULL, 10);
-	ret = netback_open(&b->net, s->vm->base, &card, key->value, err, errlen);
-	if (!ret)
-		b->fd = netback_fd(b->net);
-	return ret;
-}
-
-static int open_back_end(struct supervise *s, const struct config_device *d, const struct config_key *key, struct back_end *b, char *err, size_t errlen)
-{
-	if (key->type == KEY_NET)
-		return open_net(s, d, key, b, err, errlen);
-	if ((key->type != KEY_PATH && key->type != KEY_ROM) || !*key->value)
-		return 0;
-	b->fd = image_open(key, err, errlen);
-	return b->fd < 0 ? b->fd : 0;
-}
-
-static int open_back_ends(struct supervise *s, char *err, size_t errlen)
-{
-	const struct config *c = s->vm->config;
-	unsigned n = 0;
-	int ret = 0;
-
-	if (s->back)
-		return 0;
-	s->nbacks = count_keys(c);
-	s->back = malloc((s->nbacks + 1) * sizeof(*s->back));
-	if (!s->back)
-		return -ENOMEM;
-	for (unsigned i = 0; i < s->nbacks; i++)
-		s->back[i] = (struct back_end){ .fd = -1 };
-	for (unsigned i = 0; i < c->ndevices && !ret; i++)
-		for (unsigned k = 0; k < c->device[i].nkeys && !ret; k++, n++)
-			ret = open_back_end(s, &c->device[i], &c->device[i].key[k], &s->back[n], err, errlen);
-	return ret;
-}
-
-static void close_back_ends(struct supervise *s)
-{
-	for (unsigned i = 0; i < s->nbacks; i++) {
-		if (s->back[i].net)
-			netback_free(s->back[i].net);
-		else if (s->back[i].fd >= 0)
-			close(s->back[i].fd);
-	}
-	free(s->back);
-}
-
-/* The descriptor behind the first image of this PCI function, or -1. */
-static int image_of(const struct supervise *s, unsigned slot, unsigned func)
-{
-	const struct config *c = s->vm->config;
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < c->ndevices; i++)
-		for (unsigned k = 0; k < c->device[i].nkeys; k++, n++) {
-			const struct config_device *d = &c->device[i];
-
-			if (s->back && n < s->nbacks && d->type->pci && !d->bus && d->slot == slot && d->func == func &&
-			    d->key[k].type == KEY_PATH && s->back[n].fd >= 0)
-				return s->back[n].fd;
-		}
-	return -1;
-}
-
 int supervise_grow(struct supervise *s, unsigned slot, unsigned func, uint64_t bytes, char *err, size_t errlen)
 {
-	int fd = image_of(s, slot, func), ret;
+	int fd = back_ends_image(&s->back, s->vm->config, slot, func), ret;
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st)) {
@@ -305,6 +123,7 @@ static int spawn(struct supervise *s)
 	ret = child_spawn(&s->child, s->daemon_fd, argv, &sv[1], 1);
 	close(sv[1]);
 	s->sock = sv[0];
+	s->killed = false;
 	return ret;
 }
 
@@ -320,40 +139,28 @@ static void drop(struct supervise *s)
 	s->sock = -1;
 }
 
-static void on_ended(evutil_socket_t fd, short what, void *arg)
+static void set_state(struct supervise *s, enum supervise_state state)
 {
-	struct supervise *s = arg;
-	char how[80], why[160];
-	pid_t pid = s->child.pid;
-
-	(void)fd, (void)what;
-	child_reap(&s->child, 0, false, how, sizeof(how));
-	drop(s);
-	snprintf(why, sizeof(why), "the device model (process %d) %s", pid, how);
-	link_client_lost(s->vm->link, why);
+	s->state = state;
+	s->since = now_ms();
 }
 
-/* It has nothing more to say: end of file comes shortly before its end, anything else is nonsense. */
-static void on_spoke(evutil_socket_t fd, short what, void *arg)
+/* What is wrong with it, for the log; the first reason holds. */
+static void note(struct supervise *s, const char *why)
 {
-	struct supervise *s = arg;
-	char byte;
-	int got[1];
-	unsigned ngot;
+	pthread_mutex_lock(&s->lock);
+	if (!*s->why)
+		snprintf(s->why, sizeof(s->why), "%s", why);
+	pthread_mutex_unlock(&s->lock);
+}
 
-	(void)fd, (void)what;
-	event_del(s->spoke);
-	if (fdpass_recv(s->sock, &byte, 1, got, 0, &ngot, 0) == 0)
+static void kill_it(struct supervise *s, const char *why)
+{
+	note(s, why);
+	if (s->child.pid <= 0)
 		return;
-	kill(s->child.pid, SIGKILL);	/* reported when it has ended */
-	link_client_lost(s->vm->link, "the device model broke the protocol: it spoke on its socket after it was ready");
-}
-
-static int watch(struct supervise *s)
-{
-	s->ended = event_new(s->vm->base, s->child.pidfd, EV_READ, on_ended, s);
-	s->spoke = event_new(s->vm->base, s->sock, EV_READ, on_spoke, s);
-	return s->ended && s->spoke && !event_add(s->ended, NULL) && !event_add(s->spoke, NULL) ? 0 : -ENOMEM;
+	s->killed = true;
+	kill(s->child.pid, SIGKILL);	/* goes on when it has ended */
 }
 
 /* ---- starting */
@@ -382,18 +189,18 @@ int supervise_judge(const uint8_t *frame, size_t n, char *err, size_t errlen)
 		if (!*err)
 			snprintf(err, errlen, "the device model refuses, and does not say why");
 		ret = -ECANCELED;
-	} else if (r->version != CONFIG_VERSION_NUMBER) {
+	} else if (r->version != INTRODUCE_VERSION) {
 		snprintf(err, errlen, "the device model speaks version %u of the configuration, this program %d: "
-			 "are both of one build?", r->version, CONFIG_VERSION_NUMBER);
+			 "are both of one build?", r->version, INTRODUCE_VERSION);
 		ret = -EPROTO;
 	}
 	cleave__daemon_reply__free_unpacked(r, NULL);
 	return ret;
 }
 
-static int wait_ready(struct supervise *s, char *err, size_t errlen)
+static int read_reply(struct supervise *s, int ms, char *err, size_t errlen)
 {
-	uint8_t *frame = malloc(FRAME_MAX);
+	uint8_t *frame = malloc(INTRODUCE_FRAME);
 	unsigned nfds = 0;
 	ssize_t n;
 	int none[1], ret;
@@ -401,7 +208,7 @@ static int wait_ready(struct supervise *s, char *err, size_t errlen)
 
 	if (!frame)
 		return -ENOMEM;
-	n = fdpass_recv(s->sock, frame, FRAME_MAX, none, 0, &nfds, READY_MS);
+	n = fdpass_recv(s->sock, frame, INTRODUCE_FRAME, none, 0, &nfds, ms);
 	if (n > 0) {
 		ret = supervise_judge(frame, n, err, errlen);
 	} else if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
@@ -419,56 +226,105 @@ static int wait_ready(struct supervise *s, char *err, size_t errlen)
 	return ret;
 }
 
-/* From a process to a running generation. */
-static int introduce(struct supervise *s, char *err, size_t errlen)
-{
-	char link_err[LINK_ERR] = "", how[80];
-	int ret = send_config(s);
+static void on_ended(evutil_socket_t fd, short what, void *arg);
+static void on_spoke(evutil_socket_t fd, short what, void *arg);
 
-	if (ret == -EPIPE || ret == -ECONNRESET) {
-		child_reap(&s->child, 2000, true, how, sizeof(how));
-		snprintf(err, errlen, "the device model did not start: it %s", how);
-		return ret;
-	}
-	if (ret) {
-		snprintf(err, errlen, "cannot tell the device model its configuration: %s", strerror(-ret));
-		return ret;
-	}
-	ret = wait_ready(s, err, errlen);
-	if (ret)
-		return ret;
-	ret = link_client_accept(s->vm->link, link_err);
+static int watch(struct supervise *s)
+{
+	s->ended = event_new(s->vm->base, s->child.pidfd, EV_READ, on_ended, s);
+	s->spoke = event_new(s->vm->base, s->sock, EV_READ | EV_PERSIST, on_spoke, s);
+	return s->ended && s->spoke && !event_add(s->ended, NULL) && !event_add(s->spoke, NULL) ? 0 : -ENOMEM;
+}
+
+/* It is ready: its link takes the place of the last one's, and it may go. */
+static int accept_it(struct supervise *s, char *err, size_t errlen)
+{
+	char link_err[LINK_ERR] = "";
+	int ret = link_client_accept(s->vm->link, link_err);
+
+	if (!ret)
+		ret = fdpass_send(s->sock, "", 1, NULL, 0);
 	if (ret) {
 		snprintf(err, errlen, "the device model cannot be used: %s", *link_err ? link_err : strerror(-ret));
 		return ret;
 	}
-	/* Nobody takes the arena away under its reader. */
-	fcntl(s->arena_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
-	return watch(s);
+	pthread_mutex_lock(&s->lock);
+	s->why[0] = 0;
+	pthread_mutex_unlock(&s->lock);
+	set_state(s, SUPERVISE_SERVING);
+	s->info.generation++;
+	return 0;
+}
+
+static int open_link(struct supervise *s, char *err, size_t errlen)
+{
+	const struct config *c = s->vm->config;
+	char link_err[LINK_ERR] = "";
+	int ret = link_client_open(s->vm->link, c->nstreams < 32 ? (1u << c->nstreams) - 1 : ~0u, link_err);
+
+	if (ret)
+		snprintf(err, errlen, "%s", link_err);
+	else if (c->spin == SPIN_OFF)
+		link_client_link(s->vm->link)->may_spin = false;
+	return ret;
+}
+
+/* From nothing to a process that knows what it is to do. */
+static int launch(struct supervise *s, int arena_fd, bool fresh, char *err, size_t errlen)
+{
+	const struct introduction in = { .vm = s->vm, .back = &s->back, .arena_fd = arena_fd, .fresh = fresh, .at_fault = s->at_fault };
+	char how[80];
+	int ret = open_link(s, err, errlen);
+
+	if (!ret)
+		ret = spawn(s);
+	if (ret)
+		return ret;
+	s->told_paused = s->vm->paused;
+	ret = introduce(s->sock, &in);
+	if (ret == -EPIPE || ret == -ECONNRESET) {
+		child_reap(&s->child, 2000, true, how, sizeof(how));
+		snprintf(err, errlen, "the device model did not start: it %s", how);
+	} else if (ret) {
+		snprintf(err, errlen, "cannot tell the device model its configuration: %s", strerror(-ret));
+	}
+	return ret;
+}
+
+/* Nobody takes the arena away under its reader. */
+static void seal(int fd)
+{
+	fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
+}
+
+static int new_arena(void)
+{
+	int fd = memfd_create("cleave-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	return fd < 0 ? -errno : fd;
 }
 
 int supervise_start(struct supervise *s, char *err, size_t errlen)
 {
-	char link_err[LINK_ERR] = "", how[80];
+	char how[80];
 	int ret;
 
 	*err = 0;
-	ret = open_back_ends(s, err, errlen);
-	if (!ret && s->arena_fd < 0) {
-		s->arena_fd = memfd_create("cleave-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		ret = s->arena_fd < 0 ? -errno : 0;
-	}
+	ret = back_ends_open(&s->back, s->vm, err, errlen);
 	if (!ret) {
-		ret = link_client_open(s->vm->link, link_err);
-		if (ret)
-			snprintf(err, errlen, "%s", link_err);
-		else if (s->vm->config->spin == SPIN_OFF)
-			link_client_link(s->vm->link)->may_spin = false;
+		s->arena_fd = new_arena();
+		ret = s->arena_fd < 0 ? s->arena_fd : 0;
 	}
 	if (!ret)
-		ret = spawn(s);
+		ret = launch(s, s->arena_fd, true, err, errlen);
 	if (!ret)
-		ret = introduce(s, err, errlen);
+		ret = read_reply(s, READY_MS, err, errlen);
+	if (!ret)
+		ret = accept_it(s, err, errlen);
+	if (!ret) {
+		seal(s->arena_fd);
+		ret = watch(s);
+	}
 	if (!ret)
 		return 0;
 	if (!*err)
@@ -478,10 +334,268 @@ int supervise_start(struct supervise *s, char *err, size_t errlen)
 	return ret;
 }
 
+/* ---- succession */
+
+static void say(const struct supervise *s, const char *what)
+{
+	fprintf(stderr, "cleave: %s: %s\n", s->vm->name, what);
+}
+
+/*
+ * After the end of a daemon, of one that did not come to serve too: the next,
+ * soon, unless the user wants none.
+ */
+static void go_on(struct supervise *s, const char *why, bool at_fault)
+{
+	unsigned most = sizeof(backoff_ms) / sizeof(backoff_ms[0]) - 1, ms;
+	struct timeval tv;
+
+	if (s->vm->ended)
+		return;
+	s->at_fault = at_fault;
+	s->failures = at_fault ? s->failures + 1 : 0;
+	snprintf(s->info.why, sizeof(s->info.why), "%s", why);
+	if (s->vm->config->outage == OUTAGE_STOP) {
+		set_state(s, SUPERVISE_NONE);
+		vm_request(s->vm, VM_REQUEST_ERROR, 0, why);
+		return;
+	}
+	ms = backoff_ms[s->failures < most ? s->failures : most];
+	tv = (struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+	s->state = SUPERVISE_WAITING;
+	event_add(s->later, &tv);
+}
+
+/* The present one, on its way in or at work, is no good. */
+static void give_up(struct supervise *s, const char *why, bool at_fault)
+{
+	char how[80];
+
+	say(s, why);
+	drop(s);
+	child_reap(&s->child, 0, true, how, sizeof(how));
+	go_on(s, why, at_fault);
+}
+
+static int copy_arena(struct supervise *s)
+{
+	struct stat st;
+	void *from, *to;
+	int fd = new_arena();
+
+	if (fd < 0)
+		return fd;
+	if (fstat(s->arena_fd, &st) || ftruncate(fd, st.st_size)) {
+		close(fd);
+		return -errno;
+	}
+	seal(fd);
+	from = mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, s->arena_fd, 0);
+	to = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (from != MAP_FAILED && to != MAP_FAILED)
+		memcpy(to, from, st.st_size);
+	if (s->next_fd >= 0)
+		close(s->next_fd);
+	s->next_fd = fd;
+	if (from != MAP_FAILED)
+		munmap(from, st.st_size);
+	if (to != MAP_FAILED)
+		munmap(to, st.st_size);
+	return from == MAP_FAILED || to == MAP_FAILED ? -ENOMEM : 0;
+}
+
+static void start_successor(struct supervise *s)
+{
+	char err[600] = "";
+	int ret = copy_arena(s);
+
+	s->state = SUPERVISE_STARTING;
+	if (!ret)
+		ret = launch(s, s->next_fd, false, err, sizeof(err));
+	if (!ret)
+		ret = relay_attach(s->vm->relay, link_client_link(s->vm->link));
+	if (!ret)
+		ret = watch(s);
+	if (!ret) {
+		event_add(s->later, &(struct timeval){ .tv_sec = READY_MS / 1000 });
+		return;
+	}
+	if (!*err)
+		snprintf(err, sizeof(err), "cannot start a device model: %s", strerror(-ret));
+	give_up(s, err, true);
+}
+
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervise *s = arg;
+
+	(void)fd, (void)what;
+	if (s->state == SUPERVISE_WAITING && !s->vm->ended)
+		start_successor(s);
+	else if (s->state == SUPERVISE_STARTING)
+		kill_it(s, "the device model does not come to serve");
+}
+
+/* What was said to the last one and not heard, or happened meanwhile. */
+static void catch_up(struct supervise *s)
+{
+	struct vm *vm = s->vm;
+
+	if (vm->paused != s->told_paused)
+		link_client_control(vm->link, vm->paused ? LINK_REQ_PAUSE : LINK_REQ_RESUME, 0, (uint64_t)vm->clock_offset, 1000000000);
+	vm_taken_over(vm);
+}
+
+static int take_over(struct supervise *s, char *err, size_t errlen)
+{
+	struct vm *vm = s->vm;
+	enum vm_gate was;
+	int ret = vm_hold(vm, &was);
+
+	if (ret) {
+		snprintf(err, errlen, "a vCPU does not stop for the new device model");
+		return ret;
+	}
+	vm_watch_link(vm, false);
+	ret = accept_it(s, err, errlen);
+	if (!ret)
+		ret = vm_watch_link(vm, true);
+	if (!ret)
+		ret = relay_attach(vm->relay, link_client_link(vm->link));
+	vm_release(vm, was);
+	return ret;
+}
+
+static void on_ready(struct supervise *s)
+{
+	uint64_t lost = s->since;
+	char err[600] = "", line[700];
+	int ret = read_reply(s, 0, err, sizeof(err));
+
+	event_del(s->later);
+	if (ret == -ECANCELED) {	/* it would refuse the next time too */
+		drop(s);
+		s->state = SUPERVISE_NONE;
+		vm_request(s->vm, VM_REQUEST_ERROR, 0, err);
+		return;
+	}
+	if (!ret)
+		ret = take_over(s, err, sizeof(err));
+	if (ret) {
+		give_up(s, *err ? err : strerror(-ret), true);
+		return;
+	}
+	close(s->arena_fd);
+	s->arena_fd = s->next_fd;
+	s->next_fd = -1;
+	s->info.restarts++;
+	snprintf(line, sizeof(line), "%s; process %d took over after %llu ms", s->info.why, s->child.pid,
+		 (unsigned long long)(now_ms() - lost));
+	say(s, line);
+	catch_up(s);
+}
+
+/* ---- what happens to it */
+
+/* Killed from outside is nobody's fault. */
+static void on_ended(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervise *s = arg;
+	bool served = s->state == SUPERVISE_SERVING;
+	char how[80], why[LINK_ERR + 80];
+	pid_t pid = s->child.pid;
+	int status;
+
+	(void)fd, (void)what;
+	status = child_reap(&s->child, 0, false, how, sizeof(how));
+	drop(s);
+	event_del(s->later);
+	if (served && now_ms() - s->since > HEALTHY_MS)
+		s->failures = 0;
+	pthread_mutex_lock(&s->lock);
+	if (*s->why)
+		snprintf(why, sizeof(why), "%s", s->why);
+	else
+		snprintf(why, sizeof(why), "the device model (process %d) %s", pid, how);
+	s->why[0] = 0;
+	pthread_mutex_unlock(&s->lock);
+	if (served)
+		set_state(s, SUPERVISE_WAITING);
+	link_client_lost(s->vm->link, why);
+	go_on(s, why, s->killed || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL);
+}
+
+/* Once it serves it has nothing more to say: end of file comes shortly before its end, anything else is nonsense. */
+static void on_spoke(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervise *s = arg;
+	char byte;
+	int got[1];
+	unsigned ngot;
+
+	(void)fd, (void)what;
+	if (s->state == SUPERVISE_STARTING) {
+		on_ready(s);
+		return;
+	}
+	event_del(s->spoke);
+	if (fdpass_recv(s->sock, &byte, 1, got, 0, &ngot, 0) == 0)
+		return;
+	link_client_lost(s->vm->link, "the device model broke the protocol: it spoke on its socket after it was ready");
+}
+
+/* It is of no use any more, alive or not. */
+static void on_condemned(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervise *s = arg;
+
+	(void)fd, (void)what;
+	if (s->state == SUPERVISE_SERVING)
+		kill_it(s, "");
+}
+
+/* ---- what the link asks: link.h says on which thread */
+
+static void on_lost(void *arg, const char *why)
+{
+	struct supervise *s = arg;
+
+	note(s, why);
+	event_active(s->condemned, EV_TIMEOUT, 0);
+}
+
+static bool is_gone(void *arg)
+{
+	const struct supervise *s = arg;
+	struct pollfd p = { .fd = s->child.pidfd, .events = POLLIN };
+
+	return s->child.pid <= 0 || poll(&p, 1, 0) > 0;
+}
+
+/* One that a debugger holds may take its time. */
+static bool is_overdue(void *arg)
+{
+	const struct supervise *s = arg;
+	char path[40], line[80];
+	int tracer = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", s->child.pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "TracerPid: %d", &tracer) != 1)
+		;
+	if (f)
+		fclose(f);
+	return !tracer;
+}
+
+/* ---- life */
+
 void supervise_stop(struct supervise *s)
 {
 	char how[80];
 
+	event_del(s->later);
 	if (s->child.pid <= 0)
 		return;
 	if (s->ended)
@@ -497,12 +611,20 @@ void supervise_stop(struct supervise *s)
 int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd)
 {
 	struct supervise *s = calloc(1, sizeof(*s));
+	const struct link_hooks hooks = {
+		.arg = s, .lost = on_lost, .gone = is_gone,
+		.overdue = vm->config->deadline ? is_overdue : NULL, .deadline_ns = vm->config->deadline * 1000000000ll,
+	};
 
 	*out = s;
 	if (!s)
 		return -ENOMEM;
-	*s = (struct supervise){ .vm = vm, .daemon_fd = daemon_fd, .sock = -1, .child.pidfd = -1, .arena_fd = -1 };
-	return 0;
+	*s = (struct supervise){ .vm = vm, .daemon_fd = daemon_fd, .sock = -1, .child.pidfd = -1, .arena_fd = -1, .next_fd = -1 };
+	pthread_mutex_init(&s->lock, NULL);
+	link_client_set_hooks(vm->link, &hooks);
+	s->later = event_new(vm->base, -1, 0, on_later, s);
+	s->condemned = event_new(vm->base, -1, 0, on_condemned, s);
+	return s->later && s->condemned ? 0 : -ENOMEM;
 }
 
 void supervise_free(struct supervise *s)
@@ -511,9 +633,16 @@ void supervise_free(struct supervise *s)
 		return;
 	supervise_stop(s);
 	drop(s);
-	close_back_ends(s);
+	back_ends_close(&s->back);
 	if (s->arena_fd >= 0)
 		close(s->arena_fd);
+	if (s->next_fd >= 0)
+		close(s->next_fd);
+	if (s->later)
+		event_free(s->later);
+	if (s->condemned)
+		event_free(s->condemned);
+	pthread_mutex_destroy(&s->lock);
 	close(s->daemon_fd);
 	free(s);
 }
@@ -521,4 +650,12 @@ void supervise_free(struct supervise *s)
 pid_t supervise_pid(const struct supervise *s)
 {
 	return s->child.pid;
+}
+
+void supervise_info(const struct supervise *s, struct supervise_info *info)
+{
+	*info = s->info;
+	info->state = s->state;
+	info->pid = s->child.pid;
+	info->age_ms = now_ms() - s->since;
 }

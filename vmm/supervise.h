@@ -12,20 +12,33 @@
  *	     ... the link carries the rest; the socket only says who is alive ...
  *	close ---------------------------------> end of file: finishes its I/O, exits
  *
- * child.h is how the process is made.  A daemon that dies or breaks the protocol is reported through
- * link_client_lost(), with a sentence that says what happened.
+ * child.h is how the process is made.  A daemon that dies, hangs or breaks the
+ * protocol is succeeded by another, which takes over the arena
+ * (devmodel/recover.h); `-o devmodel.outage=stop` ends the machine instead.
+ * Nothing of the guest is lost: vCPUs that wait for an answer wait a little longer.
  *
  * Thread: main.
  */
 #ifndef CLEAVE_VMM_SUPERVISE_H
 #define CLEAVE_VMM_SUPERVISE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct vm;
 struct supervise;
+
+enum supervise_state { SUPERVISE_NONE, SUPERVISE_SERVING, SUPERVISE_WAITING, SUPERVISE_STARTING };
+
+struct supervise_info {
+	enum supervise_state state;
+	pid_t pid;			/* 0: none */
+	unsigned generation, restarts;
+	uint64_t age_ms;		/* in this state */
+	char why[240];			/* the last restart; "": there was none */
+};
 
 /* The daemon's executable: `path`, else $CLEAVED, else beside this program, else where it is installed.  fd or -errno. */
 int supervise_find(const char *path, char *err, size_t errlen);
@@ -41,6 +54,7 @@ void supervise_stop(struct supervise *);
 /* Lets the image file of this PCI function grow to `bytes`; -errno and `err` for the user. */
 int supervise_grow(struct supervise *, unsigned slot, unsigned func, uint64_t bytes, char *err, size_t errlen);
 pid_t supervise_pid(const struct supervise *);	/* 0: none */
+void supervise_info(const struct supervise *, struct supervise_info *);
 
 /* A daemon's answer to its configuration: 0 when it is ready, else -errno and a printable `err`.  Any bytes will do. */
 int supervise_judge(const uint8_t *frame, size_t n, char *err, size_t errlen);

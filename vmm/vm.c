@@ -102,7 +102,7 @@ void vm_unpark(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->request_lock);
 	pthread_mutex_lock(&vm->gate_lock);
-	set_gate(vm, vm->ended || vm->request ? GATE_STOP : vm->paused ? GATE_PAUSE : GATE_OPEN);
+	set_gate(vm, vm->ended || vm->request || vm->reset_due ? GATE_STOP : vm->paused ? GATE_PAUSE : GATE_OPEN);
 	pthread_mutex_unlock(&vm->gate_lock);
 	pthread_mutex_unlock(&vm->request_lock);
 }
@@ -137,6 +137,21 @@ int vm_park(struct vm *vm, enum vm_gate gate)
 		return 0;
 	vm_unpark(vm);
 	return -ETIMEDOUT;
+}
+
+int vm_hold(struct vm *vm, enum vm_gate *was)
+{
+	*was = atomic_load(&vm->gate);
+	return vm_park(vm, GATE_STOP);
+}
+
+void vm_release(struct vm *vm, enum vm_gate was)
+{
+	bool debugger = was == GATE_PAUSE && !vm->paused;	/* it has stopped them, and its event is yet to come */
+
+	vm_unpark(vm);
+	if (debugger && atomic_load(&vm->gate) == GATE_OPEN)
+		vm_debug_stop(vm);
 }
 
 /* ---- pause and resume */
@@ -263,6 +278,10 @@ static void reset(struct vm *vm)
 		return;
 	}
 	ret = link_client_control(vm->link, LINK_REQ_RESET, 0, 0, DAEMON_MS * 1000000ll);
+	if (ret == -EPIPE) {	/* vm_taken_over() */
+		vm->reset_due = true;
+		return;
+	}
 	if (ret) {
 		snprintf(why, sizeof(why), "the device model does not answer a reset: %s", strerror(-ret));
 		vm_request(vm, VM_REQUEST_ERROR, 0, why);
@@ -348,21 +367,34 @@ static void *events_main(void *arg)
 	struct vm *vm = arg;
 
 	pthread_setname_np(pthread_self(), "events");
-	/* Before its first sleep: what came meanwhile, and the flag that asks for a wake-up. */
-	link_client_on_event(vm->link);
 	event_base_loop(vm->events_base, EVLOOP_NO_EXIT_ON_EMPTY);
 	return NULL;
 }
 
-static int start_events(struct vm *vm)
+int vm_watch_link(struct vm *vm, bool on)
 {
-	int fd[LINK_FDS], ret;
-	sigset_t all, old;
+	int fd[LINK_FDS];
 
+	if (vm->link_event)
+		event_free(vm->link_event);	/* waits for a callback that runs */
+	vm->link_event = NULL;
+	if (!on)
+		return 0;
 	link_client_fds(vm->link, fd);
 	vm->link_event = event_new(vm->events_base, fd[LINK_FD_EVENT], EV_READ | EV_ET | EV_PERSIST, on_link_event, vm->link);
+	if (!vm->link_event || event_add(vm->link_event, NULL) < 0)
+		return -ENOMEM;
+	event_active(vm->link_event, EV_READ, 0);	/* before its first sleep: what came meanwhile */
+	return 0;
+}
+
+static int start_events(struct vm *vm)
+{
+	sigset_t all, old;
+	int ret;
+
 	vm->events_stop = event_new(vm->events_base, -1, 0, on_events_stop, vm);
-	if (!vm->events_stop || !vm->link_event || event_add(vm->link_event, NULL) < 0)
+	if (!vm->events_stop || vm_watch_link(vm, true))
 		return -ENOMEM;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -374,10 +406,14 @@ static int start_events(struct vm *vm)
 
 /* ---- made and unmade */
 
-/* A lost device model ends the machine, until there is recovery: then the supervisor starts a successor here. */
-static void on_link_lost(void *arg, const char *why)
+void vm_taken_over(struct vm *vm)
 {
-	vm_request(arg, VM_REQUEST_ERROR, 0, why);
+	for (unsigned i = 0; i < vm->nvcpus; i++)
+		vcpu_kick(&vm->vcpu[i]);
+	if (!vm->reset_due)
+		return;
+	vm->reset_due = false;
+	vm_request(vm, VM_REQUEST_RESET, 0, "the device model died in a reset");
 }
 
 static int new_vcpus(struct vm *vm, char *err, size_t errlen)
@@ -409,7 +445,6 @@ static int new_vcpus(struct vm *vm, char *err, size_t errlen)
 
 static int new_parts(struct vm *vm, char *err, size_t errlen)
 {
-	const struct link_hooks hooks = { .lost = on_link_lost, .arg = vm };
 	int ret;
 
 	vm->request_event = event_new(vm->base, -1, 0, on_request, vm);
@@ -432,7 +467,7 @@ static int new_parts(struct vm *vm, char *err, size_t errlen)
 	if (!ret)
 		ret = new_vcpus(vm, err, errlen);
 	if (!ret)
-		ret = link_client_new(&vm->link, vm, mem_ram_end(vm->mem) / LINK_PAGE, &hooks);
+		ret = link_client_new(&vm->link, vm, mem_ram_end(vm->mem) / LINK_PAGE, NULL);
 	if (!ret)
 		ret = devs_new(vm, err, errlen);
 	return ret ? ret : reset_engine_side(vm, err, errlen);

@@ -131,6 +131,7 @@ struct vm {
 	unsigned request_arg;
 	char request_why[240];
 
+	bool reset_due;			/* the device model died in a reset: once more with its successor */
 	bool paused;			/* by the user */
 	bool ended;
 	int status;			/* of the process, once the loop has ended */
@@ -162,6 +163,17 @@ void vm_free(struct vm *);
 int vm_park(struct vm *, enum vm_gate);
 /* The gate that belongs to the VM's state: open, or shut when it is paused, has ended or waits for a request. */
 void vm_unpark(struct vm *);
+
+/*
+ * Between these two every vCPU stands outside of its engine's run() and of the
+ * link; a pause, a debugger's stop, a request hold as before.  -ETIMEDOUT.
+ */
+int vm_hold(struct vm *, enum vm_gate *was);
+void vm_release(struct vm *, enum vm_gate was);
+/* The events thread listens to the present link, or (`on` false) to none.  -ENOMEM. */
+int vm_watch_link(struct vm *, bool on);
+/* A new device model serves. */
+void vm_taken_over(struct vm *);
 
 int vm_pause(struct vm *);		/* the clock stands; idempotent; -ETIMEDOUT as vm_park() */
 void vm_resume(struct vm *);

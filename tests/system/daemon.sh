@@ -26,13 +26,13 @@ EVIL=mute refuses "does not say why" -l bootrom,idle.rom x
 EVIL=version refuses "speaks version 99" -l bootrom,idle.rom x
 EVIL=features refuses "cannot be used" -l bootrom,idle.rom x
 EVIL=fds refuses "makes no sense" -l bootrom,idle.rom x
-# it is accepted, then breaks the protocol: the machine ends and says why
-EVIL=chatty refuses "spoke on its socket" -l bootrom,spin.rom x
-EVIL=ring refuses "broke the protocol" -l bootrom,spin.rom x
-EVIL=event refuses "broke the protocol" -l bootrom,spin.rom x
-EVIL=stream refuses "broke the protocol" -l bootrom,spin.rom -l com1,file=log x
-EVIL=die refuses "was killed by signal 11" -l bootrom,spin.rom x
-EVIL=leave refuses "ended with status 0" -l bootrom,spin.rom x
+# it is accepted, then breaks the protocol: the machine ends, if it is to, and says why
+EVIL=chatty refuses "spoke on its socket" -l bootrom,spin.rom -o devmodel.outage=stop x
+EVIL=ring refuses "broke the protocol" -l bootrom,spin.rom -o devmodel.outage=stop x
+EVIL=event refuses "broke the protocol" -l bootrom,spin.rom -o devmodel.outage=stop x
+EVIL=stream refuses "broke the protocol" -l bootrom,spin.rom -l com1,file=log -o devmodel.outage=stop x
+EVIL=die refuses "was killed by signal 11" -l bootrom,spin.rom -o devmodel.outage=stop x
+EVIL=leave refuses "ended with status 0" -l bootrom,spin.rom -o devmodel.outage=stop x
 # it does nothing at all: the machine runs, and can be ended
 EVIL=idle start x -l bootrom,spin.rom
 ctl "running" --vm=x --get-all

@@ -44,7 +44,16 @@ start vm1 -l bootrom,idle.rom
 refuses "runs already (process $vm_pid)" -l bootrom,halt.rom vm1
 "$ctl" --vm=vm1 --get-info >/dev/null && ok || bad "the first has gone"
 
-# kill -9 of the device model: the engine says so, ends, and leaves nothing
+# kill -9 of the device model: another takes over, and the machine goes on
+d=$(daemon_pid vm1)
+kill -9 "$d"
+until_true eval '[ "$(daemon_pid vm1)" != "$d" ] && [ "$(daemon_pid vm1)" -gt 0 ]'
+grep -q "device model (process $d) was killed by signal 9.*process $(daemon_pid vm1) took over" vm1.err && ok || bad "says: $(cat vm1.err)"
+"$ctl" --vm=vm1 --force-poweroff && ok || bad "--force-poweroff"
+stopped 0
+
+# unless it is to stop: the engine says so, ends, and leaves nothing
+start vm1 -l bootrom,idle.rom -o devmodel.outage=stop
 d=$(daemon_pid vm1)
 kill -9 "$d"
 stopped 1
@@ -52,10 +61,18 @@ grep -q "device model (process $d) was killed by signal 9" vm1.err && ok || bad 
 [ -z "$(ls run)" ] && ok || bad "left behind: $(ls run)"
 
 # the same while a vCPU waits for it in an access
-start vm1 -l bootrom,poll.rom
+start vm1 -l bootrom,poll.rom -o devmodel.outage=stop
 d=$(daemon_pid vm1)
 kill -9 "$d"
 stopped 1
+
+# one that hangs is replaced, after its deadline
+start vm1 -l bootrom,poll.rom -o devmodel.deadline=1
+d=$(daemon_pid vm1)
+kill -STOP "$d"
+until_true eval 'grep -q "does not answer; process $(daemon_pid vm1) took over" vm1.err'
+"$ctl" --vm=vm1 --force-poweroff && ok || bad "--force-poweroff"
+stopped 0
 
 # kill -9 of the engine: the device model goes too, and the name, the disk and the directory are free
 truncate -s 1M disk.img

@@ -187,13 +187,13 @@ void fake_start(struct fake *f, struct vm *vm)
 	char err[LINK_ERR] = "";
 	int fd[LINK_FDS];
 
-	CHECK(!link_client_open(vm->link, err));
+	CHECK(!link_client_open(vm->link, 0, err));
 	link_client_fds(vm->link, fd);
 	for (unsigned i = 0; i < LINK_FDS; i++)
 		CHECK((fd[i] = dup(fd[i])) >= 0);
 	CHECK(!link_open(&f->link, fd, LINK_F_ALL, err));
 	f->stop = 0;
-	f->events = 0;
+	f->events = link_client_events(vm->link);
 	region(f, 1, FAKE_FIFO, 4, LINK_RGN_BATCH, LINK_NO_SHADOW, 1);
 	region(f, 2, FAKE_PLAIN, 8, 0, LINK_NO_SHADOW, 2);
 	region(f, 3, FAKE_POSTED, 4, LINK_RGN_POSTED, LINK_NO_SHADOW, 3);

@@ -144,7 +144,10 @@ static const char *answer(struct daemon *d)
 	d->reply = cleave__daemon_reply__unpack(NULL, n, frame);
 	assert_non_null(d->reply);
 	snprintf(error, sizeof(error), "%s", d->reply->error);
-	return d->reply->ready ? NULL : error;
+	if (!d->reply->ready)
+		return error;
+	assert_int_equal(fdpass_send(d->sock, "", 1, NULL, 0), 0);	/* go */
+	return NULL;
 }
 
 /* Its exit status, or minus the signal; kills it when it does not end. */

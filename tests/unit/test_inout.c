@@ -137,7 +137,7 @@ static int setup(void **state)
 {
 	struct env *e = aligned_alloc(64, (sizeof(*e) + 63) & ~(size_t)63);
 	struct bus_handler h = { .name = "x", .base = 0x40, .len = 8, .read = engine_read, .write = engine_write, .dev = e };
-	struct link_hooks hooks = { lost, e };
+	struct link_hooks hooks = { .lost = lost, .arg = e };
 
 	memset(e, 0, sizeof(*e));
 	memset(&told, 0, sizeof(told));

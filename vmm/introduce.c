@@ -1,0 +1,231 @@
+/*
+ * vmm/introduce.c - what a new device model is told and given: the machine's
+ * configuration, the shared memories, the descriptors behind its devices' keys.
+ *
+ * Owns the back ends: images and networks, opened once and passed to every
+ * generation.  Knows no device: what the configuration says is passed on.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ipc/fdpass.h"
+#include "proto/config.pb-c.h"
+#include "vmm/config.h"
+#include "vmm/image.h"
+#include "vmm/introduce.h"
+#include "vmm/irq.h"
+#include "vmm/link.h"
+#include "vmm/mem.h"
+#include "vmm/netback.h"
+#include "vmm/vm.h"
+
+struct message {
+	Cleave__DaemonConfig config;
+	Cleave__DeviceConfig *dev, **devp;
+	Cleave__DeviceKey *key, **keyp;
+	uint64_t asked[LINK_MAX_VCPUS + 1];
+	int fd[FDPASS_MAX];
+	unsigned nfds;
+};
+
+/* Index of the descriptor in the message, or -1. */
+static int pass(struct message *m, int fd)
+{
+	if (m->nfds == FDPASS_MAX)
+		return -1;
+	m->fd[m->nfds] = fd;
+	return m->nfds++;
+}
+
+static unsigned count_keys(const struct config *c)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->ndevices; i++)
+		n += c->device[i].nkeys;
+	return n;
+}
+
+static int fill_device(struct message *m, const struct config_device *d, Cleave__DeviceConfig *to, unsigned *keys, const struct back_end *back)
+{
+	cleave__device_config__init(to);
+	to->model = d->type->name;
+	to->pci = d->type->pci;
+	to->bus = d->bus;
+	to->slot = d->slot;
+	to->function = d->func;
+	to->key = &m->keyp[*keys];
+	to->n_key = d->nkeys;
+	for (unsigned k = 0; k < d->nkeys; k++, ++*keys) {
+		Cleave__DeviceKey *key = &m->key[*keys];
+		const struct back_end *b = &back[*keys];
+
+		cleave__device_key__init(key);
+		m->keyp[*keys] = key;
+		key->name = d->key[k].name;
+		key->value = b->net ? (char *)netback_kind(b->net) : b->fd >= 0 ? (char *)"" : d->key[k].value;	/* a path stays here */
+		key->stream = d->key[k].stream + 1;
+		if (b->fd < 0)
+			continue;
+		key->fd = pass(m, b->fd) + 1;
+		if (!key->fd)
+			return -E2BIG;
+	}
+	return 0;
+}
+
+static void fill_head(const struct introduction *in, struct message *m)
+{
+	const struct vm *vm = in->vm;
+	const struct config *c = vm->config;
+	int link[LINK_FDS];
+
+	cleave__daemon_config__init(&m->config);
+	m->config.version = INTRODUCE_VERSION;
+	m->config.vm = (char *)vm->name;
+	m->config.ram_bytes = mem_ram_bytes(vm->mem);
+	m->config.vcpus = vm->nvcpus;
+	m->config.uuid.data = (uint8_t *)c->uuid;
+	m->config.uuid.len = sizeof(c->uuid);
+	m->config.fresh = in->fresh;
+	m->config.at_fault = in->at_fault;
+	m->config.events = link_client_events(vm->link);
+	m->config.asked = m->asked;
+	m->config.n_asked = vm->nvcpus + 1;
+	for (unsigned n = 0; n <= vm->nvcpus; n++)
+		m->asked[n] = link_client_asked(vm->link, n);
+	m->config.generation = link_client_link(vm->link)->generation;
+	m->config.paused = vm->paused;
+	m->config.clock_offset = vm->clock_offset;
+	m->config.direct = c->kernel != NULL;
+	m->config.apic = irq_has_apics(vm);
+	m->config.hpet = vm->hpet != NULL;
+	link_client_fds(vm->link, link);
+	m->config.link_fd = pass(m, link[LINK_FD_MEMORY]);
+	m->config.wake_fd = pass(m, link[LINK_FD_WAKE]);
+	m->config.event_fd = pass(m, link[LINK_FD_EVENT]);
+	m->config.relay_fd = pass(m, link[LINK_FD_RELAY]);
+	m->config.ram_fd = pass(m, mem_ram_fd(vm->mem));
+	m->config.arena_fd = pass(m, in->arena_fd);
+	if (mem_flash_fd(vm->mem) < 0)
+		return;
+	m->config.flash_fd = pass(m, mem_flash_fd(vm->mem)) + 1;
+	m->config.flash_base = mem_flash_base(vm->mem);
+	m->config.flash_bytes = mem_flash_bytes(vm->mem);
+}
+
+int introduce(int sock, const struct introduction *in)
+{
+	const struct config *c = in->vm->config;
+	unsigned nkeys = count_keys(c), keys = 0;
+	struct message *m = calloc(1, sizeof(*m));
+	uint8_t *frame = malloc(INTRODUCE_FRAME);
+	int ret = -ENOMEM;
+
+	if (!m || !frame)
+		goto out;
+	m->dev = calloc(c->ndevices + 1, sizeof(*m->dev));
+	m->devp = calloc(c->ndevices + 1, sizeof(*m->devp));
+	m->key = calloc(nkeys + 1, sizeof(*m->key));
+	m->keyp = calloc(nkeys + 1, sizeof(*m->keyp));
+	if (!m->dev || !m->devp || !m->key || !m->keyp)
+		goto out;
+	fill_head(in, m);
+	ret = 0;
+	for (unsigned i = 0; i < c->ndevices && !ret; i++) {
+		m->devp[i] = &m->dev[i];
+		ret = fill_device(m, &c->device[i], &m->dev[i], &keys, in->back->end);
+	}
+	m->config.device = m->devp;
+	m->config.n_device = c->ndevices;
+	if (!ret && cleave__daemon_config__get_packed_size(&m->config) > INTRODUCE_FRAME)
+		ret = -EMSGSIZE;
+	if (!ret)
+		ret = fdpass_send(sock, frame, cleave__daemon_config__pack(&m->config, frame), m->fd, m->nfds);
+out:
+	if (m) {
+		free(m->dev);
+		free(m->devp);
+		free(m->key);
+		free(m->keyp);
+	}
+	free(m);
+	free(frame);
+	return ret;
+}
+
+static int open_net(struct vm *vm, const struct config_device *d, const struct config_key *key, struct back_end *b, char *err, size_t errlen)
+{
+	char title[80];
+	struct netback_card card = { .vm = vm->name, .device = title };
+	int ret;
+
+	snprintf(title, sizeof(title), "%s@%u:%u", d->type->name, d->slot, d->func);
+	for (unsigned k = 0; k < d->nkeys; k++)
+		if (!strcmp(d->key[k].name, "mtu"))
+			card.mtu = strtoul(d->key[k].value, NULL, 10);
+	ret = netback_open(&b->net, vm->base, &card, key->value, err, errlen);
+	if (!ret)
+		b->fd = netback_fd(b->net);
+	return ret;
+}
+
+static int open_back_end(struct vm *vm, const struct config_device *d, const struct config_key *key, struct back_end *b, char *err, size_t errlen)
+{
+	if (key->type == KEY_NET)
+		return open_net(vm, d, key, b, err, errlen);
+	if ((key->type != KEY_PATH && key->type != KEY_ROM) || !*key->value)
+		return 0;
+	b->fd = image_open(key, err, errlen);
+	return b->fd < 0 ? b->fd : 0;
+}
+
+int back_ends_open(struct back_ends *b, struct vm *vm, char *err, size_t errlen)
+{
+	const struct config *c = vm->config;
+	unsigned n = 0;
+	int ret = 0;
+
+	if (b->end)
+		return 0;
+	b->n = count_keys(c);
+	b->end = malloc((b->n + 1) * sizeof(*b->end));
+	if (!b->end)
+		return -ENOMEM;
+	for (unsigned i = 0; i < b->n; i++)
+		b->end[i] = (struct back_end){ .fd = -1 };
+	for (unsigned i = 0; i < c->ndevices && !ret; i++)
+		for (unsigned k = 0; k < c->device[i].nkeys && !ret; k++, n++)
+			ret = open_back_end(vm, &c->device[i], &c->device[i].key[k], &b->end[n], err, errlen);
+	return ret;
+}
+
+void back_ends_close(struct back_ends *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		if (b->end[i].net)
+			netback_free(b->end[i].net);
+		else if (b->end[i].fd >= 0)
+			close(b->end[i].fd);
+	}
+	free(b->end);
+	*b = (struct back_ends){ 0 };
+}
+
+int back_ends_image(const struct back_ends *b, const struct config *c, unsigned slot, unsigned func)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->ndevices; i++)
+		for (unsigned k = 0; k < c->device[i].nkeys; k++, n++) {
+			const struct config_device *d = &c->device[i];
+
+			if (n < b->n && d->type->pci && !d->bus && d->slot == slot && d->func == func &&
+			    d->key[k].type == KEY_PATH && b->end[n].fd >= 0)
+				return b->end[n].fd;
+		}
+	return -1;
+}
