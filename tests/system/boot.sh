@@ -1,6 +1,6 @@
 #!/bin/bash
 # boot.sh: Debian's unmodified SeaBIOS boots GRUB, from the disk and from a CD,
-# with fw_cfg's DMA on and off.  Judged by SeaBIOS's own log from port 402h, by
+# with fw_cfg's DMA on and off, and from a virtio disk.  Judged by SeaBIOS's own log from port 402h, by
 # what the guest printed, by the exit status, and by the counters.
 #
 # engine=, options= as in common.sh; media=disk: without the CD; seconds=: for a boot.
@@ -51,6 +51,12 @@ for dma in on off; do
 	logged $cd 'DVD/CD'
 	logged $cd 'Booting from DVD/CD'
 done
+
+# From a virtio disk, which goes before an IDE disk that would boot as well.
+boot virtio -s 3,virtio-blk,"$work/disk.img",ro,bootindex=0 -s 1:1,ide,hd0="$work/cd.iso",ro
+logged virtio 'found virtio-blk at 00:03.0'
+logged virtio 'using modern \(1.0\) virtio mode'
+logged virtio 'Booting from Hard Disk'
 
 # elements NAME: of string I/O that crossed to the daemon.
 elements() { sed -n 's/^ *string requests *[0-9]*, *\([0-9]*\) elements.*/\1/p' "$work/$1.err"; }
