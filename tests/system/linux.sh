@@ -1,11 +1,11 @@
 #!/bin/bash
 # linux.sh: Debian's unmodified cloud kernel boots to user space: as a bzImage and
-# as a PVH vmlinux without firmware, and by SeaBIOS and GRUB from the disk and
-# from a CD.  Judged by what init prints, by the kernel's own log, and by the
+# as a PVH vmlinux without firmware, by SeaBIOS and GRUB from the disk and from a
+# CD, and by OVMF and GRUB.  Judged by what init prints, by the kernel's own log, and by the
 # exit status after the guest has powered itself off.  Each with memory below the
 # hole under 4 GiB only, and with 6 GiB.
 #
-#	linux.sh [{direct|pvh|disk|cd}[-6G]]...	all of them when none is named, or what $CLEAVE_WAYS names
+#	linux.sh [{direct|pvh|disk|cd|efi}[-6G]]...	all of them when none is named, or what $CLEAVE_WAYS names
 . "$(dirname "$0")/common.sh"
 need busybox-static /bin/busybox
 need cpio cpio
@@ -49,13 +49,19 @@ fail_boot() {
 }
 said() { grep -qE "$2" "$work/$1.log" || fail_boot "$1" "the console lacks '$2'"; }
 grub() {
-	need seabios "$seabios"
-	need grub-pc-bin /usr/lib/grub/i386-pc/boot.img
 	MKGRUB_TIMEOUT=0 MKGRUB_KERNEL=$kernel MKGRUB_INITRD=$work/initrd.img MKGRUB_APPEND=$append \
 		"$srcdir/scripts/mkgrub" "$1" "$work/$1.img" || die "no image"
 }
 
-ways=${CLEAVE_WAYS-direct pvh disk cd direct-6G pvh-6G disk-6G cd-6G}
+by_bios() { need seabios "$seabios"; need grub-pc-bin /usr/lib/grub/i386-pc/boot.img; grub "$@"; }
+by_uefi() {
+	need ovmf /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_VARS_4M.fd
+	need grub-efi-amd64-bin /usr/lib/grub/x86_64-efi/linux.mod
+	cp /usr/share/OVMF/OVMF_VARS_4M.fd "$work/vars.fd"
+	grub "$@"
+}
+
+ways=${CLEAVE_WAYS-direct pvh disk cd efi direct-6G pvh-6G disk-6G cd-6G efi-6G}
 [ $# -gt 0 ] || set -- $ways
 for way; do
 	case $way in
@@ -70,13 +76,20 @@ for way; do
 	disk*)
 		need mtools mformat
 		need fdisk sfdisk
-		grub disk
+		by_bios disk
 		boot $way -l bootrom,"$seabios" -s 1:1,ide,hd0="$work/disk.img"
 		said $way '^pci 0000:00:01.1 ' ;;
 	cd*)
 		need xorriso xorriso
-		grub cd
+		by_bios cd
 		boot $way -l bootrom,"$seabios" -s 1:1,ide,cd2="$work/cd.img" ;;
+	efi*)
+		need mtools mformat
+		need fdisk sfdisk
+		by_uefi efi
+		boot $way -l bootrom,/usr/share/OVMF/OVMF_CODE_4M.fd,"$work/vars.fd" -s 3,virtio-blk,path="$work/efi.img"
+		said $way ' efi: EFI v2'
+		said $way '^pci 0000:00:03.0 ' ;;
 	*) die "no such way to boot: $way" ;;
 	esac
 done
