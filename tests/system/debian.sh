@@ -2,7 +2,7 @@
 # debian.sh: Debian 12, installed by its own tools (scripts/mkdebian), as a whole
 # machine: to systemd's login, used, restarted and switched off.
 #
-#	debian.sh [ide|disk|errors]...	all of them when none is named
+#	debian.sh [ide|disk|errors|uefi]...	all of them when none is named
 #
 # $CLEAVE_ENGINE is the engine, soft without it.
 . "$(dirname "$0")/common.sh"
@@ -157,7 +157,25 @@ errors() {
 	console_ends 0
 }
 
-[ $# -gt 0 ] || set -- ide disk errors
+# As an installed machine starts: UEFI firmware, GRUB from the system partition of a virtio disk, its kernel.
+uefi() {
+	need ovmf /usr/share/OVMF/OVMF_CODE_4M.fd
+	need grub-efi-amd64-bin /usr/lib/grub/x86_64-efi/linux.mod
+	MKGRUB_TIMEOUT=0 MKGRUB_KERNEL=$debian/vmlinuz MKGRUB_INITRD=$debian/initrd.img MKGRUB_APPEND=$(debian_append) \
+		"$srcdir/scripts/mkgrub" efi esp.img || die "no image"
+	cp /usr/share/OVMF/OVMF_VARS_4M.fd vars.fd
+	console deb-uefi -m 1G -u -o engine="${CLEAVE_ENGINE:-soft}" -l bootrom,/usr/share/OVMF/OVMF_CODE_4M.fd,vars.fd \
+		-s 3,virtio-blk,esp.img -s 4,virtio-blk,root.img -s 5,virtio-rnd
+	up uefi first
+	root_is /dev/vdb
+	debian_well
+	guest 60 'test -d /sys/firmware/efi/efivars && dmesg | grep -q "EFI v2"' || console_fails "the kernel was not started by UEFI"
+	"$ctl" --vm=deb-uefi --power-button || console_fails "cleavectl --power-button"
+	console_ends 0
+	say "uefi: OVMF, GRUB, Debian; shut down by the power button"
+}
+
+[ $# -gt 0 ] || set -- ide disk errors uefi
 for part; do
 	case $part in
 	# Mounts of its own.
