@@ -2,9 +2,10 @@
 # virtio_blk.sh: a stock Linux uses virtio disks: by MSI-X and by the pin, one
 # queue and several, sectors of 512 and 4096 bytes, O_DIRECT images, read-only
 # ones, discard, a disk that grows; booted directly and by SeaBIOS and
-# GRUB from such a disk.  What it read and wrote is compared on the host.
+# GRUB from such a disk; and while the device model is killed.  What it read and
+# wrote is compared on the host.
 #
-#	virtio_blk.sh [direct|grub]...	both when none is named
+#	virtio_blk.sh [direct|grub|killed]...	all of them when none is named
 . "$(dirname "$0")/common.sh"
 need busybox-static /bin/busybox
 need cpio cpio
@@ -37,6 +38,22 @@ while [ "$(cat /sys/block/vda/size)" = 32768 ] && [ $n -lt 600 ]; do sleep 0.1; 
 echo "result: vda grew $(cat /sys/block/vda/size)"
 dd if=/tmp/block of=/dev/vda bs=64k seek=256 conv=fsync,notrunc 2>/dev/null
 dmesg | grep -i -E 'I/O error|vd[a-c].*(timeout|reset)|virtio.*(fail|error|broken)' | sed 's/^/complaint: /'
+EOF_SH
+cat >add/killed.sh <<'EOF_SH'
+sum() { sha256sum | cut -c1-64; }
+dd if=/dev/vda of=/tmp/block bs=64k count=112 2>/dev/null
+echo "result: begun $(sum </tmp/block)"
+i=0
+while [ $i -lt 8 ]; do
+	tr '\000-\377' '\001-\377\000' </tmp/block >/tmp/next
+	mv /tmp/next /tmp/block
+	dd if=/tmp/block of=/dev/vda bs=64k seek=128 conv=fsync,notrunc 2>/dev/null
+	echo 3 >/proc/sys/vm/drop_caches
+	[ "$(dd if=/dev/vda bs=64k skip=128 count=112 2>/dev/null | sum)" = "$(sum </tmp/block)" ] && i=$((i + 1)) || i=99
+	echo "result: round $i"
+done
+echo "result: ended $(sum </tmp/block)"
+dmesg | grep -i -E 'I/O error|vda.*(timeout|reset)|virtio.*(fail|broken)' | sed 's/^/complaint: /'
 EOF_SH
 MKINITRAMFS_ADD=add "$srcdir/scripts/mkinitramfs" initrd.img "$("$srcdir/scripts/getkernel" modules)" || die "no initramfs"
 head -c 16M /dev/urandom >data.orig
@@ -91,7 +108,32 @@ run() {
 	[ "$(awk '$1 == "io.doorbell" { print $2 }' "$name.stats")" -gt 50 ] && ok || bad "$name: kicks are not completed by the engine"
 }
 
-[ $# -gt 0 ] || set -- direct grub
+# The device model dies while the disk is at work: nobody in the guest notices.
+killed() {
+	local n=0 pid status
+	cp data.orig killed.img
+	"$cleave" -m 256M -u -l com1,stdio --kernel "$kernel" --initrd initrd.img --append "${append/virtio.sh/killed.sh}" \
+		-s 3,virtio-blk,killed.img,queues=2 vblk-killed </dev/null >killed.out 2>killed.err &
+	vm_pid=$!
+	wait_for 300 grep -q '^result: begun' killed.out
+	while kill -0 $vm_pid 2>/dev/null && ! grep -q '^result: ended' killed.out && [ $n -lt 100 ]; do
+		pid=$(daemon_pid vblk-killed)
+		[ "${pid:-0}" -gt 0 ] && kill -9 "$pid" 2>/dev/null && n=$((n + 1))
+		sleep 0.$((RANDOM % 3))$((RANDOM % 10))
+	done
+	wait $vm_pid
+	status=$?
+	vm_pid=
+	[ $status -eq 0 ] || { tail -n 30 killed.out; cat killed.err; bad "killed: status $status"; return; }
+	[ $n -ge 5 ] && ok || bad "killed: only $n times"
+	same "killed: rounds" "$(result killed round | tail -n 1)" 8
+	same "killed: the host finds it" "$(piece killed.img 128 112)" "$(result killed ended)"
+	same "killed: the rest is as it was" "$(piece killed.img 0 128)" "$(piece data.orig 0 128)"
+	if grep '^complaint:' killed.out; then bad "killed: the kernel complains"; else ok; fi
+	say "killed: $n times"
+}
+
+[ $# -gt 0 ] || set -- direct grub killed
 for way; do
 	disk_slot=3
 	case $way in
@@ -114,7 +156,8 @@ for way; do
 		run grub 'IO-APIC.*virtio0' -l bootrom,"$seabios" -s 4,virtio-blk,grub.img,ser=first,bootindex=5 -s 9,virtio-blk,boot.img,bootindex=0
 		disk grub vda grub.img "first 512 0 write back"
 		same "grub: vda grew" "$(result grub 'vda grew')" 49152 ;;
-	*) die "no such way to boot: $way" ;;
+	killed) killed ;;
+	*) die "no such way: $way" ;;
 	esac
 done
 finish
