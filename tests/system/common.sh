@@ -48,6 +48,8 @@ need() {
 		esac || skip "$file is missing: install the Debian package $package"
 	done
 }
+# For Linux on a host that may be busy: neither watchdogs nor a count of ticks.
+busy="nosoftlockup no_timer_check"
 seabios=/usr/share/seabios/bios-256k.bin
 
 # wait_for SECONDS COMMAND...: until it succeeds.

@@ -36,7 +36,8 @@ boots elf elf.elf "multiboot: elf.elf one two"
 boots flat flat.bin "multiboot: flat.bin one two"
 boots linux linux.bin "linux: one two"
 # A hole in the memory map below 4 GiB, and RAM above it.
-[ "$(awk '/^(MemTotal|SwapTotal):/ { n += $2 } END { print n }' /proc/meminfo)" -lt 5242880 ] || boots high pvh.elf "pvh: one two" -m 5G
+boots high pvh.elf "pvh: one two" -m 5G
+boots most pvh.elf "pvh: one two" -m 64G	# untouched memory costs nothing, and the host need not have it
 
 refuses "cannot open the kernel" --kernel nowhere x
 refuses "cannot open the initramfs" --kernel linux.bin --initrd nowhere x

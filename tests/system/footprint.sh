@@ -13,7 +13,7 @@ echo 'echo "cleave: idle"; sleep 1000' >add/idle.sh
 MKINITRAMFS_ADD=add "$srcdir/scripts/mkinitramfs" initrd.img "$("$srcdir/scripts/getkernel" modules)" || die "no initramfs"
 truncate -s 64M disk.img
 start idle -m 512M -u --kernel "$kernel" --initrd initrd.img -l com1,stdio -s 1:1,ide,hd0=disk.img \
-	--append "console=ttyS0 cleave.run=/idle.sh nosoftlockup"
+	--append "console=ttyS0 cleave.run=/idle.sh $busy"
 wait_for 300 grep -q '^cleave: idle' idle.out || die "no idle guest: $(tail -n 20 idle.out)"
 daemon=$(daemon_pid idle)
 sleep 2

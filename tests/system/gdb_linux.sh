@@ -27,7 +27,7 @@ debug() {
 says() { if grep -qE -- "$1" gdb.out; then ok; else bad "gdb does not say \"$1\" but: $(cat gdb.out)"; fi; }
 interrupt_after() { echo "python import threading, os, signal; threading.Timer($1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()"; }
 
-start one "${machine[@]}" -G "w$work/gdb" --append "console=ttyS0 nokaslr nosoftlockup cleave.test"
+start one "${machine[@]}" -G "w$work/gdb" --append "console=ttyS0 nokaslr $busy cleave.test"
 debug 'break start_kernel' continue 'bt 2' 'p/x $cr0 & 0x80000001' 'p/x $efer & 0x500' 'x/s &linux_banner' delete \
 	'break ksys_write if $rdi == 1 && *(char *)$rsi == 99' continue bt 'p/x $cs' 'x/5cb $rsi' 'set *(char *)$rsi = 75' 'stepi' 'x/i $pc' \
 	'hbreak vfs_write' 'delete 2' continue 'bt 2' delete \
@@ -55,7 +55,7 @@ for line in '^Kleave: init has started' '^cleave: no complaint$' '^cleave: power
 	if grep -qE "$line" one.log; then ok; else bad "the console lacks '$line': $(tail -n 20 one.log)"; fi
 done
 
-start two "${machine[@]}" -G "$work/gdb" --append "console=ttyS0 nokaslr nosoftlockup cleave.run=/loop.sh"
+start two "${machine[@]}" -G "$work/gdb" --append "console=ttyS0 nokaslr $busy cleave.run=/loop.sh"
 wait_for 60 grep -q 'Linux version' two.out || bad "no kernel: $(tail -n 20 two.out)"
 # Attached to a kernel that is booting; and to one that runs programs.
 debug 'p $rip > 0xffffffff80000000' 'break do_sys_openat2' continue 'bt 1' delete detach

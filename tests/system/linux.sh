@@ -5,13 +5,15 @@
 # exit status after the guest has powered itself off.  Each with memory below the
 # hole under 4 GiB only, and with 6 GiB.
 #
+# $CLEAVE_SLOW: the build is sanitized, or so.
+#
 #	linux.sh [{direct|pvh|disk|cd|efi}[-6G]]...	all of them when none is named, or what $CLEAVE_WAYS names
 . "$(dirname "$0")/common.sh"
 need busybox-static /bin/busybox
 need cpio cpio
 kernel=$("$srcdir/scripts/getkernel") || skip "no kernel: install the Debian package linux-image-cloud-amd64, or set CLEAVE_KERNEL"
 "$srcdir/scripts/mkinitramfs" "$work/initrd.img" "$("$srcdir/scripts/getkernel" modules)" || die "no initramfs"
-append="console=ttyS0 cleave.test nosoftlockup"
+append="console=ttyS0 panic=-1 cleave.test ${CLEAVE_SLOW:+$busy}"
 
 # boot NAME ARGS...: console and summary in files named NAME.  Linux waits for some
 # ticks and then looks how many came; a host that does not let it run meanwhile

@@ -51,7 +51,7 @@ same() {
 disk() {
 	local name=$1 way=$2 status; shift 2
 	cp disk.orig "$name.img"
-	limit 1200 "$cleave" "${machine[@]}" --append "console=ttyS0 cleave.run=/disk.sh nosoftlockup $*" \
+	limit 1200 "$cleave" "${machine[@]}" --append "console=ttyS0 cleave.run=/disk.sh $busy $*" \
 		-s 1:1,ide,hd0="$name.img",cd2=cd.iso "linux-$name" </dev/null >"$name.out" 2>"$name.err"
 	status=$?
 	[ $status -eq 0 ] || { tail -n 30 "$name.out"; cat "$name.err"; bad "$name: status $status"; return; }
@@ -68,12 +68,12 @@ disk pio XFER_PIO_4 libata.dma=0
 
 # Boots three times, counted on the disk.
 printf 0 >boots.img; truncate -s 1M boots.img
-limit 1200 "$cleave" "${machine[@]}" --append "console=ttyS0 cleave.run=/reboot.sh" -s 1:1,ide,hd0=boots.img linux-reboot \
+limit 1200 "$cleave" "${machine[@]}" --append "console=ttyS0 cleave.run=/reboot.sh $busy" -s 1:1,ide,hd0=boots.img linux-reboot \
 	</dev/null >reboot.out 2>reboot.err
 same "reboot: ended with status" $? 0
 same "reboot: boots" "$(result reboot boot | tr '\n' ' ')" "1 2 3 "
 
-limit 1200 "$cleave" "${machine[@]}" --append "console=ttyS0 cleave.run=/button.sh" linux-button </dev/null >button.out 2>button.err &
+limit 1200 "$cleave" "${machine[@]}" --append "console=ttyS0 cleave.run=/button.sh $busy" linux-button </dev/null >button.out 2>button.err &
 vm_pid=$!
 for ((i = 0; i < 6000; i++)); do grep -q '^result: waiting' button.out && break; sleep 0.1; done
 "$ctl" --vm=linux-button --power-button || bad "cleavectl --power-button"

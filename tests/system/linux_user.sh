@@ -90,7 +90,7 @@ levels="host x86-64-v1"
 grep -q 'avx2 .*fma ' flags.host && levels="host x86-64-v3 x86-64-v1"
 for level in ${CLEAVE_LEVELS-$levels}; do
 	limit 500 "$cleave" -m 512M -u -o cpu="$level" --kernel "$kernel" --initrd initrd.img -l com1,stdio \
-		--append "console=ttyS0 quiet cleave.run=/user.sh nosoftlockup" linux-user </dev/null >out 2>err
+		--append "console=ttyS0 quiet cleave.run=/user.sh $busy" linux-user </dev/null >out 2>err
 	status=$?
 	[ $status -eq 0 ] || { tail -n 20 out err; bad "$level: cleave ended with status $status"; continue; }
 	tr -d '\r' <out | grep '^result:' >got

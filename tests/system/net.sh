@@ -72,7 +72,7 @@ run() {
 	rm -f go taken
 	vm_name=$name
 	in_ns timeout "$seconds" "$cleave" -m 512M -u --kernel "$kernel" --initrd initrd.img -l com1,stdio \
-		--append "console=ttyS0 quiet nosoftlockup cleave.run=/net.sh net.server=$address net.mib=$mib $params" \
+		--append "console=ttyS0 quiet $busy cleave.run=/net.sh net.server=$address net.mib=$mib $params" \
 		"$@" "net-$name" </dev/null >"$name.out" 2>"$name.err" &
 	vm_pid=$!
 	for ((i = 0; i < seconds * 5; i++)); do

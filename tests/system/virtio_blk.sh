@@ -57,7 +57,7 @@ dmesg | grep -i -E 'I/O error|vda.*(timeout|reset)|virtio.*(fail|broken)' | sed 
 EOF_SH
 MKINITRAMFS_ADD=add "$srcdir/scripts/mkinitramfs" initrd.img "$("$srcdir/scripts/getkernel" modules)" || die "no initramfs"
 head -c 16M /dev/urandom >data.orig
-append="console=ttyS0 cleave.run=/virtio.sh nosoftlockup"
+append="console=ttyS0 cleave.run=/virtio.sh $busy"
 
 result() { tr -d '\r' <"$1.out" | sed -n "s/^result: $2 *//p"; }
 sum() { sha256sum | cut -c1-64; }
