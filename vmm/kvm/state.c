@@ -245,6 +245,7 @@ static void get_fpu(const struct kvm_cpu *k, struct x86_state *s)
 
 static int set_fpu(const struct kvm_cpu *k, const struct x86_state *s)
 {
+	static const uint8_t none[sizeof(s->ymm_high)];
 	struct kvm_xcrs c = { .nr_xcrs = 1, .xcrs[0].value = s->xcr0 };
 	struct kvm_xsave x;
 	int ret = KVM_IOCTL(k->fd, KVM_GET_XSAVE, &x);
@@ -253,7 +254,9 @@ static int set_fpu(const struct kvm_cpu *k, const struct x86_state *s)
 		return ret;
 	memcpy(x.region, &s->fpu, sizeof(s->fpu));
 	x.region[XSTATE_BV] |= X86_XSTATE_X87 | X86_XSTATE_SSE;
-	if (s->xcr0 & X86_XSTATE_AVX) {
+	/* Whether or not XCR0 lets the guest use them; zero is how they begin. */
+	x.region[XSTATE_BV] &= ~X86_XSTATE_AVX;
+	if (memcmp(s->ymm_high, none, sizeof(none))) {
 		memcpy(&x.region[XSTATE_AVX], s->ymm_high, sizeof(s->ymm_high));
 		x.region[XSTATE_BV] |= X86_XSTATE_AVX;
 	}
