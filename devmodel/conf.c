@@ -65,6 +65,7 @@ static bool convert_fds(struct conf *c, struct fds *f)
 	c->link_fd[LINK_FD_WAKE] = claim(f, m->wake_fd);
 	c->link_fd[LINK_FD_EVENT] = claim(f, m->event_fd);
 	c->link_fd[LINK_FD_RELAY] = claim(f, m->relay_fd);
+	c->link_fd[LINK_FD_KICK] = claim(f, m->kick_fd);
 	c->ram_fd = claim(f, m->ram_fd);
 	c->arena_fd = claim(f, m->arena_fd);
 	c->flash_fd = m->flash_fd ? claim(f, m->flash_fd - 1) : -1;

@@ -18,13 +18,13 @@
 enum {
 	ROUNDS_UNTIMED = 64,		/* rounds of requests between two looks at the clock */
 	LOOK_NS = 1000000,		/* how often libevent is asked while requests come */
-	SPIN_WITH_IO_NS = 20000,	/* the end of a back-end operation, or a frame, is not seen while spinning */
+	SPIN_WITH_IO_NS = 20000,	/* the end of a back-end operation, a frame, a kick by the kernel are not seen while spinning */
 };
 
 struct loop {
 	struct machine *m;
 	struct event_base *base;
-	struct event *wake, *gone, *ended, *due;
+	struct event *wake, *kick, *gone, *ended, *due;
 	struct watch_net {
 		struct loop *loop;
 		struct dev *dev;
@@ -74,6 +74,15 @@ static void on_gone(evutil_socket_t fd, short what, void *arg)
 	l->engine_gone = true;
 }
 
+static void on_kick(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *l = arg;
+
+	(void)what;
+	empty(fd);
+	machine_kicked(l->m);
+}
+
 static void on_ended(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
@@ -119,6 +128,7 @@ struct loop *loop_new(struct machine *m, int sock)
 	l->base = event_base_new_with_config(c);
 	if (!l->base ||
 	    !add_event(l, &l->wake, m->link->fd[LINK_FD_WAKE], EV_READ | EV_PERSIST, on_wake) ||
+	    !add_event(l, &l->kick, m->link->fd[LINK_FD_KICK], EV_READ | EV_PERSIST, on_kick) ||
 	    !add_event(l, &l->gone, sock, EV_READ | EV_PERSIST, on_gone) ||
 	    !add_event(l, &l->due, -1, 0, on_due))
 		goto fail;
@@ -139,7 +149,7 @@ fail:
 
 void loop_free(struct loop *l)
 {
-	struct event *ev[] = { l->wake, l->gone, l->ended, l->due };
+	struct event *ev[] = { l->wake, l->kick, l->gone, l->ended, l->due };
 
 	for (unsigned i = 0; i < sizeof(ev) / sizeof(ev[0]); i++)
 		if (ev[i])
@@ -354,7 +364,7 @@ static int idle(struct loop *l)
 		return look(l);
 	if (m->bells_due || m->streams_due)
 		return ++l->rounds >= ROUNDS_UNTIMED ? look(l) : 0;
-	if ((m->ios || l->nets) && limit > SPIN_WITH_IO_NS)
+	if ((m->ios || l->nets || link_kernel_bells(m->link)) && limit > SPIN_WITH_IO_NS)
 		limit = SPIN_WITH_IO_NS;
 	if (limit > until_release(m))
 		limit = until_release(m);

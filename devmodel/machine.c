@@ -565,6 +565,19 @@ static int tell_bell(struct machine *m, unsigned n)
 	return 0;
 }
 
+static void bell_is_due(struct machine *m, struct machine_bell *b)
+{
+	m->bells_due += !b->due;
+	b->due = true;
+}
+
+void machine_kicked(struct machine *m)
+{
+	for (unsigned n = 0; n < m->nbells; n++)
+		if (link_doorbell_is_kernels(m->link, n))
+			bell_is_due(m, &m->bell[n]);
+}
+
 static void look_at_bells(struct machine *m)
 {
 	for (unsigned n = 0; n < m->nbells; n++) {
@@ -574,8 +587,7 @@ static void look_at_bells(struct machine *m)
 		if (count == b->seen)
 			continue;
 		b->seen = count;
-		m->bells_due += !b->due;
-		b->due = true;
+		bell_is_due(m, b);
 	}
 }
 

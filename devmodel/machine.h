@@ -196,6 +196,7 @@ uint64_t machine_now(struct machine *);		/* VM clock */
 uint64_t machine_next_timer(struct machine *);	/* earliest deadline, 0: none */
 int machine_timers(struct machine *);		/* runs what is due; number run, or -errno */
 int machine_input(struct machine *, unsigned stream);	/* bytes came, or room: tells the devices of the stream */
+void machine_kicked(struct machine *);	/* the kernel has answered one of the doorbells that are its own */
 int machine_doorbells(struct machine *, bool look);	/* tells the devices of doorbells, new ones too if `look`; number told, or -errno */
 int machine_release(struct machine *);		/* interrupts held back: those whose time has come; number or -errno */
 uint64_t machine_held_until(const struct machine *);	/* by m->clock; 0: none is held */

@@ -225,6 +225,11 @@ struct link_vcpu {
 /* A virtqueue kick or the like, completed in the engine: counted up there, read by the daemon. */
 struct link_doorbell {
 	_Alignas(LINK_LINE) uint32_t count;
+	/*
+	 * Engine: the kernel answers its writes by itself and counts up the eventfd
+	 * KICK, which all of these share: any of them may have been rung then.
+	 */
+	uint32_t by_kernel;
 };
 
 /* A byte ring: free-running 32-bit positions in a power-of-two buffer. */
@@ -258,6 +263,7 @@ struct link_header {
 	 */
 	_Alignas(LINK_LINE) uint32_t bell;	/* engine: doorbell, input bytes, room in an output stream, who is at its end */
 	_Alignas(LINK_LINE) uint32_t daemon_sleeps;	/* daemon sets; whoever wakes it clears, once */
+	uint32_t kernel_bells;	/* engine: doorbells with `by_kernel` set: who spins does not see them */
 	uint32_t holds;		/* daemon: it holds interrupts back: a vCPU that halts rings the bell */
 };
 

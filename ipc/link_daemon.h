@@ -164,6 +164,17 @@ static inline void link_unhold(struct link *l)
 	store_relaxed(&l->header->holds, 0);
 }
 
+/* KICK is readable: may it have been this one? */
+static inline bool link_doorbell_is_kernels(const struct link *l, unsigned n)
+{
+	return load_acquire(&l->doorbell[n].by_kernel);
+}
+
+static inline bool link_kernel_bells(const struct link *l)
+{
+	return load_relaxed(&l->header->kernel_bells);
+}
+
 static inline uint32_t link_doorbell_count(const struct link *l, unsigned n)
 {
 	return load_acquire(&l->doorbell[n].count);

@@ -142,6 +142,9 @@ static inline bool link_shadow_read(const struct link *l, unsigned word, uint32_
 /* Counts a doorbell up and wakes the daemon.  `n` < LINK_DOORBELLS. */
 void link_doorbell_ring(struct link *, unsigned n);
 
+/* The kernel answers doorbell `n` from now on, or no longer: each in turn.  One thread at a time. */
+void link_doorbell_by_kernel(struct link *, unsigned n, bool on);
+
 /* For work that is no request: who sleeps is woken. */
 void link_ring_bell(struct link *);
 

@@ -29,7 +29,7 @@ enum { LINK_ERR = 160 };	/* bytes of an error text */
 enum link_side { LINK_ENGINE, LINK_DAEMON };
 
 /* The descriptors that the engine passes to the daemon, in this order. */
-enum link_fd { LINK_FD_MEMORY, LINK_FD_WAKE, LINK_FD_EVENT, LINK_FD_RELAY, LINK_FDS };
+enum link_fd { LINK_FD_MEMORY, LINK_FD_WAKE, LINK_FD_EVENT, LINK_FD_RELAY, LINK_FD_KICK, LINK_FDS };
 
 /* Where things lie, as in struct link_header. */
 struct link_layout {
@@ -67,6 +67,7 @@ struct link {
 	uint64_t code_pages;
 	uint64_t size;
 	int fd[LINK_FDS];
+	uint32_t kernel_bells;		/* engine: as in the header */
 
 	/* shared memory */
 	struct link_header *header;

@@ -32,6 +32,13 @@ enum vcpu_exit {
 	EXIT_COUNT
 };
 
+struct engine_doorbell {
+	uint64_t addr, data;
+	unsigned size;			/* 0: any */
+	bool mmio, match;		/* match: only writes of `data` */
+	int fd;				/* an eventfd */
+};
+
 struct engine_ops {
 	const char *name;
 	int (*vm_new)(struct vm *, char *err, size_t errlen);	/* before vCPUs and devices; -errno, and what -o settings it cannot do */
@@ -57,6 +64,11 @@ struct engine_ops {
 	void (*code_changed)(struct vm *, uint64_t gpa, uint64_t len);
 	void (*map_changed)(struct vm *);
 	void (*a20)(struct vm *, bool on);
+	/*
+	 * The kernel is to answer writes of this doorbell by itself, counting up
+	 * `fd`, or no longer to.  -errno: it cannot.  Any thread.  NULL: no kernel.
+	 */
+	int (*doorbell)(struct vm *, const struct engine_doorbell *, bool on);
 	uint64_t (*instructions)(const struct vcpu *);	/* retired, for statistics; 0: not counted */
 };
 

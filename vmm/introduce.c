@@ -108,6 +108,7 @@ static void fill_head(const struct introduction *in, struct message *m)
 	m->config.wake_fd = pass(m, link[LINK_FD_WAKE]);
 	m->config.event_fd = pass(m, link[LINK_FD_EVENT]);
 	m->config.relay_fd = pass(m, link[LINK_FD_RELAY]);
+	m->config.kick_fd = pass(m, link[LINK_FD_KICK]);
 	m->config.ram_fd = pass(m, mem_ram_fd(vm->mem));
 	m->config.arena_fd = pass(m, in->arena_fd);
 	if (mem_flash_fd(vm->mem) < 0)

@@ -43,6 +43,7 @@ struct doorbell {
 	uint64_t addr, data;
 	uint32_t flags;			/* enum link_doorbell_flags */
 	uint32_t size;			/* 0: any */
+	bool by_kernel;			/* the drainer's */
 };
 
 struct link_client {
@@ -480,6 +481,38 @@ int link_client_control(struct link_client *lc, unsigned kind, uint64_t addr, ui
 
 /* ---- doorbells */
 
+static int tell_kernel(struct link_client *lc, const struct doorbell *d, bool on)
+{
+	const struct engine_ops *engine = lc->vm->vcpu[0].engine;
+	const struct engine_doorbell b = {
+		.addr = d->addr, .data = d->data, .size = d->size, .mmio = d->flags & LINK_DB_MMIO, .match = d->flags & LINK_DB_MATCH,
+		.fd = lc->link.fd[LINK_FD_KICK],
+	};
+
+	return engine && engine->doorbell ? engine->doorbell(lc->vm, &b, on) : -ENOTSUP;
+}
+
+/* Where an engine can: then its vCPU does not even leave the guest.  Where it cannot, the write comes here. */
+static void leave_to_kernel(struct link_client *lc, unsigned n)
+{
+	struct doorbell *d = &lc->doorbell[n];
+
+	d->by_kernel = (d->flags & LINK_DB_ENABLE) && !tell_kernel(lc, d, true);
+	if (d->by_kernel)
+		link_doorbell_by_kernel(&lc->link, n, true);
+}
+
+static void keep_from_kernel(struct link_client *lc, unsigned n)
+{
+	struct doorbell *d = &lc->doorbell[n];
+
+	if (!d->by_kernel)
+		return;
+	tell_kernel(lc, d, false);
+	d->by_kernel = false;
+	link_doorbell_by_kernel(&lc->link, n, false);
+}
+
 static const char *set_doorbell(struct link_client *lc, const struct link_event *e)
 {
 	struct doorbell *d;
@@ -488,6 +521,7 @@ static const char *set_doorbell(struct link_client *lc, const struct link_event 
 	if (e->b >= LINK_DOORBELLS)
 		return "no such doorbell";
 	d = &lc->doorbell[e->b];
+	keep_from_kernel(lc, e->b);
 	store_release(&lc->doorbell_gen, lc->doorbell_gen + 1);	/* odd; pairs with link_client_doorbell() */
 	store_release(&d->addr, e->addr);
 	store_release(&d->data, e->value);
@@ -497,6 +531,7 @@ static const char *set_doorbell(struct link_client *lc, const struct link_event 
 		top--;
 	store_release(&lc->doorbells, top);
 	store_release(&lc->doorbell_gen, lc->doorbell_gen + 1);
+	leave_to_kernel(lc, e->b);
 	return NULL;
 }
 
@@ -658,6 +693,8 @@ static void replace_link(struct link_client *lc)
 	for (unsigned n = 0; lc->generation && n <= vm->nvcpus; n++)
 		salvage(lc, n);
 	pthread_mutex_lock(&lc->drain_lock);
+	for (unsigned i = 0; i < lc->doorbells; i++)
+		keep_from_kernel(lc, i);
 	link_close(&lc->link);
 	lc->link = lc->next;
 	memset(&lc->next, 0, sizeof(lc->next));

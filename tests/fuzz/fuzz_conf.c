@@ -74,7 +74,7 @@ size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
 	c.ram_bytes = 64 << 20;
 	c.vcpus = 1;
 	c.fresh = 1;
-	c.link_fd = 0, c.wake_fd = 1, c.event_fd = 2, c.relay_fd = 3, c.ram_fd = 4, c.arena_fd = 5;
+	c.link_fd = 0, c.wake_fd = 1, c.event_fd = 2, c.relay_fd = 3, c.ram_fd = 4, c.arena_fd = 5, c.kick_fd = 7;
 	if (n == 2)
 		c.flash_fd = 7, c.flash_base = 0xffc00000, c.flash_bytes = 4096;
 	bridge.model = (char *)"hostbridge";

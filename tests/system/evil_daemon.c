@@ -120,9 +120,9 @@ int main(int argc, char **argv)
 	sock = 3;
 	n = fdpass_recv(sock, frame, sizeof(frame), fd, FDPASS_MAX, &nfds, 5000);
 	c = n > 0 ? cleave__daemon_config__unpack(NULL, n, frame) : NULL;
-	if (!c || c->link_fd >= nfds || c->wake_fd >= nfds || c->event_fd >= nfds || c->relay_fd >= nfds)
+	if (!c || c->link_fd >= nfds || c->wake_fd >= nfds || c->event_fd >= nfds || c->relay_fd >= nfds || c->kick_fd >= nfds)
 		return 2;
-	if (link_open(&evil_link, (int[]){ fd[c->link_fd], fd[c->wake_fd], fd[c->event_fd], fd[c->relay_fd] }, LINK_F_ALL, err))
+	if (link_open(&evil_link, (int[]){ fd[c->link_fd], fd[c->wake_fd], fd[c->event_fd], fd[c->relay_fd], fd[c->kick_fd] }, LINK_F_ALL, err))
 		return 2;
 	r.version = 1;
 	r.ready = 1;

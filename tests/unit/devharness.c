@@ -48,6 +48,7 @@ struct harness {
 	unsigned first_event, nevents;
 	struct link_event bell[LINK_DOORBELLS];
 	unsigned bells_rung;
+	bool kernel_bells;
 
 	jmp_buf death;
 	bool died;
@@ -594,11 +595,21 @@ static bool ring_doorbell(struct harness *h, uint64_t gpa, unsigned size)
 		if (!(b->a & LINK_DB_ENABLE) || b->addr != gpa || b->c != size)
 			continue;
 		h->bells_rung++;
-		link_doorbell_ring(&h->engine, i);
+		if (h->kernel_bells) {
+			link_doorbell_by_kernel(&h->engine, i, true);
+			machine_kicked(&h->m);
+		} else {
+			link_doorbell_ring(&h->engine, i);
+		}
 		settle(h);
 		return true;
 	}
 	return false;
+}
+
+void h_kernel_bells(struct harness *h)
+{
+	h->kernel_bells = true;
 }
 
 unsigned h_doorbells(const struct harness *h)

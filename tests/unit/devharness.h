@@ -95,6 +95,7 @@ bool h_region(const struct harness *, bool mmio, uint64_t base, uint32_t *len, u
 /* The shadow word behind a port: false when there is none or it is not valid. */
 bool h_shadow(const struct harness *, uint16_t port, uint32_t *value);
 /* Writes that the engine completed by ringing a doorbell: h_write() does so where one is announced. */
+void h_kernel_bells(struct harness *);	/* from now on the kernel answers them */
 unsigned h_doorbells(const struct harness *);
 
 /* ---- time, ns */

@@ -101,7 +101,7 @@ static void send_config(struct daemon *d, const struct model *model, unsigned n,
 	Cleave__DaemonConfig c = CLEAVE__DAEMON_CONFIG__INIT;
 	Cleave__DeviceConfig dev[8], *devp[8];
 	Cleave__DeviceKey key[8], *keyp[8];
-	int fd[] = { d->link.fd[0], d->link.fd[1], d->link.fd[2], d->link.fd[3], d->ram_fd, d->arena_fd };
+	int fd[] = { d->link.fd[0], d->link.fd[1], d->link.fd[2], d->link.fd[3], d->ram_fd, d->arena_fd, d->link.fd[4] };
 	uint8_t frame[4096];
 
 	c.version = version;
@@ -110,7 +110,7 @@ static void send_config(struct daemon *d, const struct model *model, unsigned n,
 	c.vcpus = 1;
 	c.fresh = 1;
 	c.generation = 1;
-	c.link_fd = 0, c.wake_fd = 1, c.event_fd = 2, c.relay_fd = 3, c.ram_fd = 4, c.arena_fd = 5;
+	c.link_fd = 0, c.wake_fd = 1, c.event_fd = 2, c.relay_fd = 3, c.ram_fd = 4, c.arena_fd = 5, c.kick_fd = 6;
 	for (unsigned i = 0; i < n; i++) {
 		cleave__device_config__init(&dev[i]);
 		cleave__device_key__init(&key[i]);
@@ -130,7 +130,7 @@ static void send_config(struct daemon *d, const struct model *model, unsigned n,
 	}
 	c.n_device = n;
 	c.device = devp;
-	assert_int_equal(fdpass_send(d->sock, frame, cleave__daemon_config__pack(&c, frame), fd, 6), 0);
+	assert_int_equal(fdpass_send(d->sock, frame, cleave__daemon_config__pack(&c, frame), fd, 7), 0);
 }
 
 static const char *answer(struct daemon *d)

@@ -38,6 +38,7 @@ struct env {
 static struct {
 	unsigned irqs, maps, codes, a20s, nmis, powers;
 	unsigned gsi, level, pmbase;
+	int kernel_bells;
 } told;
 
 void vcpu_kick(struct vcpu *v)
@@ -101,8 +102,18 @@ void devs_nmi(struct vm *vm)
 	told.nmis++;
 }
 
+/* A kernel that takes doorbells in memory. */
+static int doorbell(struct vm *vm, const struct engine_doorbell *d, bool on)
+{
+	(void)vm;
+	if (!d->mmio)
+		return -EINVAL;
+	told.kernel_bells += on ? 1 : -1;
+	return 0;
+}
+
 static const struct engine_ops engine = {
-	.name = "none", .map_changed = map_changed, .code_changed = code_changed,
+	.name = "none", .map_changed = map_changed, .code_changed = code_changed, .doorbell = doorbell,
 };
 
 /* ---- setting up */
@@ -740,6 +751,9 @@ static void test_doorbells(void **state)
 	inout_retire(e->vcpu);
 	assert_int_equal(link_doorbell_count(&e->fake.link, 5), 1);
 	assert_int_equal(link_doorbell_count(&e->fake.link, 6), 1);
+	assert_true(link_doorbell_is_kernels(&e->fake.link, 6));	/* what it answers does not come here */
+	assert_false(link_doorbell_is_kernels(&e->fake.link, 5));
+	assert_int_equal(told.kernel_bells, 1);
 	assert_int_equal(stat(e->vcpu, STAT_IO_DOORBELL), 2);
 	assert_int_equal(fake_get(&e->fake.writes), 2);
 }

@@ -14,11 +14,14 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "tests/metal/metal.h"
+#include "vmm/inout.h"
 #include "vmm/kvm/probe.h"
 #include "vmm/mem.h"
+#include "vmm/stats.h"
 #include "vmm/x86/control.h"
 
 static const struct engine_ops *const engine = &kvm_engine;
@@ -201,6 +204,43 @@ static void test_a_kick_ends_a_loop(void **state)
 	assert_int_equal(engine->run(&m->vcpu), EXIT_KICKED);
 }
 
+static uint64_t rung(int fd)
+{
+	uint64_t n = 0;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+/* mov $123h, %dx; mov $55h, %al; out; out; mov $66h, %al; out; cli; hlt */
+static void test_the_kernel_answers_doorbells(void **state)
+{
+	struct metal *m = *state;
+	struct engine_doorbell d = { .addr = 0x123, .size = 1, .fd = eventfd(0, EFD_NONBLOCK) }, match = d, wide = d;
+	const struct vcpu_stats *s = inout_stats(&m->vcpu);
+	const uint8_t guest[] = { 0xba, 0x23, 0x01, 0xb0, 0x55, 0xee, 0xee, 0xb0, 0x66, 0xee, 0xfa, 0xf4 };
+	uint64_t here;
+
+	match.match = true;
+	match.data = 0x66;
+	wide.size = 2;
+	for (unsigned i = 0; i < 4; i++) {
+		static const unsigned rings[] = { 3, 1, 0, 0 };
+		const struct engine_doorbell *const bells[] = { &d, &match, &wide, NULL };
+
+		if (bells[i])
+			assert_int_equal(engine->doorbell(&m->vm, bells[i], true), 0);
+		code(m, guest, sizeof(guest));
+		here = stat_get(s, STAT_IO_UNCLAIMED);
+		assert_int_equal(run(m), EXIT_HLT_FOREVER);
+		assert_int_equal(rung(d.fd), rings[i]);
+		assert_int_equal(stat_get(s, STAT_IO_UNCLAIMED) - here, 3 - rings[i]);
+		if (bells[i])
+			assert_int_equal(engine->doorbell(&m->vm, bells[i], false), 0);
+	}
+	assert_int_not_equal(engine->doorbell(&m->vm, &d, false), 0);
+	close(d.fd);
+}
+
 /* ---- the debugger: 8000h: nop; nop; inc (500h); nop; nop; jmp 8000h */
 
 static void loop(struct metal *m)
@@ -290,6 +330,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_impossible_states_change_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_translate, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_kick_ends_a_loop, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_kernel_answers_doorbells, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_steps, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_breakpoints, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_watchpoints, setup, teardown),

@@ -204,6 +204,20 @@ static void identity(void **state)
 	assert_false(h_region(v->h, true, 0xffffffffffffc000, NULL, NULL));
 }
 
+/* The daemon is told that one of the kernel's was rung, not which. */
+static void doorbells_of_the_kernel(void **state)
+{
+	struct vdrv *v = *state;
+
+	vd_start(v, 0, 1);
+	h_kernel_bells(v->h);
+	for (unsigned i = 0; i < 2; i++) {
+		request(v, 0);
+		echoed(v, 0);
+	}
+	assert_int_equal(h_doorbells(v->h), 2);
+}
+
 static void placed_above_4g(void **state)
 {
 	struct vdrv *v = *state;
@@ -784,7 +798,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(identity), T(placed_above_4g), T(negotiation), T(queue_registers), T(device_configuration), T(window),
 		T(a_chain_comes_back), T(odd_kicks), T(many_at_once), T(held_chains), T(indirect), T(decoded_code),
-		T(broken_rings), T(bad_places), T(interrupt_flag), T(event_index), T(held_interrupts), T(msix), T(reset_waits), T(doorbells_follow),
+		T(broken_rings), T(bad_places), T(interrupt_flag), T(event_index), T(held_interrupts), T(msix), T(reset_waits), T(doorbells_follow), T(doorbells_of_the_kernel),
 		T(hostile_state),
 		S(queue_registers), S(a_chain_comes_back), S(many_at_once), S(held_chains), S(broken_rings), S(event_index),
 		S(msix), S(reset_waits),

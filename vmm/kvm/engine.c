@@ -115,6 +115,17 @@ static void kvm_code_changed(struct vm *vm, uint64_t gpa, uint64_t len)
 	(void)vm, (void)gpa, (void)len;
 }
 
+static int kvm_doorbell(struct vm *vm, const struct engine_doorbell *d, bool on)
+{
+	struct kvm_ioeventfd io = {
+		.addr = d->addr, .len = d->size, .datamatch = d->data, .fd = d->fd,
+		.flags = (d->match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0) | (d->mmio ? 0 : KVM_IOEVENTFD_FLAG_PIO) |
+			 (on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN),
+	};
+
+	return KVM_IOCTL(kvm_of(vm)->fd, KVM_IOEVENTFD, &io);
+}
+
 /* ---- between two entries */
 
 static bool kicked(const struct vcpu *v)
@@ -522,5 +533,6 @@ const struct engine_ops kvm_engine = {
 	.code_changed = kvm_code_changed,
 	.map_changed = kvm_map_changed,
 	.a20 = kvm_a20,
+	.doorbell = kvm_doorbell,
 	.instructions = kvm_instructions,
 };
