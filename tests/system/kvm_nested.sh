@@ -10,7 +10,28 @@ need mtools mformat
 need fdisk sfdisk
 kernel=$("$srcdir/scripts/getkernel") || skip "no kernel: install the Debian package linux-image-cloud-amd64, or set CLEAVE_KERNEL"
 MKGRUB_TIMEOUT=0 "$srcdir/scripts/mkgrub" disk "$work/disk.img" || die "no disk image"
-"$srcdir/scripts/mkinitramfs" "$work/initrd.img" || die "no initramfs"
+
+# The inner Linux has a virtio disk: its kicks, and its interrupts as messages.
+modules=$("$srcdir/scripts/getkernel" modules)
+mkdir -p "$work/add/virtio"
+for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk; do
+	file=$(find "$modules" -name "$m.ko" -o -name "$m.ko.xz" -o -name "$m.ko.zst" | head -1)
+	case $file in
+	*.xz) xz -dc "$file" ;;
+	*.zst) zstd -dcq "$file" ;;
+	?*) cat "$file" ;;
+	*) continue ;;
+	esac >"$work/add/virtio/$m.ko"
+	echo "$m" >>"$work/add/virtio/order"
+done
+cat >"$work/add/virtio/run" <<'EOF'
+[ ! -e /virtio/order ] || while read -r m; do insmod /virtio/$m.ko; done </virtio/order
+n=0; while [ ! -b /dev/vda ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
+sha256sum </dev/vda
+grep -c 'MSI.*virtio' /proc/interrupts
+EOF
+MKINITRAMFS_ADD=$work/add "$srcdir/scripts/mkinitramfs" "$work/initrd.img" || die "no initramfs"
+sum=$(sha256sum <"$work/disk.img" | cut -d' ' -f1)
 cp "$kernel" "$work/vmlinuz"
 
 cat >"$work/all" <<'EOF'
@@ -20,7 +41,8 @@ cat >"$work/all" <<'EOF'
 for chip in kernel engine; do
 	kvm="-o engine=kvm -o kvm.irqchip=$chip -o stats=true -l com1,stdio"
 	timeout 200 ./cleave -m 64M $kvm -l bootrom,bios-256k.bin -s 1:1,ide,hd0=disk.img grub || exit
-	timeout 300 ./cleave -m 256M -u $kvm --kernel vmlinuz --initrd initrd.img --append "console=ttyS0 cleave.test nosoftlockup" linux || exit
+	timeout 300 ./cleave -m 256M -u $kvm --kernel vmlinuz --initrd initrd.img -s 3,virtio-blk,disk.img,ro \
+		--append "console=ttyS0 cleave.test cleave.run=/virtio/run nosoftlockup" linux || exit
 	echo "passed: $chip"
 done
 ./cleave -l bootrom,halt.rom -o stats=true auto
@@ -39,6 +61,8 @@ for chip in kernel engine; do said 1 "^passed: $chip"; done
 said 2 '^Hello from a file'
 said 2 '^cleave: arithmetic says 385$'
 said 4 'engine +kvm$'
+said 2 "^$sum"
+said 2 '^[1-9][0-9]*$'
 say "GRUB and Linux, with the kernel's interrupt controllers and with ours"
 said 1 'engine +(kvm|soft; not KVM: this host.s KVM emulates)'	# by the clock of an emulated machine
 [ $status -eq 0 ] || die "status $status"
