@@ -367,14 +367,11 @@ void link_doorbell_ring(struct link *l, unsigned n)
 	link_ring_bell(l);
 }
 
-/* What the kernel was told of last is told again by us: nobody knows whether it was seen. */
 void link_doorbell_by_kernel(struct link *l, unsigned n, bool on)
 {
 	store_release(&l->doorbell[n].by_kernel, on);	/* pairs with link_doorbell_is_kernels() */
 	l->kernel_bells += on ? 1 : -1;
 	store_relaxed(&l->header->kernel_bells, l->kernel_bells);
-	if (!on)
-		link_doorbell_ring(l, n);
 }
 
 /* ---- engine: events ---- */

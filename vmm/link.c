@@ -492,14 +492,20 @@ static int tell_kernel(struct link_client *lc, const struct doorbell *d, bool on
 	return engine && engine->doorbell ? engine->doorbell(lc->vm, &b, on) : -ENOTSUP;
 }
 
-/* Where an engine can: then its vCPU does not even leave the guest.  Where it cannot, the write comes here. */
+/*
+ * Where an engine can: then its vCPU does not even leave the guest.  Where it
+ * cannot, the write comes here.  At either change it is rung once: the kernel may
+ * have told a daemon that no longer listened.
+ */
 static void leave_to_kernel(struct link_client *lc, unsigned n)
 {
 	struct doorbell *d = &lc->doorbell[n];
 
 	d->by_kernel = (d->flags & LINK_DB_ENABLE) && !tell_kernel(lc, d, true);
-	if (d->by_kernel)
-		link_doorbell_by_kernel(&lc->link, n, true);
+	if (!d->by_kernel)
+		return;
+	link_doorbell_by_kernel(&lc->link, n, true);
+	link_doorbell_ring(&lc->link, n);
 }
 
 static void keep_from_kernel(struct link_client *lc, unsigned n)
@@ -511,6 +517,7 @@ static void keep_from_kernel(struct link_client *lc, unsigned n)
 	tell_kernel(lc, d, false);
 	d->by_kernel = false;
 	link_doorbell_by_kernel(&lc->link, n, false);
+	link_doorbell_ring(&lc->link, n);
 }
 
 static const char *set_doorbell(struct link_client *lc, const struct link_event *e)
