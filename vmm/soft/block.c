@@ -198,6 +198,8 @@ static bool decode_block(struct block *b, const uint8_t *code, unsigned avail, u
 			break;
 		}
 		translate_insn(&x, in, b->mode, b->bytes, n);
+		if (insn_has_link(in) && ((b->gpa + (int64_t)in->disp) ^ b->gpa) & PAGE_FRAME)
+			in->fn = branch_far(in->fn);
 		b->bytes += x.len;
 		n++;
 		if (max == 1 || !is_nop(in))
@@ -357,18 +359,13 @@ static struct block *lookup(struct block_cache *c, uint64_t gpa, uint32_t mode)
 	return b;
 }
 
-static void clear_jump(struct jump_entry *e)
-{
-	*e = (struct jump_entry){ .next = JUMP_END };
-}
-
 static void forget_jumps(struct block_cache *c, struct block *b)
 {
 	while (b->jumps != JUMP_END) {
 		struct jump_entry *e = &c->jump[b->jumps];
 
 		b->jumps = e->next;
-		clear_jump(e);
+		*e = (struct jump_entry){ 0 };
 	}
 }
 
@@ -379,7 +376,7 @@ static void forget_jump(struct block_cache *c, struct jump_entry *e)
 	while (&c->jump[*at] != e)
 		at = &c->jump[*at].next;
 	*at = e->next;
-	clear_jump(e);
+	*e = (struct jump_entry){ 0 };
 }
 
 static void remember_jump(struct cpu *cpu, struct block *b, uint64_t lin)
@@ -603,8 +600,6 @@ int block_cache_new(struct cpu *cpu)
 		free(c);
 		return -ENOMEM;
 	}
-	for (unsigned i = 0; i < JUMP_ENTRIES; i++)
-		clear_jump(&c->jump[i]);
 	cpu->blocks = c;
 	return 0;
 }

@@ -32,7 +32,7 @@ struct block {
 	struct insn insn[];
 };
 
-enum { JUMP_BITS = 13, JUMP_ENTRIES = 1 << JUMP_BITS, JUMP_END = JUMP_ENTRIES };
+enum { JUMP_BITS = 14, JUMP_ENTRIES = 1 << JUMP_BITS, JUMP_END = JUMP_ENTRIES };
 
 /* By linear address and generation (mmu_gen()), so that each address space finds its own again. */
 struct jump_entry {
@@ -51,7 +51,7 @@ struct lone {
 };
 
 struct code_page;
-enum { LONE_BLOCKS = 64, BLOCK_BUCKETS = 4096, PAGE_BUCKETS = 1024 };
+enum { LONE_BLOCKS = 64, BLOCK_BUCKETS = 16384, PAGE_BUCKETS = 1024 };
 
 struct block_cache {
 	struct jump_entry jump[JUMP_ENTRIES];
@@ -87,6 +87,8 @@ insn_fn thread_plain, thread_plain_end, thread_follow, thread_stale, thread_brea
 void block_optimise(struct block *);
 /* op_stack.c: the same for pushes and pops; `room` instructions stand at `in`, those behind it as they were. */
 void stack_optimise(struct insn *in, unsigned room);
+/* op_branch.c: the handler for a target in another page than the block's, which is not linked. */
+insn_fn *branch_far(insn_fn *);
 /* Does `link` hold a block, rather than an immediate? */
 bool insn_has_link(const struct insn *);
 

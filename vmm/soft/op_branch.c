@@ -154,6 +154,18 @@ MEM_HANDLER(call_ahead)
 	CALL_TO(64, 64, TARGET_AHEAD);
 }
 
+/* Between pages: a page may be mapped elsewhere, and the jump cache knows. */
+HANDLER(jmp_far) { GO_TO(UNWRAPPED); }
+MEM_HANDLER(call_far)
+{
+	CALL_TO(64, 64, UNWRAPPED);
+}
+
+insn_fn *branch_far(insn_fn *fn)
+{
+	return fn == jmp32 ? jmp_far : fn == call64_64 ? call_far : fn;
+}
+
 insn_fn *sel_call(const struct x86_insn *x, struct insn *in)
 {
 	static insn_fn *const forms[2][2] = { { call16_16, call16_32 }, { call32_16, call32_32 } };
