@@ -312,6 +312,14 @@ static void pass_files(struct harness *h)
 			h->key[k].fd = dup(h->fd[k]);
 }
 
+/* A reader that has stopped: the ring is as full as it can be, without bytes of anybody. */
+static void fill_output(struct harness *h, unsigned stream)
+{
+	const struct arena_header *a = h->arena;
+
+	store_release(&h->daemon.output[stream].shared->cons, a->stream[stream].given - LINK_STREAM_BYTES);
+}
+
 static void make_link(struct harness *h, const struct conf_machine *conf)
 {
 	struct link_params params = { .nvcpus = conf->vcpus, .code_pages = machine_ram_end(conf->ram_bytes) / LINK_PAGE,
@@ -331,6 +339,9 @@ static void make_link(struct harness *h, const struct conf_machine *conf)
 	h->engine = engine;
 	if (link_open(&h->daemon, fds, LINK_F_ALL, err) || link_accept(&h->engine, err))
 		fail_msg("harness: link: %s", err);
+	for (unsigned i = 0; i < LINK_STREAMS; i++)
+		if (h->full[i])
+			fill_output(h, i);
 }
 
 /* Has the request been done?  Once its completion is here, or its commit. */
@@ -384,9 +395,6 @@ void h_succeed(struct harness *h, bool at_fault)
 	h->m.conf = conf;
 	if (machine_init(&h->m, &conf, h->arena, h->arena_bytes))
 		fail_msg("harness: no successor: %s", h->m.error);
-	for (unsigned i = 0; i < LINK_STREAMS; i++)
-		if (h->full[i])
-			h_output_full(h, i, true);
 	take_events(h);
 	if (h->waits)
 		CHECK(!link_post_req(&h->engine, h->waits->vcpu, h->waits));
@@ -890,16 +898,15 @@ void h_online(struct harness *h, unsigned stream, bool online)
 	settle(h);
 }
 
-/* A reader that has stopped: the ring is as full as it can be, without bytes of anybody. */
 void h_output_full(struct harness *h, unsigned stream, bool full)
 {
-	struct link_ring *r = h->daemon.output[stream].shared;
-	uint32_t given = h->m.arena->stream[stream].given;
-
 	h->full[stream] = full;
-	store_release(&r->cons, full ? given - LINK_STREAM_BYTES : given);
-	if (!full)
-		room_came(h, stream);
+	if (full) {
+		fill_output(h, stream);
+		return;
+	}
+	store_release(&h->daemon.output[stream].shared->cons, h->m.arena->stream[stream].given);
+	room_came(h, stream);
 }
 
 /* ---- disks */
