@@ -250,9 +250,9 @@ static unsigned next_death(void)
 {
 	death_seed = death_seed * 6364136223846793005ull + 1442695040888963407ull;
 	static const unsigned within[] = { 8, 64, 512, 512 };	/* steps; a takeover has some hundred */
-	static unsigned deaths;		/* a test of a million steps sees them further apart */
+	static unsigned deaths;		/* a test of a million steps sees them ever further apart */
 
-	return 1 + (unsigned)(death_seed >> 33) % (within[death_seed >> 62] * (1 + ++deaths / 256));
+	return 1 + (unsigned)(death_seed >> 33) % ((uint64_t)within[death_seed >> 62] << (++deaths / 256 < 16 ? deaths / 256 : 16));
 }
 
 static void at_step(const char *label)

@@ -4,7 +4,7 @@
 # Runs the devices' unit tests with device models that die at random labelled
 # steps (devmodel/txn.h), their successors too.  Every label in the source must
 # have killed at least once: a step that nothing reaches proves nothing.
-# SEEDS="1 2 3" sets other runs than the two of make check; more follow while a
+# SEEDS="1 2 3" sets other runs than the one of make check; more follow while a
 # label is missing.
 srcdir=${srcdir:-$(dirname "$0")/../..}
 log=$(mktemp) out=$(mktemp)
@@ -24,7 +24,7 @@ done
 
 run() {
 	for t in $tests; do
-		HARNESS_DEATHS=$1 HARNESS_LOG=$log timeout 300 "./$t" >"$out" 2>&1 && continue
+		HARNESS_DEATHS=$1 HARNESS_LOG=$log timeout 120 "./$t" >"$out" 2>&1 && continue
 		echo "FAILED: HARNESS_DEATHS=$1 $t"
 		grep -E "FAILED|error:|ERROR" "$out"
 		failed=1
@@ -35,7 +35,7 @@ missing() {
 	grep -rhoE 'TXN_STEP\("[a-z_.]+"\)' "$srcdir/devmodel" | cut -d'"' -f2 | sort -u | grep -vxFf "$log"
 }
 
-for seed in ${SEEDS:-1 2}; do
+for seed in ${SEEDS:-1}; do
 	run "$seed"
 done
 for seed in $(seq 101 110); do
