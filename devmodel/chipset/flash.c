@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "devmodel/machine.h"
+#include "devmodel/txn.h"
 #include "ipc/link.h"
 
 enum { BLOCK = 4096, BUFFER = 64, FLASH_MAX = 16 << 20 };
@@ -194,6 +195,7 @@ static void store(struct dev *d, uint64_t off, const uint8_t *bytes, size_t n, u
 	struct flash *s = dev_write(d);
 	int err = file->fd < 0 ? 0 : write_file(file->fd, bytes, n, off);
 
+	TXN_STEP("flash.file");
 	s->status |= SR_READY | (err ? failure : 0);
 	if (err)
 		dev_log(d, "the firmware's variables cannot be written to their file: %s", strerror(-err));
@@ -421,6 +423,8 @@ static int flash_init(struct dev *d, bool fresh)
 	dev_region(d, &(struct dev_region){ .base = c->flash_base, .len = c->flash_bytes, .mmio = true });
 	if (fresh)
 		((struct flash *)dev_write(d))->status = SR_READY;
+	/* A state that was damaged has been made anew: the engine may have another one in mind. */
+	hide_array(d, ((const struct flash *)dev_state(d))->view != VIEW_ARRAY);
 	return err;
 }
 
