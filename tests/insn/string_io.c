@@ -438,7 +438,7 @@ static void restore_memory(struct sio *m, const struct sio_case *c)
 	m->vcpu.engine->code_changed(&m->vm, SIO_CODE, 4096);
 }
 
-void sio_prepare(struct sio *m, const struct sio_case *c)
+bool sio_prepare(struct sio *m, const struct sio_case *c)
 {
 	inout_discard(&m->vcpu);
 	restore_memory(m, c);
@@ -452,7 +452,7 @@ void sio_prepare(struct sio *m, const struct sio_case *c)
 	store_release(&m->fake.raise_at, m->event_at);
 	store_release(&m->fake.most, c->most);
 	m->vcpu.kick_seen = atomic_load(&m->vcpu.kick);
-	CHECK(!m->vcpu.engine->set_state(&m->vcpu, &m->start));
+	return !m->vcpu.engine->set_state(&m->vcpu, &m->start);
 }
 
 /* ---- running */
@@ -761,7 +761,7 @@ bool sio_check(struct sio *m, const struct sio_case *c)
 	uint32_t expected;
 	enum vcpu_exit e;
 
-	sio_prepare(m, c);
+	CHECK(sio_prepare(m, c));
 	sio_model(m, c, UINT32_MAX, &m->model);
 	expected = expected_events(m, c);
 	for (e = sio_run(m); m->events < expected && at_event(m, c, e); e = sio_run(m)) {

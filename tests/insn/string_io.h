@@ -108,7 +108,7 @@ bool sio_is_64bit(const struct sio_case *);
 uint64_t sio_off(uint64_t linear);
 
 /* The pieces: prepare, run to the next stop, look. */
-void sio_prepare(struct sio *, const struct sio_case *);
+bool sio_prepare(struct sio *, const struct sio_case *);	/* false: the engine does not take such a state */
 enum vcpu_exit sio_run(struct sio *);		/* until something other than a wait; fills `got` */
 void sio_resume(struct sio *);			/* undoes an event's or fault's delivery: as IRET would */
 uint64_t sio_reads(struct sio *, const struct sio_case *);	/* elements that the device saw */

@@ -43,12 +43,14 @@ static bool runs(struct sio *m, unsigned mode)
 	struct sio_case c = { .mode = mode, .a32 = true, .size = 1, .port = SIO_ENGINE, .off = OFF };
 	enum vcpu_exit e;
 
-	sio_prepare(m, &c);
+	if (!sio_prepare(m, &c)) {
+		printf("left out: %s: this KVM does not take the state\n", mode_names[mode]);
+		return false;
+	}
 	e = sio_run(m);
 	if ((e == EXIT_HLT_FOREVER || e == EXIT_HLT) && m->got.vector == -1)
 		return true;
 	printf("left out: %s: %s\n", mode_names[mode], e == EXIT_ERROR ? m->vcpu.error : "this KVM goes astray");
-	m->vcpu.engine->reset(&m->vcpu);
 	return false;
 }
 
@@ -89,24 +91,31 @@ static unsigned sweep(struct sio *m, unsigned mode, unsigned *failed)
 	return n;
 }
 
-int main(int argc, char **argv)
+/* In a machine of its own: a KVM that emulates is not itself after a state that it does not take. */
+static unsigned run_mode(unsigned mode, unsigned *failed)
 {
-	unsigned modes = argc > 1 ? (unsigned)atoi(argv[1]) : SIO_MODES;
 	struct sio *m = sio_new_on(&kvm_engine);
-	unsigned failed = 0, cases = 0;
+	unsigned cases = 0;
 
-	setlinebuf(stdout);
-	for (unsigned mode = REAL; mode < modes && mode < SIO_MODES; mode++) {
-		if (!runs(m, mode)) {
-			failed += mode == REAL;
-			continue;
-		}
+	if (runs(m, mode)) {
 		for (unsigned most = 0; most <= 2; most++)
-			failed += !qemu(m, mode, most);
+			*failed += !qemu(m, mode, most);
 		if (has_sweep(mode))
-			cases += sweep(m, mode, &failed);
+			cases = sweep(m, mode, failed);
+	} else {
+		*failed += mode == REAL;
 	}
 	sio_free(m);
+	return cases;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned modes = argc > 1 ? (unsigned)atoi(argv[1]) : SIO_MODES, failed = 0, cases = 0;
+
+	setlinebuf(stdout);
+	for (unsigned mode = REAL; mode < modes && mode < SIO_MODES; mode++)
+		cases += run_mode(mode, &failed);
 	printf("%u cases, %u failed\n", cases, failed);
 	return failed != 0;
 }

@@ -8,8 +8,10 @@ grep -q "halted with interrupts off" err && ok || bad "halt: $(cat err)"
 ends 3 -l bootrom,triple.rom x
 grep -q "triple fault" err && ok || bad "triple fault: $(cat err)"
 ends 7 -l bootrom,exit.rom -l isa-debug-exit x
-ends 7 -l bootrom,mwait.rom -l isa-debug-exit x
-ends 3 -l bootrom,msr.rom -l isa-debug-exit x		# a fault without a handler
+if [ "${engine-}" != kvm ]; then	# one that emulates knows neither MONITOR nor the limit of real mode's table
+	ends 7 -l bootrom,mwait.rom -l isa-debug-exit x
+	ends 3 -l bootrom,msr.rom -l isa-debug-exit x		# a fault without a handler
+fi
 ends 7 -w -l bootrom,msr.rom -l isa-debug-exit x
 ends 1 -l bootrom,panic.rom -l pvpanic x
 grep -q "crashed" err && ok || bad "panic: $(cat err)"
