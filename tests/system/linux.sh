@@ -13,6 +13,7 @@ need busybox-static /bin/busybox
 need cpio cpio
 kernel=$("$srcdir/scripts/getkernel") || skip "no kernel: install the Debian package linux-image-cloud-amd64, or set CLEAVE_KERNEL"
 "$srcdir/scripts/mkinitramfs" "$work/initrd.img" "$("$srcdir/scripts/getkernel" modules)" || die "no initramfs"
+uuid=12345678-1234-5678-9abc-def012345678
 append="console=ttyS0 panic=-1 cleave.test ${CLEAVE_SLOW:+$busy}"
 
 # boot NAME ARGS...: console and summary in files named NAME.  Linux waits for some
@@ -30,6 +31,8 @@ boot() {
 	said "$name" '^flags.* tsc_known_freq '
 	said "$name" '^ *[0-9]* Not affected$'
 	! grep -E '^ *[0-9]+ (Vulnerable|Mitigation|Unknown)' "$work/$name.log" || fail_boot "$name" "the processor is thought to be vulnerable"
+	said "$name" "^dmi product_uuid $uuid\$"
+	said "$name" '^dmi sys_vendor Acme$'
 	said "$name" '^cleave: powering off'
 	said "$name" "^MemTotal: *$total kB"
 	said "$name" '^cleave: no complaint$'
@@ -37,7 +40,7 @@ boot() {
 }
 run() {
 	local name=$1 status; shift
-	limit 1200 "$cleave" -m $memory -u -l com1,stdio -o stats=true "$@" "linux-$name" \
+	limit 1200 "$cleave" -m $memory -u -U $uuid -B 1,manufacturer=Acme -l com1,stdio -o stats=true "$@" "linux-$name" \
 		</dev/null >"$work/$name.console" 2>"$work/$name.err"
 	status=$?
 	tr -d '\r' <"$work/$name.console" >"$work/$name.log"
