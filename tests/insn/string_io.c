@@ -147,6 +147,7 @@ static void put_long_tables(struct sio *m)
 		put64(m, SIO_EDGE_PD + 8 * i, SIO_EDGE_PT | 7);
 		put64(m, SIO_EDGE_PT + 8 * i, (SIO_BASE + (i ? SIO_TOP : SIO_BOTTOM)) | 7);
 	}
+	put64(m, SIO_EDGE_PD + 8 * (FAKE_MMIO >> 21 & 511), (FAKE_MMIO & ~0x1fffffull) | 0x87);
 	for (unsigned v = 0; v < 256; v++)
 		put64(m, SIO_IDT64 + 16 * v, 0x8e00ull << 32 | SEL_CODE64 << 16 | (SIO_HANDLERS + v));
 	put64(m, SIO_TSS64 + 4, SIO_STACK0);
