@@ -1,0 +1,115 @@
+# storm.py NAME KILLS: kill -9 for the device model of a machine, again and again, and somebody who types meanwhile.
+#
+# Follows cleave's NAME.err: 1 to 100 ms after each successor has taken over it is
+# killed.  Through the UNIX socket NAME.com2 lines are typed, each once the one
+# before has come back, letter by letter the same.  When KILLS have been, and at
+# least some lines, "stop" is typed.  Ends with the machine; prints its count,
+# status 1 if an echo was another.
+import os
+import random
+import re
+import socket
+import sys
+import threading
+import time
+
+name, wanted, vm = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+random.seed(os.environ.get("SEED", "1"))
+kills, wrong, lines = 0, [], 0
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def alive():
+    return os.path.exists(f"/proc/{vm}/status") and "Z (zombie)" not in open(f"/proc/{vm}/status").read()
+
+
+def parent(pid):
+    try:
+        return int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def type_lines():
+    """One line at a time; what came back stands in `wrong` if it is not what was sent."""
+    global lines
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(name + ".com2")
+        s.settimeout(120)
+        while kills < wanted or lines < 20:
+            sent = f"{lines}:" + "".join(random.choices(LETTERS, k=random.randrange(1, 50))) + "\n"
+            got = ""
+            s.sendall(sent.encode())
+            while not got.endswith("\n") and len(got) < len(sent):
+                part = s.recv(1000)
+                if not part:
+                    raise OSError("the line went dead")
+                got += part.decode("latin1")
+            if got != sent:
+                wrong.append((sent, got))
+                break
+            lines += 1
+        s.sendall(b"stop\n")
+        try:
+            if extra := s.recv(1):
+                wrong.append(("", extra))
+        except (socket.timeout, OSError):
+            pass
+
+
+def run_typist():
+    try:
+        type_lines()
+    except OSError as e:
+        wrong.append(("", e))
+
+
+def ready():
+    with open(name + ".out", "rb") as f:
+        return b"result: ready" in f.read()
+
+
+def kill_children(err):
+    global kills
+    typist = None
+    text = ""
+    while alive():
+        if not typist and os.path.exists(name + ".com2") and ready():
+            typist = threading.Thread(target=run_typist, daemon=True)
+            typist.start()
+        text += err.read()
+        *whole, text = text.split("\n")
+        pids = [int(m[1]) for line in whole if (m := re.search(r"process (\d+) took over", line))]
+        if pids and kills < wanted:
+            time.sleep(random.uniform(0.001, 0.1))
+            if parent(pids[-1]) == vm:
+                os.kill(pids[-1], 9)
+                kills += 1
+        else:
+            time.sleep(0.002)
+    if typist:
+        typist.join(5)
+
+
+def first():
+    for pid in os.listdir("/proc"):
+        if pid.isdigit() and parent(pid) == vm and open(f"/proc/{pid}/comm").read() == "cleaved\n":
+            return int(pid)
+    return 0
+
+
+while alive() and not (pid := first()):
+    time.sleep(0.01)
+# The way from power-on to the shell is a workload of its own.
+while alive() and not name.endswith("-boot") and not ready():
+    time.sleep(0.01)
+with open(name + ".err") as err:
+    time.sleep(random.uniform(0.001, 0.1))
+    if alive():
+        os.kill(first(), 9)
+        kills += 1
+    kill_children(err)
+print(f"{kills} kills, {lines} lines typed and echoed")
+for sent, got in wrong:
+    print(f"typed {sent!r}, came back {got!r}")
+sys.exit(1 if wrong else 0)
