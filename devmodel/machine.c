@@ -131,7 +131,8 @@ static int start_dev(struct machine *m, struct dev *d, bool fresh)
 	}
 	if (d->ops->pci)
 		pci_attach(d, fresh);
-	if (d->ops->init && !d->a->out)
+	d->unmade = d->a->out;
+	if (d->ops->init && !d->unmade)
 		err = d->ops->init(d, fresh);
 	if (err && !m->error[0])
 		dev_error(d, "%s", strerror(-err));
@@ -257,6 +258,22 @@ void machine_fini(struct machine *m)
 	}
 }
 
+/* Was out of service all this process's life: made now, from nothing.  One that cannot be stays out. */
+static bool make_late(struct dev *d)
+{
+	if (!d->unmade)
+		return true;
+	memset(dev_write(d), 0, d->ops->state_size);
+	if (d->ops->init && d->ops->init(d, true)) {
+		dev_log(d, "out of service: %s", d->m->error);
+		d->m->error[0] = 0;
+		d->a->out = 1;
+		return false;
+	}
+	d->unmade = false;
+	return true;
+}
+
 void machine_reset(struct machine *m)
 {
 	for (unsigned i = 0; i < m->ndevs; i++) {
@@ -268,7 +285,7 @@ void machine_reset(struct machine *m)
 		recover_reset(d);
 		if (d->ops->pci)
 			pci_reset_function(d);
-		if (d->ops->reset)
+		if (make_late(d) && d->ops->reset)
 			d->ops->reset(d);
 	}
 	/* It went well when the machine was made, and depends on nothing that has changed since. */

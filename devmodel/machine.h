@@ -77,6 +77,7 @@ struct dev {
 	struct dev_stamps saved;
 	uint8_t pci_wmask[256];		/* rebuilt at init: identity, not state */
 	void *private;			/* the device's own, of this process */
+	bool unmade;			/* out of service when this process began: init() is still to be run */
 	struct blk *blk[DEV_BLKS];	/* in the order of opening, which a successor repeats */
 	unsigned nblks;
 	struct net *net;

@@ -695,6 +695,27 @@ static void test_reset(void **state)
 	unmake(&s);
 }
 
+/* A card that a successor found out of service is made when the machine is reset. */
+static void test_quarantine(void **state)
+{
+	struct conf_dev dev[] = { { .model = "hostbridge", .pci = true }, { .model = "virtio-net", .pci = true, .slot = SLOT } };
+	struct setup s = { .h = harness_new(&(struct harness_conf){ .dev = dev, .ndevs = 2 }), .cable = -1 };
+	uint8_t f[100];
+
+	(void)state;
+	frame(f, all, sizeof(f), 1);
+	begin(&s, 0);
+	harness_dev(s.h, "virtio-net")->a->out = 1;
+	h_succeed(s.h, false);
+	transmit(&s, &(struct net_vnet){ 0 }, f, sizeof(f));
+	assert_false(vd_used(&s.v, TX, NULL, NULL));
+	h_reset(s.h);
+	begin(&s, 0);
+	transmit(&s, &(struct net_vnet){ 0 }, f, sizeof(f));
+	assert_true(vd_used(&s.v, TX, NULL, NULL));
+	harness_free(s.h);
+}
+
 /*
  * Frames may be lost or sent twice where the device model dies, but for nothing
  * else: buffers come back once each and in order, what arrives is whole and in
@@ -763,7 +784,7 @@ int main(void)
 		cmocka_unit_test(test_stall), cmocka_unit_test(test_receive), cmocka_unit_test(test_receive_too_large),
 		cmocka_unit_test(test_merge), cmocka_unit_test(test_many), cmocka_unit_test(test_many_buffers), cmocka_unit_test(test_receive_offloads),
 		cmocka_unit_test(test_filter), cmocka_unit_test(test_large_table), cmocka_unit_test(test_control_nonsense),
-		cmocka_unit_test(test_link), cmocka_unit_test(test_reset), cmocka_unit_test(test_losses),
+		cmocka_unit_test(test_link), cmocka_unit_test(test_quarantine), cmocka_unit_test(test_reset), cmocka_unit_test(test_losses),
 	};
 
 	if (getenv("HARNESS_DEATHS"))
