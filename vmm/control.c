@@ -251,6 +251,27 @@ static size_t get_stats(struct vm *vm, const Cleave__GetStats *q, struct answer 
 	return n;
 }
 
+static size_t get_devmodel(struct vm *vm, struct answer *a, uint8_t **reply)
+{
+	static const char *const state[] = {
+		[SUPERVISE_NONE] = "none", [SUPERVISE_SERVING] = "serving", [SUPERVISE_WAITING] = "waiting", [SUPERVISE_STARTING] = "starting",
+	};
+	Cleave__Devmodel d = CLEAVE__DEVMODEL__INIT;
+	struct supervise_info info = { .state = SUPERVISE_NONE };
+
+	if (vm->supervise)
+		supervise_info(vm->supervise, &info);
+	d.state = (char *)state[info.state];
+	d.pid = info.pid > 0 ? info.pid : 0;
+	d.generation = info.generation;
+	d.age_ms = info.age_ms;
+	d.restarts = info.restarts;
+	d.why = info.why;
+	a->r.what_case = CLEAVE__RESPONSE__WHAT_DEVMODEL;
+	a->r.devmodel = &d;
+	return pack(&a->r, reply);
+}
+
 /* ---- actions */
 
 static void inject_nmi(struct vm *vm, uint32_t cpu, struct answer *a)
@@ -485,6 +506,9 @@ size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *me
 		break;
 	case CLEAVE__REQUEST__WHAT_GET_STATS:
 		len = get_stats(vm, q->get_stats, &a, reply);
+		break;
+	case CLEAVE__REQUEST__WHAT_GET_DEVMODEL:
+		len = get_devmodel(vm, &a, reply);
 		break;
 	case CLEAVE__REQUEST__WHAT_ACT:
 		len = act(vm, q->act, &a, reply);

@@ -95,6 +95,7 @@ size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
 	Cleave__GetState get = CLEAVE__GET_STATE__INIT;
 	Cleave__SetState set = CLEAVE__SET_STATE__INIT;
 	Cleave__GetStats stats = CLEAVE__GET_STATS__INIT;
+	Cleave__GetDevmodel devmodel = CLEAVE__GET_DEVMODEL__INIT;
 	Cleave__Act act = CLEAVE__ACT__INIT;
 	Cleave__SendKeys keys = CLEAVE__SEND_KEYS__INIT;
 	Cleave__Register reg = CLEAVE__REGISTER__INIT, *regp = &reg;
@@ -137,10 +138,14 @@ size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
 		q.what_case = CLEAVE__REQUEST__WHAT_SEND_KEYS;
 		q.send_keys = &keys;
 		break;
+	case 5:
+		q.what_case = CLEAVE__REQUEST__WHAT_GET_DEVMODEL;
+		q.get_devmodel = &devmodel;
+		break;
 	default:
-		if (n > 5 + CLEAVE__ACTION__ACTION_POWER_BUTTON)
+		if (n > 6 + CLEAVE__ACTION__ACTION_POWER_BUTTON)
 			return 0;
-		act.action = n - 5;
+		act.action = n - 6;
 		q.what_case = CLEAVE__REQUEST__WHAT_ACT;
 		q.act = &act;
 		break;

@@ -38,6 +38,27 @@ EVIL=idle start x -l bootrom,spin.rom
 ctl "running" --vm=x --get-all
 "$ctl" --vm=x --force-poweroff && ok || bad "--force-poweroff"
 stopped 0
+# no successor comes up, and a vCPU waits for an answer: the machine is there for its user all the same
+devmodel() { "$ctl" --vm=x --get-devmodel >devmodel && grep -qE "$1" devmodel; }
+EVIL=heir start x -l bootrom,poll.rom
+until_true devmodel '^state *serving'
+kill -9 "$(daemon_pid x)"
+until_true devmodel '^last end .*signal 11'
+devmodel '^restarts *0' && devmodel '^generation *1' && devmodel '^state *(waiting|starting)' && ok || bad "--get-devmodel: $(cat devmodel)"
+ctl "^rip" --vm=x --get-all
+ctl "" --vm=x --pause
+ctl "paused" --vm=x --get-all
+ctl "" --vm=x --resume
+ctl "" --vm=x --force-reset
+ctl "^counter|^instructions" --vm=x --get-stats
+"$ctl" --vm=x --destroy && ok || bad "--destroy"
+stopped 1
+# each lives for a while
+EVIL=die start x -l bootrom,poll.rom
+until_true devmodel '^restarts *[2-9]'
+grep -q "was killed by signal 11.*took over" x.err && ok || bad "not said: $(cat x.err)"
+"$ctl" --vm=x --destroy && ok || bad "--destroy"
+stopped 1
 [ -z "$(ls run)" ] && ok || bad "left behind: $(ls run)"
 
 finish

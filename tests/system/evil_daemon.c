@@ -124,6 +124,10 @@ int main(int argc, char **argv)
 		return 2;
 	if (link_open(&evil_link, (int[]){ fd[c->link_fd], fd[c->wake_fd], fd[c->event_fd], fd[c->relay_fd], fd[c->kick_fd] }, LINK_F_ALL, err))
 		return 2;
+	if (c->fresh && (c->arena_fd >= nfds || ftruncate(fd[c->arena_fd], LINK_PAGE)))
+		return 2;
+	if (is("heir") && !c->fresh)
+		die();
 	r.version = 1;
 	r.ready = 1;
 	before_ready(&r);

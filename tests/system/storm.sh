@@ -33,7 +33,7 @@ until [ -e /tmp/stop ] && [ $n -gt 0 ]; do
 	pio | dma)
 		echo "result: read $(sum </dev/sda)" ;;
 	virtio)
-		head -c 4M /dev/urandom >/tmp/block
+		head -c 4194304 /dev/urandom >/tmp/block
 		dd if=/tmp/block of=/dev/vda bs=64k seek=$((n % 4 * 64)) conv=fsync,notrunc 2>/dev/null
 		echo 3 >/proc/sys/vm/drop_caches
 		back=$(dd if=/dev/vda bs=64k skip=$((n % 4 * 64)) count=64 2>/dev/null | sum)
@@ -41,7 +41,7 @@ until [ -e /tmp/stop ] && [ $n -gt 0 ]; do
 		echo "result: all $(sum </dev/vda)" ;;
 	net)
 		echo "result: down $(nc 10.0.2.2 7000 </dev/null | sum)"
-		head -c 4M /dev/urandom >/tmp/block
+		head -c 4194304 /dev/urandom >/tmp/block
 		echo "result: up $(sum </tmp/block)"
 		nc 10.0.2.2 7001 </tmp/block ;;
 	esac
