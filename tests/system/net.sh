@@ -19,7 +19,7 @@ ip link set "$interface" up
 echo "result: lease $ip $router $dns $hostname"
 EOS
 chmod 755 add/lease.sh
-# net.server=ADDRESS on the command line has the files.
+# net.server=ADDRESS on the command line has the files, from net.port on.
 cat >add/net.sh <<'EOS'
 for word in $(cat /proc/cmdline); do
 	case $word in net.*) eval "net_${word#net.}" ;; esac
@@ -31,9 +31,9 @@ ip link set eth0 up
 udhcpc -i eth0 -n -q -t 20 -T 1 -s /lease.sh || exit 1
 head -c $((net_mib << 20)) /dev/urandom >/tmp/up
 echo "result: up $(sum </tmp/up)"
-nc "$net_server" 7001 </tmp/up
+nc "$net_server" $((net_port + 1)) </tmp/up
 # Taken as it comes: it need not fit into memory.
-echo "result: down $(nc "$net_server" 7000 </dev/null | sum)"
+echo "result: down $(nc "$net_server" $net_port </dev/null | sum)"
 mkdir -p /www
 head -c 3000000 /tmp/up >/www/file
 echo "result: file $(sum </www/file)"
@@ -41,8 +41,8 @@ rm /tmp/up
 httpd -p 80 -h /www
 echo "result: serves"
 # Until the host has it; what a helper that is killed leaves behind hears of nothing.
-until timeout 5 nc "$net_server" 7002 </dev/null | grep -q go; do sleep 0.2; done
-echo "result: again $(nc "$net_server" 7000 </dev/null | sum)"
+until timeout 5 nc "$net_server" $((net_port + 2)) </dev/null | grep -q go; do sleep 0.2; done
+echo "result: again $(nc "$net_server" $net_port </dev/null | sum)"
 grep -E 'virtio|eth0' /proc/interrupts /proc/net/dev
 EOS
 MKINITRAMFS_ADD=add "$srcdir/scripts/mkinitramfs" initrd.img "$("$srcdir/scripts/getkernel" modules)" || die "no initramfs"
@@ -70,9 +70,10 @@ in_ns() { if [ -n "$ns" ]; then ip netns exec "$ns" "$@"; else "$@"; fi; }
 run() {
 	local name=$1 address=$2 fetch=$3 params=$4 i; shift 4
 	rm -f go taken
+	: >"$name.out"
 	vm_name=$name
 	in_ns timeout "$seconds" "$cleave" -m 512M -u --kernel "$kernel" --initrd initrd.img -l com1,stdio \
-		--append "console=ttyS0 quiet $busy cleave.run=/net.sh net.server=$address net.mib=$mib $params" \
+		--append "console=ttyS0 quiet $busy cleave.run=/net.sh net.server=$address net.port=$port net.mib=$mib $params" \
 		"$@" "net-$name" </dev/null >"$name.out" 2>"$name.err" &
 	vm_pid=$!
 	for ((i = 0; i < seconds * 5; i++)); do
@@ -98,13 +99,15 @@ run() {
 	[ "$failures" -eq 0 ] || { cat "$name.err"; tail -n 30 "$name.out"; exit 1; }
 }
 
+# Four ports that nobody has, most likely.
+port=$((20000 + $$ % 10000 * 4))
 if [ -x "$builddir/cleave-slirp" ]; then
-	python3 "$srcdir/tests/system/server.py" 127.0.0.1 sha256 2>/dev/null & server_pid=$!
-	port=$((20000 + $$ % 20000))
-	slirp=slirp,hostname=guest,hostfwd=tcp:127.0.0.1:$port-:80
-	run slirp 10.0.2.2 "http://127.0.0.1:$port/file" "" -s "4,virtio-net,$slirp"
+	python3 "$srcdir/tests/system/server.py" 127.0.0.1 sha256 $port 2>/dev/null & server_pid=$!
+	forward=$((port + 3))
+	slirp=slirp,hostname=guest,hostfwd=tcp:127.0.0.1:$forward-:80
+	run slirp 10.0.2.2 "http://127.0.0.1:$forward/file" "" -s "4,virtio-net,$slirp"
 	same "slirp: the lease" "$(result slirp lease)" "10.0.2.15 10.0.2.2 10.0.2.3 guest"
-	run plain 10.0.2.2 "http://127.0.0.1:$port/file" "virtio_net.csum=0 virtio_net.gso=0" -s "4,virtio-net,$slirp,mac=52:54:00:00:00:01"
+	run plain 10.0.2.2 "http://127.0.0.1:$forward/file" "virtio_net.csum=0 virtio_net.gso=0" -s "4,virtio-net,$slirp,mac=52:54:00:00:00:01"
 	run restart 10.0.2.2 restart "" -s "4,virtio-net,$slirp"
 	kill $server_pid
 	server_pid=
@@ -125,7 +128,7 @@ ip -n "$ns" link set clv0 up
 printf 'start 10.9.0.50\nend 10.9.0.50\ninterface clv0\nlease_file leases\npidfile dhcp.pid\noption subnet 255.255.255.0\noption router 10.9.0.1\n' >udhcpd.conf
 touch leases
 ip netns exec "$ns" /bin/busybox udhcpd -f udhcpd.conf >/dev/null 2>&1 & dhcp_pid=$!
-ip netns exec "$ns" python3 "$srcdir/tests/system/server.py" 10.9.0.1 sha256 2>/dev/null & server_pid=$!
+ip netns exec "$ns" python3 "$srcdir/tests/system/server.py" 10.9.0.1 sha256 $port 2>/dev/null & server_pid=$!
 run tap 10.9.0.1 http://10.9.0.50/file "" -s 4,virtio-net,tap,ifname=clv0
 same "tap: the lease" "$(result tap lease | sed 's/ *$//')" "10.9.0.50 10.9.0.1"
 finish

@@ -1,8 +1,8 @@
-# server.py ADDRESS HASH: the far end of network tests, in the current directory.
+# server.py ADDRESS HASH [PORT]: the far end of network tests, in the current directory.
 #
-#	7000	gives the file `blob`
-#	7001	takes a file; its checksum, by this function, goes into the file `taken`
-#	7002	says whether the file `go` is there: go, or wait
+#	PORT	gives the file `blob`; 7000 where no port is given
+#	+ 1	takes a file; its checksum, by this function, goes into the file `taken`
+#	+ 2	says whether the file `go` is there: go, or wait
 #
 # `serving` is there once the ports are.
 import hashlib
@@ -48,8 +48,8 @@ def serve(listener, what):
 
 
 threads = []
-for port, what in (7000, give), (7001, take), (7002, tell):
-    listener = socket.create_server((sys.argv[1], port))
+for offset, what in enumerate((give, take, tell)):
+    listener = socket.create_server((sys.argv[1], int(sys.argv[3] if len(sys.argv) > 3 else 7000) + offset))
     threads.append(threading.Thread(target=serve, args=(listener, what), daemon=True))
 for t in threads:
     t.start()
