@@ -97,10 +97,10 @@ debian_disk() {
 	cp --sparse=always "$debian/debian.img" "$1"
 }
 
-# Linux's command line for it.  The patience of systemd and of the kernel's timer
-# check is for machines of silicon, and those that have their host to themselves.
+# Linux's command line for it.  The kernel's timer check is for machines of silicon,
+# and those that have their host to themselves.
 debian_append() {
-	echo "root=LABEL=root console=ttyS0 quiet no_timer_check systemd.default_timeout_start_sec=1800 systemd.default_device_timeout_sec=1800"
+	echo "root=LABEL=root console=ttyS0 quiet no_timer_check"
 }
 
 # debian_well: no unit has failed, the kernel has nothing to complain about.

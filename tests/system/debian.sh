@@ -4,7 +4,7 @@
 #
 #	debian.sh [ide|disk|errors|uefi]...	all of them when none is named
 #
-# $CLEAVE_ENGINE is the engine, soft without it.
+# $CLEAVE_ENGINE is the engine, soft without it; $CLEAVE_WAYS names parts too.
 . "$(dirname "$0")/common.sh"
 . "$srcdir/tests/system/console.sh"
 debian_disk root.img
@@ -175,7 +175,7 @@ uefi() {
 	say "uefi: OVMF, GRUB, Debian; shut down by the power button"
 }
 
-[ $# -gt 0 ] || set -- ide disk errors uefi
+[ $# -gt 0 ] || set -- ${CLEAVE_WAYS:-ide disk errors uefi}
 for part; do
 	case $part in
 	# Mounts of its own.
