@@ -17,6 +17,13 @@
  *			instruction that takes the value
  *	daemon_batch	512 bytes of REP INSB from fw_cfg as one request, slot included
  *	daemon_asleep	as daemon_hot, after the daemon went to sleep
+ *
+ * And where there is KVM, by a guest in a loop of IN, an access of many:
+ *
+ *	kvm_loop	the loop without IN
+ *	kvm_unclaimed, kvm_shadow, kvm_daemon	the same ports
+ *
+ * On a KVM that emulates these say how slow it is, and nothing else.
  */
 #include <event2/event.h>
 #include <event2/thread.h>
@@ -32,12 +39,13 @@
 #include "vmm/devlist.h"
 #include "vmm/inout.h"
 #include "vmm/link.h"
+#include "vmm/mem.h"
 #include "vmm/stats.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
 
 enum { PORT_ENGINE = 0x21, PORT_SHADOW = 0x64, PORT_NOBODY = 0x9999, PORT_POSTED = 0x402, PORT_DAEMON = 0xcf8, PORT_FWCFG = 0x511 };
-enum { WARM_UP = 200, SLEEPERS = 20, IDLE_US = 3000, BATCH = 512 };
+enum { WARM_UP = 200, SLEEPERS = 20, IDLE_US = 3000, BATCH = 512, KVM_SAMPLES = 20 };
 
 static void fail(const char *what, const char *why)
 {
@@ -59,10 +67,11 @@ static void find_daemon(void)
 	setenv("CLEAVED", path, 0);
 }
 
-static struct vm *machine(void)
+/* NULL, and why, where this engine does not run. */
+static struct vm *machine(const char *engine, char why[600])
 {
-	static char name[] = "inout_bench", m[] = "-m1M", l[] = "-ldebugcon,file=/dev/null";
-	static char *args[] = { name, m, l, name, NULL };	/* config_args() cuts them up */
+	char name[] = "inout_bench", m[] = "-m1M", l[] = "-ldebugcon,file=/dev/null";
+	char *args[] = { name, m, l, name, NULL };	/* config_args() cuts them up */
 	struct config *config = config_new();
 	struct devlist *list;
 	char err[600] = "";
@@ -75,10 +84,11 @@ static struct vm *machine(void)
 	fd = supervise_find(NULL, err, sizeof(err));
 	if (fd < 0 || devlist_ask(&list, fd, err, sizeof(err)))
 		fail("cleaved", err);
-	if (config_resolve(config, list))
+	/* no thread of ours would find a halt in the kernel */
+	if (config_set(config, "engine", engine) || config_set(config, "kvm.irqchip", "engine") || config_resolve(config, list))
 		fail("configuration", config->error);
-	if (vm_new(&vm, config, event_base_new(), err, sizeof(err)))
-		fail("machine", err);
+	if (vm_new(&vm, config, event_base_new(), why, 600))
+		return NULL;
 	if (supervise_new(&vm->supervise, vm, fd) || supervise_start(vm->supervise, err, sizeof(err)))
 		fail("cleaved", err);
 	return vm;
@@ -193,6 +203,79 @@ static uint64_t asleep(struct vcpu *v)
 	return to_slot(v);
 }
 
+/* ---- a guest on KVM */
+
+enum { GUEST = 0x8000, GUEST_ACCESSES = 100 };
+
+static const struct {
+	const char *name;
+	uint16_t port;
+	uint8_t in[2];			/* the instruction: nops, IN AL or IN EAX */
+} guests[] = {
+	{ "kvm_loop", 0, { 0x90, 0x90 } },
+	{ "kvm_unclaimed", PORT_NOBODY, { 0x90, 0xec } },
+	{ "kvm_shadow", PORT_SHADOW, { 0x90, 0xec } },
+	{ "kvm_daemon", PORT_DAEMON, { 0x66, 0xed } },
+};
+enum { GUESTS = sizeof(guests) / sizeof(guests[0]) };
+
+/* mov $port, %dx; mov $GUEST_ACCESSES, %cx; 1: in; dec %cx; jnz 1b; cli; hlt */
+static void load_guest(struct vcpu *v, unsigned i)
+{
+	const uint8_t code[] = {
+		0xba, guests[i].port & 0xff, guests[i].port >> 8, 0xb9, GUEST_ACCESSES, 0,
+		guests[i].in[0], guests[i].in[1], 0x49, 0x75, 0xfb, 0xfa, 0xf4,
+	};
+	struct x86_state s;
+
+	v->engine->reset(v);
+	v->engine->get_state(v, &s);
+	s.seg[X86_CS].selector = 0;
+	s.seg[X86_CS].base = 0;
+	s.rip = GUEST;
+	if (!mem_copy_to(v->vm->mem, GUEST, code, sizeof(code)) || v->engine->set_state(v, &s))
+		fail(guests[i].name, "the guest cannot be started");
+}
+
+static uint64_t run_guest(struct vcpu *v, unsigned i)
+{
+	enum vcpu_exit e;
+	uint64_t t;
+
+	load_guest(v, i);
+	t = ticks();
+	while ((e = v->engine->run(v)) == EXIT_PENDING || e == EXIT_KICKED) {
+		v->kick_seen = atomic_load(&v->kick);
+		if (e == EXIT_PENDING)
+			wait_for_slot(v);
+	}
+	if (e != EXIT_HLT_FOREVER)
+		fail(guests[i].name, "the guest did not end");
+	return (ticks() - t) / GUEST_ACCESSES;
+}
+
+static void on_kvm(unsigned rounds, unsigned samples)
+{
+	struct measure m[GUESTS];
+	char why[600] = "";
+	struct vm *vm = machine("kvm", why);
+
+	if (!vm) {
+		fprintf(stderr, "inout_bench: no KVM: %s\n", why);
+		return;
+	}
+	pin(vm);
+	for (unsigned i = 0; i < GUESTS; i++)
+		measure_begin(&m[i], guests[i].name, rounds, samples);
+	for (unsigned r = 0; r < rounds; r++)
+		for (unsigned i = 0; i < GUESTS; i++)
+			for (unsigned n = 0; n < samples; n++)
+				measure_add(&m[i], run_guest(&vm->vcpu[0], i));
+	for (unsigned i = 0; i < GUESTS; i++)
+		measure_end(&m[i], stdout);
+	supervise_stop(vm->supervise);
+}
+
 /* ---- */
 
 static const struct {
@@ -231,12 +314,15 @@ int main(int argc, char **argv)
 {
 	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 9, samples = argc > 2 ? (unsigned)atoi(argv[2]) : 10000;
 	struct measure m[WAYS];
+	char why[600] = "";
 	struct vm *vm;
 
 	if (!rounds || !samples)
 		fail("rounds and samples are numbers from 1 on", "");
 	evthread_use_pthreads();
-	vm = machine();
+	vm = machine("soft", why);
+	if (!vm)
+		fail("machine", why);
 	pin(vm);
 	for (unsigned i = 0; i < WAYS; i++)
 		measure_begin(&m[i], table[i].name, rounds, table[i].slow ? SLEEPERS : samples);
@@ -246,5 +332,6 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < WAYS; i++)
 		measure_end(&m[i], stdout);
 	supervise_stop(vm->supervise);
+	on_kvm(rounds, samples < KVM_SAMPLES ? samples : KVM_SAMPLES);
 	return 0;
 }
