@@ -87,21 +87,23 @@ static const struct irqchip_ops chip_ops = {
 
 /* ---- made */
 
-struct routing {
-	struct kvm_irq_routing head;
-	struct kvm_irq_routing_entry entry[PIC_LINES + IRQ_LINES];
+enum { ROUTES = PIC_LINES + IRQ_LINES };
+
+union routing {
+	struct kvm_irq_routing list;
+	uint8_t room[sizeof(struct kvm_irq_routing) + ROUTES * sizeof(struct kvm_irq_routing_entry)];
 };
 
-static void route(struct routing *r, unsigned gsi, unsigned chip, unsigned pin)
+static void route(union routing *r, unsigned gsi, unsigned chip, unsigned pin)
 {
-	r->entry[r->head.nr++] = (struct kvm_irq_routing_entry){
+	r->list.entries[r->list.nr++] = (struct kvm_irq_routing_entry){
 		.gsi = gsi, .type = KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip = { .irqchip = chip, .pin = pin },
 	};
 }
 
 static int route_lines(struct kvm_vm *kvm)
 {
-	struct routing r = { .head.nr = 0 };
+	union routing r = { .list.nr = 0 };
 
 	for (unsigned gsi = 0; gsi < IRQ_LINES; gsi++) {
 		if (gsi == CASCADE)

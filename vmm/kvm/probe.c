@@ -271,7 +271,10 @@ static int enter_long_mode(struct trial *t)
 static int give_cpuid(struct trial *t)
 {
 	enum { ENTRIES = 256 };
-	struct { struct kvm_cpuid2 head; struct kvm_cpuid_entry2 entry[ENTRIES]; } c = { .head.nent = ENTRIES };
+	union {
+		struct kvm_cpuid2 list;
+		uint8_t room[sizeof(struct kvm_cpuid2) + ENTRIES * sizeof(struct kvm_cpuid_entry2)];
+	} c = { .list.nent = ENTRIES };
 	int ret = call(t, t->dev, KVM_GET_SUPPORTED_CPUID, &c);
 
 	return ret < 0 ? ret : call(t, t->vcpu, KVM_SET_CPUID2, &c);

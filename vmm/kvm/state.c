@@ -23,36 +23,38 @@
 struct kvm_power_on {
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
-	struct kvm_xsave xsave;
 	struct kvm_xcrs xcrs;
 	struct kvm_debugregs debug;
 	struct kvm_vcpu_events events;
 	struct kvm_lapic_state lapic;
 	struct kvm_mp_state mp;
 	struct kvm_msrs *msrs;		/* one by one: a kernel stops at the first that it refuses */
+	struct kvm_xsave xsave;		/* the last: it may grow */
 };
 
 /* ---- model-specific registers */
 
-struct one_msr {
-	struct kvm_msrs head;
-	struct kvm_msr_entry entry;
+union one_msr {
+	struct kvm_msrs list;
+	uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
 };
 
 static bool get_msr(const struct kvm_cpu *k, uint32_t index, uint64_t *value)
 {
-	struct one_msr m = { .head.nmsrs = 1, .entry.index = index };
+	union one_msr m = { .list.nmsrs = 1 };
 
+	m.list.entries[0] = (struct kvm_msr_entry){ .index = index };
 	if (KVM_IOCTL(k->fd, KVM_GET_MSRS, &m) != 1)
 		return false;
-	*value = m.entry.data;
+	*value = m.list.entries[0].data;
 	return true;
 }
 
 static bool set_msr(const struct kvm_cpu *k, uint32_t index, uint64_t value)
 {
-	struct one_msr m = { .head.nmsrs = 1, .entry = { .index = index, .data = value } };
+	union one_msr m = { .list.nmsrs = 1 };
 
+	m.list.entries[0] = (struct kvm_msr_entry){ .index = index, .data = value };
 	return KVM_IOCTL(k->fd, KVM_SET_MSRS, &m) == 1;
 }
 
