@@ -79,6 +79,11 @@ class Guest:
     def send(self, data):
         os.write(self.wfd, data)
 
+    def cpu(self):
+        """Seconds of processor time that all of its threads have had."""
+        return sum(int(open(f"/proc/{pid}/task/{t}/schedstat").read().split()[0])
+                   for pid in self.pids() for t in os.listdir(f"/proc/{pid}/task")) / 1e9
+
     def pids(self):
         """The machine's processes."""
         children = open(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read().split()

@@ -11,8 +11,8 @@
  *	kernels -		commands `NAME UNITS` from standard input, `quit` ends
  *
  * A run is a unit of warm-up, then a line `begin NAME` and, when UNITS are done,
- * `end NAME UNITS CHECKSUM NANOSECONDS`, the last by the guest's own clock: who
- * does not trust that one takes the time between the two lines.
+ * `end NAME UNITS CHECKSUM NANOSECONDS CPU-NANOSECONDS`, by the guest's own clock:
+ * who does not trust that one takes the time between the two lines.
  */
 #include <fcntl.h>
 #include <math.h>
@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -385,10 +386,22 @@ static uint64_t now(void)
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
+static uint64_t cpu_time(void)
+{
+	uint64_t us = 0;
+	struct rusage r;
+
+	for (int who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
+		getrusage(who, &r);
+		us += (r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1000000ull + r.ru_utime.tv_usec + r.ru_stime.tv_usec;
+	}
+	return us * 1000;
+}
+
 static bool run(const char *name, unsigned units)
 {
 	const struct kernel *k = kernels, *end = kernels + sizeof(kernels) / sizeof(kernels[0]);
-	uint64_t sum, was, began;
+	uint64_t sum, was, began, cpu;
 	char line[120];
 
 	while (k < end && strcmp(k->name, name) != 0)
@@ -398,6 +411,7 @@ static bool run(const char *name, unsigned units)
 	sum = k->unit();
 	snprintf(line, sizeof(line), "begin %s\n", name);
 	say(line);
+	cpu = cpu_time();
 	began = now();
 	for (unsigned i = 0; i < units; i++) {
 		was = sum;
@@ -407,7 +421,10 @@ static bool run(const char *name, unsigned units)
 			say(line);
 		}
 	}
-	snprintf(line, sizeof(line), "end %s %u %llx %llu\n", name, units, (unsigned long long)sum, (unsigned long long)(now() - began));
+	began = now() - began;
+	cpu = cpu_time() - cpu;
+	snprintf(line, sizeof(line), "end %s %u %llx %llu %llu\n", name, units, (unsigned long long)sum,
+		 (unsigned long long)began, (unsigned long long)cpu);
 	say(line);
 	return true;
 }
