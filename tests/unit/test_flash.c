@@ -462,8 +462,8 @@ static void dying_in_every_transaction(void **state)
 		assert_int_equal(in(h, i), want);
 		assert_int_equal(file_byte(fd, i), want);
 	}
-	stutter_none();
 	harness_free(h);
+	stutter_none();
 	close(fd);
 }
 
