@@ -363,6 +363,21 @@ static void flash(void **state)
 	mem_free(m);
 }
 
+/* Neither begins where a chunk of the directory does. */
+static void flash_in_the_middle(void **state)
+{
+	struct mem *m = ram_rom(1 * MIB, 1 * MIB);
+	uint64_t base = GIB4 - MIB - 128 * KIB;
+
+	(void)state;
+	assert_int_equal(mem_add_flash(m, 128 * KIB, err, sizeof(err)), 0);
+	is_nothing(m, base - MEM_PAGE);
+	assert_non_null(mem_lookup(m, base).read);
+	assert_ptr_equal(mem_lookup(m, GIB4 - MIB - MEM_PAGE).read, mem_lookup(m, base).read + 128 * KIB - MEM_PAGE);
+	is_rom(m, GIB4 - MIB, 1);
+	mem_free(m);
+}
+
 static void bad_flash(void **state)
 {
 	struct mem *m = ram(1 * MIB), *with = ram_rom(1 * MIB, 64 * KIB);
@@ -490,6 +505,7 @@ int main(void)
 		cmocka_unit_test(slots_move_and_overlap),
 		cmocka_unit_test(bad_slots),
 		cmocka_unit_test(flash),
+		cmocka_unit_test(flash_in_the_middle),
 		cmocka_unit_test(bad_flash),
 		cmocka_unit_test(tables_are_bounded),
 		cmocka_unit_test(copies),
