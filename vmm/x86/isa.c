@@ -11,26 +11,29 @@
 
 enum reg { EAX, EBX, ECX, EDX };
 
+#define HOST(l, s, r, b)	{ .leaf = (l), .subleaf = (s), .reg = (r), .bit = (b) }
+#define HOST_YMM(l, s, r, b)	{ .leaf = (l), .subleaf = (s), .reg = (r), .bit = (b), .avx = true }
+
 /* Where the host's CPUID tells of it; leaf 0: the engine needs nothing of the host for it.  avx: and its kernel has to keep YMM registers. */
 static const struct { uint32_t leaf, subleaf; uint8_t reg, bit; bool avx; } told[X86_ISAS] = {
 	[X86_ISA_BASE] = { 0 },
-	[X86_ISA_FPU] = { 1, 0, EDX, 0 },
-	[X86_ISA_MMX] = { 1, 0, EDX, 23 },
-	[X86_ISA_FXSR] = { 1, 0, EDX, 24 },
-	[X86_ISA_SSE] = { 1, 0, EDX, 25 },
-	[X86_ISA_SSE2] = { 1, 0, EDX, 26 },
-	[X86_ISA_SSE3] = { 1, 0, ECX, 0 },
-	[X86_ISA_SSSE3] = { 1, 0, ECX, 9 },
-	[X86_ISA_SSE41] = { 1, 0, ECX, 19 },
-	[X86_ISA_SSE42] = { 1, 0, ECX, 20 },
+	[X86_ISA_FPU] = HOST(1, 0, EDX, 0),
+	[X86_ISA_MMX] = HOST(1, 0, EDX, 23),
+	[X86_ISA_FXSR] = HOST(1, 0, EDX, 24),
+	[X86_ISA_SSE] = HOST(1, 0, EDX, 25),
+	[X86_ISA_SSE2] = HOST(1, 0, EDX, 26),
+	[X86_ISA_SSE3] = HOST(1, 0, ECX, 0),
+	[X86_ISA_SSSE3] = HOST(1, 0, ECX, 9),
+	[X86_ISA_SSE41] = HOST(1, 0, ECX, 19),
+	[X86_ISA_SSE42] = HOST(1, 0, ECX, 20),
 	[X86_ISA_POPCNT] = { 0 },
-	[X86_ISA_AES] = { 1, 0, ECX, 25 },
-	[X86_ISA_PCLMUL] = { 1, 0, ECX, 1 },
-	[X86_ISA_SHA] = { 7, 0, EBX, 29 },
+	[X86_ISA_AES] = HOST(1, 0, ECX, 25),
+	[X86_ISA_PCLMUL] = HOST(1, 0, ECX, 1),
+	[X86_ISA_SHA] = HOST(7, 0, EBX, 29),
 	[X86_ISA_MOVBE] = { 0 },
 	[X86_ISA_ADX] = { 0 },
-	[X86_ISA_RDRAND] = { 1, 0, ECX, 30 },
-	[X86_ISA_RDSEED] = { 7, 0, EBX, 18 },
+	[X86_ISA_RDRAND] = HOST(1, 0, ECX, 30),
+	[X86_ISA_RDSEED] = HOST(7, 0, EBX, 18),
 	[X86_ISA_XSAVE] = { 0 },
 	[X86_ISA_XSAVEOPT] = { 0 },
 	[X86_ISA_XSAVEC] = { 0 },
@@ -40,15 +43,15 @@ static const struct { uint32_t leaf, subleaf; uint8_t reg, bit; bool avx; } told
 	[X86_ISA_CLWB] = { 0 },
 	[X86_ISA_LZCNT] = { 0 },
 	[X86_ISA_BMI1] = { 0 },
-	[X86_ISA_BMI2] = { 7, 0, EBX, 8 },
-	[X86_ISA_AVX] = { 1, 0, ECX, 28, true },
-	[X86_ISA_AVX2] = { 7, 0, EBX, 5, true },
-	[X86_ISA_FMA] = { 1, 0, ECX, 12, true },
-	[X86_ISA_F16C] = { 1, 0, ECX, 29, true },
-	[X86_ISA_AVX_AES] = { 1, 0, ECX, 25, true },
-	[X86_ISA_AVX_PCLMUL] = { 1, 0, ECX, 1, true },
-	[X86_ISA_VAES] = { 7, 0, ECX, 9, true },
-	[X86_ISA_VPCLMUL] = { 7, 0, ECX, 10, true },
+	[X86_ISA_BMI2] = HOST(7, 0, EBX, 8),
+	[X86_ISA_AVX] = HOST_YMM(1, 0, ECX, 28),
+	[X86_ISA_AVX2] = HOST_YMM(7, 0, EBX, 5),
+	[X86_ISA_FMA] = HOST_YMM(1, 0, ECX, 12),
+	[X86_ISA_F16C] = HOST_YMM(1, 0, ECX, 29),
+	[X86_ISA_AVX_AES] = HOST_YMM(1, 0, ECX, 25),
+	[X86_ISA_AVX_PCLMUL] = HOST_YMM(1, 0, ECX, 1),
+	[X86_ISA_VAES] = HOST_YMM(7, 0, ECX, 9),
+	[X86_ISA_VPCLMUL] = HOST_YMM(7, 0, ECX, 10),
 };
 
 static uint64_t offered;
