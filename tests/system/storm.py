@@ -93,7 +93,7 @@ def kill_children(err):
 
 def first():
     for pid in os.listdir("/proc"):
-        if pid.isdigit() and parent(pid) == vm and open(f"/proc/{pid}/comm").read() == "cleaved\n":
+        if pid.isdigit() and parent(pid) == vm and open(f"/proc/{pid}/comm").read().startswith("cleaved"):
             return int(pid)
     return 0
 

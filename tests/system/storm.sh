@@ -4,7 +4,7 @@
 # what they should, a TCP connection goes on, of what is typed on a line and
 # echoed no letter is lost or doubled, and its log has no complaint.
 #
-#	storm.sh [pio|dma|virtio|net|boot]...	$KILLS (40) for each way; pio when none is named
+#	storm.sh [pio|dma|virtio|net|boot|all]...	$KILLS (40) for each way; pio when none is named
 #
 # storm_long.sh is all of them, at length.  SEED= sets other times.
 . "$(dirname "$0")/common.sh"
@@ -12,6 +12,7 @@ need busybox-static /bin/busybox
 need cpio cpio
 need python3 python3
 kernel=$("$srcdir/scripts/getkernel") || skip "no kernel: install the Debian package linux-image-cloud-amd64, or set CLEAVE_KERNEL"
+[ -z "${STORM_DAEMON-}" ] || export CLEAVED=$STORM_DAEMON	# another device model
 kills=${KILLS:-40} seconds=${STORM_SECONDS:-600}
 
 mkdir -p add
@@ -32,11 +33,15 @@ until [ -e /tmp/stop ] && [ $n -gt 0 ]; do
 	case $storm_way in
 	pio | dma)
 		echo "result: read $(sum </dev/sda)" ;;
-	virtio)
+	all)		# which of them is sda is by chance
+		echo "result: read" $( (sum </dev/sda; sum </dev/sdb) | sort) ;;
+	esac
+	case $storm_way in
+	virtio | all)
 		head -c 4194304 /dev/urandom >/tmp/block
-		dd if=/tmp/block of=/dev/vda bs=64k seek=$((n % 4 * 64)) conv=fsync,notrunc 2>/dev/null
+		dd if=/tmp/block of=/dev/vda bs=64k seek=$((n % 2 * 64)) conv=fsync,notrunc 2>/dev/null
 		echo 3 >/proc/sys/vm/drop_caches
-		back=$(dd if=/dev/vda bs=64k skip=$((n % 4 * 64)) count=64 2>/dev/null | sum)
+		back=$(dd if=/dev/vda bs=64k skip=$((n % 2 * 64)) count=64 2>/dev/null | sum)
 		[ "$back" = "$(sum </tmp/block)" ] && echo "result: same $n" || echo "result: differs $n"
 		echo "result: all $(sum </dev/vda)" ;;
 	net)
@@ -69,6 +74,13 @@ every() {
 	else bad "$name: $1: $(results "$1" | sort | uniq -c), not $2"; fi
 }
 
+# What the guest wrote to virtio.img.
+verified() {
+	[ -z "$(results differs)" ] && [ -n "$(results same)" ] && ok || bad "$name: the guest reads other than it wrote"
+	[ "$(results all | tail -1)" = "$(sha256sum <virtio.img | cut -c1-64)" ] && ok || bad "$name: the host finds other than the guest"
+	say "$name: written and verified $(results same | wc -l) times"
+}
+
 # run ARGS...: one machine to its end, in the storm.
 run() {
 	local status
@@ -83,6 +95,7 @@ run() {
 	wait $vm_pid
 	status=$?
 	vm_pid=
+	[ -z "${STORM_LOG-}" ] || cp "$name.err" "$STORM_LOG/"
 	say "$name: $(head -1 "$name.storm"), $(grep -c 'took over' "$name.err") successors"
 	[ $status -eq 0 ] && ok || { tail -n 20 "$name.out"; grep -v "took over" "$name.err" | tail; bad "$name: status $status"; }
 	if grep '^complaint:' "$name.out"; then bad "$name: the kernel complains"; else ok; fi
@@ -100,13 +113,18 @@ for way; do
 		if [ $way = pio ]; then direct libata.dma=0; else direct; fi
 		results mode | grep -q $([ $way = pio ] && echo PIO || echo DMA) && ok || bad "$name: by $(results mode)"
 		every read "$(sha256sum <"$way.img" | cut -c1-64)" ;;
+	all)
+		for i in a b virtio; do head -c 8M /dev/urandom >$i.img; done
+		args=(-s 1:1,ide,hd0=a.img,hd1=b.img -s 3,virtio-blk,virtio.img)
+		direct libata.force=1.01:pio4
+		results mode | grep PIO | grep -q DMA && ok || bad "$name: by $(results mode)"
+		every read "$(echo $(sha256sum a.img b.img | cut -c1-64 | sort))"
+		verified ;;
 	virtio)
 		head -c 16M /dev/urandom >virtio.img
 		args=(-s 3,virtio-blk,virtio.img)
 		direct
-		[ -z "$(results differs)" ] && [ -n "$(results same)" ] && ok || bad "$name: the guest reads other than it wrote"
-		[ "$(results all | tail -1)" = "$(sha256sum <virtio.img | cut -c1-64)" ] && ok || bad "$name: the host finds other than the guest"
-		say "$name: written and verified $(results same | wc -l) times" ;;
+		verified ;;
 	net)
 		[ -x "$builddir/cleave-slirp" ] || { echo "net is left out: no cleave-slirp (Debian package libslirp-dev)"; continue; }
 		head -c 8M /dev/urandom >blob

@@ -1,0 +1,59 @@
+/*
+ * tests/system/faults.c - a cleaved that dies at a labelled step (devmodel/txn.h).
+ *
+ * Linked with the daemon's own main and libdevmodel_faults.a.  $CLEAVE_FAULTS
+ * lists labels; each process that succeeds another chooses one of them, and
+ * kills itself at one of its occurrences, soon or late.  The machine's first
+ * process does not: it must come to serve.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "devmodel/txn.h"
+
+enum { LABELS = 128 };
+
+static const char *label;
+static unsigned left;		/* occurrences */
+
+/* The first step of a process that succeeds nobody is a transaction's begin. */
+static bool succeeds(const char *first)
+{
+	static enum { UNKNOWN, FIRST, SUCCESSOR } which;
+
+	if (which == UNKNOWN)
+		which = strcmp(first, "begin.reserved") ? SUCCESSOR : FIRST;
+	return which == SUCCESSOR;
+}
+
+static void at_step(const char *at)
+{
+	if (!succeeds(at) || strcmp(at, label) || --left)
+		return;
+	dprintf(STDERR_FILENO, "cleaved: dies at %s\n", label);
+	kill(getpid(), SIGKILL);
+}
+
+__attribute__((constructor)) static void choose(void)
+{
+	static const unsigned within[] = { 1, 8, 64, 512 };
+	const char *list = getenv("CLEAVE_FAULTS"), *all[LABELS];
+	struct timespec t;
+	unsigned n = 0;
+
+	if (!list)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	srandom(t.tv_nsec ^ getpid() << 16);
+	for (char *l = strtok(strdup(list), " \n"); l && n < LABELS; l = strtok(NULL, " \n"))
+		all[n++] = l;
+	if (!n)
+		return;
+	label = all[random() % n];
+	left = 1 + random() % within[random() % 4];
+	txn_step = at_step;
+}
