@@ -51,7 +51,8 @@ struct supervise {
 	struct event *ended, *spoke, *later, *condemned;
 
 	bool killed;		/* by us: its own doing */
-	bool at_fault;		/* that is how the last one ended */
+	bool outside;		/* by a SIGKILL that is not ours, before it came to serve */
+	bool at_fault;		/* the last one that served ended by its own doing */
 	bool told_paused;	/* what the successor was told */
 	unsigned failures;	/* of its own, in a row */
 	uint64_t since;		/* when it began to serve, or was lost; ms */
@@ -123,7 +124,7 @@ static int spawn(struct supervise *s)
 	ret = child_spawn(&s->child, s->daemon_fd, argv, &sv[1], 1);
 	close(sv[1]);
 	s->sock = sv[0];
-	s->killed = false;
+	s->killed = s->outside = false;
 	return ret;
 }
 
@@ -198,13 +199,30 @@ int supervise_judge(const uint8_t *frame, size_t n, char *err, size_t errlen)
 	return ret;
 }
 
+static bool by_itself(const struct supervise *s, int status)
+{
+	return s->killed || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+}
+
+/* It has closed its socket before it was ready. */
+static void ended_early(struct supervise *s, char *err, size_t errlen)
+{
+	char how[80];
+	int status = child_reap(&s->child, 2000, false, how, sizeof(how));
+
+	if (status < 0)
+		child_reap(&s->child, 0, true, how, sizeof(how));
+	else
+		s->outside = !by_itself(s, status);
+	snprintf(err, errlen, "the device model did not start: it %s", how);
+}
+
 static int read_reply(struct supervise *s, int ms, char *err, size_t errlen)
 {
 	uint8_t *frame = malloc(INTRODUCE_FRAME);
 	unsigned nfds = 0;
 	ssize_t n;
 	int none[1], ret;
-	char how[80];
 
 	if (!frame)
 		return -ENOMEM;
@@ -212,8 +230,7 @@ static int read_reply(struct supervise *s, int ms, char *err, size_t errlen)
 	if (n > 0) {
 		ret = supervise_judge(frame, n, err, errlen);
 	} else if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
-		child_reap(&s->child, 2000, true, how, sizeof(how));
-		snprintf(err, errlen, "the device model did not start: it %s", how);
+		ended_early(s, err, errlen);
 		ret = -EPIPE;
 	} else if (n == -EAGAIN) {
 		snprintf(err, errlen, "the device model is not ready after %d s", READY_MS / 1000);
@@ -273,7 +290,6 @@ static int open_link(struct supervise *s, char *err, size_t errlen)
 static int launch(struct supervise *s, int arena_fd, bool fresh, char *err, size_t errlen)
 {
 	const struct introduction in = { .vm = s->vm, .back = &s->back, .arena_fd = arena_fd, .fresh = fresh, .at_fault = s->at_fault };
-	char how[80];
 	int ret = open_link(s, err, errlen);
 
 	if (!ret)
@@ -282,12 +298,10 @@ static int launch(struct supervise *s, int arena_fd, bool fresh, char *err, size
 		return ret;
 	s->told_paused = s->vm->paused;
 	ret = introduce(s->sock, &in);
-	if (ret == -EPIPE || ret == -ECONNRESET) {
-		child_reap(&s->child, 2000, true, how, sizeof(how));
-		snprintf(err, errlen, "the device model did not start: it %s", how);
-	} else if (ret) {
+	if (ret == -EPIPE || ret == -ECONNRESET)
+		ended_early(s, err, errlen);
+	else if (ret)
 		snprintf(err, errlen, "cannot tell the device model its configuration: %s", strerror(-ret));
-	}
 	return ret;
 }
 
@@ -352,7 +366,6 @@ static void go_on(struct supervise *s, const char *why, bool at_fault)
 
 	if (s->vm->ended)
 		return;
-	s->at_fault = at_fault;
 	s->failures = at_fault ? s->failures + 1 : 0;
 	snprintf(s->info.why, sizeof(s->info.why), "%s", why);
 	if (s->vm->config->outage == OUTAGE_STOP) {
@@ -367,14 +380,14 @@ static void go_on(struct supervise *s, const char *why, bool at_fault)
 }
 
 /* The present one, on its way in or at work, is no good. */
-static void give_up(struct supervise *s, const char *why, bool at_fault)
+static void give_up(struct supervise *s, const char *why)
 {
 	char how[80];
 
 	say(s, why);
 	drop(s);
 	child_reap(&s->child, 0, true, how, sizeof(how));
-	go_on(s, why, at_fault);
+	go_on(s, why, !s->outside);
 }
 
 static int copy_arena(struct supervise *s)
@@ -422,7 +435,7 @@ static void start_successor(struct supervise *s)
 	}
 	if (!*err)
 		snprintf(err, sizeof(err), "cannot start a device model: %s", strerror(-ret));
-	give_up(s, err, true);
+	give_up(s, err);
 }
 
 static void on_later(evutil_socket_t fd, short what, void *arg)
@@ -482,7 +495,7 @@ static void on_ready(struct supervise *s)
 	if (!ret)
 		ret = take_over(s, err, sizeof(err));
 	if (ret) {
-		give_up(s, *err ? err : strerror(-ret), true);
+		give_up(s, *err ? err : strerror(-ret));
 		return;
 	}
 	close(s->arena_fd);
@@ -519,10 +532,12 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 		snprintf(why, sizeof(why), "the device model (process %d) %s", pid, how);
 	s->why[0] = 0;
 	pthread_mutex_unlock(&s->lock);
-	if (served)
+	if (served) {
 		set_state(s, SUPERVISE_WAITING);
+		s->at_fault = by_itself(s, status);
+	}
 	link_client_lost(s->vm->link, why);
-	go_on(s, why, s->killed || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL);
+	go_on(s, why, by_itself(s, status));
 }
 
 /* Once it serves it has nothing more to say: end of file comes shortly before its end, anything else is nonsense. */
