@@ -52,6 +52,9 @@ struct harness {
 
 	jmp_buf death;
 	bool died;
+	bool at_fault;		/* by its own doing */
+	const char *crashes;	/* the device whose writes do that, or NULL */
+	struct dev_ops crash_ops;
 	unsigned deaths;
 	const struct link_req *waits;	/* has no answer yet */
 };
@@ -366,6 +369,35 @@ static void look_for_answer(struct harness *h)
 	}
 }
 
+/* ---- a device that kills its process */
+
+static void crash(struct dev *d, unsigned region, uint64_t off, unsigned size, uint64_t value)
+{
+	struct harness *h = (struct harness *)living;
+
+	(void)region, (void)off, (void)size, (void)value;
+	dev_write(d);
+	CHECK(h);
+	h->at_fault = true;
+	living = NULL;
+	longjmp(h->death, 1);
+}
+
+static void plant_crash(struct harness *h)
+{
+	struct dev *d = harness_dev(h, h->crashes);
+
+	h->crash_ops = *d->ops;
+	h->crash_ops.write = crash;
+	d->ops = &h->crash_ops;
+}
+
+void h_crashes(struct harness *h, const char *model)
+{
+	h->crashes = model;
+	plant_crash(h);
+}
+
 /* What the engine does when the process has gone; the arena is the same memory, which no one writes meanwhile. */
 void h_succeed(struct harness *h, bool at_fault)
 {
@@ -395,6 +427,8 @@ void h_succeed(struct harness *h, bool at_fault)
 	h->m.conf = conf;
 	if (machine_init(&h->m, &conf, h->arena, h->arena_bytes))
 		fail_msg("harness: no successor: %s", h->m.error);
+	if (h->crashes)
+		plant_crash(h);
 	take_events(h);
 	if (h->waits)
 		CHECK(!link_post_req(&h->engine, h->waits->vcpu, h->waits));
@@ -403,7 +437,7 @@ void h_succeed(struct harness *h, bool at_fault)
 /* `fn`, with as many deaths and successors as fate has in store; it is begun again after each. */
 static void live(struct harness *h, void (*fn)(struct harness *, void *), void *arg)
 {
-	if (mortal()) {
+	if (mortal() || h->crashes) {
 		h->deaths = 0;
 		if (setjmp(h->death)) {
 			h->died = true;
@@ -411,8 +445,8 @@ static void live(struct harness *h, void (*fn)(struct harness *, void *), void *
 		}
 		living = h->deaths < DEATHS ? h : NULL;		/* a long operation must end too */
 		if (h->died)
-			h_succeed(h, false);
-		h->died = false;
+			h_succeed(h, h->at_fault);
+		h->died = h->at_fault = false;
 	}
 	fn(h, arg);
 	living = NULL;

@@ -47,6 +47,8 @@ struct harness *harness_new(const struct harness_conf *);
 void harness_free(struct harness *);
 /* The device model is gone and a successor takes over; `at_fault`: it died by its own doing. */
 void h_succeed(struct harness *, bool at_fault);
+/* From now on each write to this device kills the process that serves it. */
+void h_crashes(struct harness *, const char *model);
 const char *harness_error(const struct harness *);	/* "" when all is well */
 struct machine *harness_machine(struct harness *);
 struct link *h_engine(struct harness *);		/* the engine's end of the link */
