@@ -72,6 +72,8 @@ static void put_out(struct machine *m, unsigned dev)
 		return;
 	d->a->out = 1;
 	memset(d->a->lines.timer, 0, sizeof(d->a->lines.timer));
+	if (m->quiet)
+		return;
 	fprintf(stderr, "cleaved: %s: %s has killed %u device models in a row: out of service until the machine is reset\n",
 		d->name, what[m->arena->source.kind], STRIKES_OUT);
 }
