@@ -147,6 +147,7 @@ void dev_region(struct dev *d, const struct dev_region *r)
 
 	if (r->id >= DEV_REGIONS)
 		return;
+	d->claims |= 1u << r->id;
 	g = &d->a->region[r->id];
 	new.shadow = g->shadow;
 	new.base = r->base;

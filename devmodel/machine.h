@@ -81,6 +81,7 @@ struct dev {
 	struct blk *blk[DEV_BLKS];	/* in the order of opening, which a successor repeats */
 	unsigned nblks;
 	struct net *net;
+	uint32_t claims;		/* regions that it has claimed in this process, a bit each */
 	unsigned bell, nbells;		/* its doorbells, numbered in the order of init() */
 	struct dev_io {
 		struct blk_io op;

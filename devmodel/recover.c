@@ -169,8 +169,23 @@ int recover_transaction(struct machine *m)
 
 /* ---- the devices */
 
+/* A device has claimed what is its own while it was made: it knows nothing of other regions. */
+static void drop_strays(struct dev *d)
+{
+	for (unsigned i = 0; i < DEV_REGIONS; i++) {
+		struct arena_region *g = &d->a->region[i];
+
+		if (!g->len || d->claims >> i & 1)
+			continue;
+		txn_save(d->m, d->a->region, sizeof(d->a->region), &d->saved.regions);
+		g->base = g->len = 0;
+	}
+}
+
 static void announce_regions(struct dev *d)
 {
+	if (!d->unmade)
+		drop_strays(d);
 	for (unsigned i = 0; i < DEV_REGIONS; i++)
 		if (d->a->region[i].len)
 			machine_announce(d, i);

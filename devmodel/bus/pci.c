@@ -145,9 +145,8 @@ void pci_attach(struct dev *d, bool fresh)
 	uint8_t config[256];
 
 	fill(d, config, d->pci_wmask);
-	if (!fresh)
-		return;
-	memcpy(space(d), config, sizeof(config));
+	if (fresh)
+		memcpy(space(d), config, sizeof(config));
 	decode(d);
 }
 

@@ -87,14 +87,27 @@ static void update_sci(struct dev *d)
 
 /* ---- where the block is */
 
-static void update_base(struct dev *d)
+static uint16_t base_of(const struct dev *d)
 {
 	const uint8_t *config = pci_config(d);
-	uint16_t base = (config[PMBA + 1] << 8 | config[PMBA]) & 0xffc0;
-	bool on = config[PMREGMISC] & 1 && base;
 
-	dev_region(d, &(struct dev_region){ .base = base, .len = on ? PM_SIZE : 0, .id = REGION_PM });
-	dev_pmbase(d, base, on);
+	return (config[PMBA + 1] << 8 | config[PMBA]) & 0xffc0;
+}
+
+static bool is_on(const struct dev *d)
+{
+	return pci_config(d)[PMREGMISC] & 1 && base_of(d);
+}
+
+static void claim_block(struct dev *d)
+{
+	dev_region(d, &(struct dev_region){ .base = base_of(d), .len = is_on(d) ? PM_SIZE : 0, .id = REGION_PM });
+}
+
+static void update_base(struct dev *d)
+{
+	claim_block(d);
+	dev_pmbase(d, base_of(d), is_on(d));
 }
 
 static void config_init(struct dev *d, uint8_t *config, uint8_t *wmask)
@@ -293,6 +306,8 @@ static int piix4pm_init(struct dev *d, bool fresh)
 	dev_region(d, &(struct dev_region){ .base = 0xae00, .len = 0x14, .id = REGION_HOTPLUG });
 	if (fresh)
 		piix4pm_reset(d);
+	else
+		claim_block(d);
 	return 0;
 }
 
