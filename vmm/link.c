@@ -152,12 +152,18 @@ static int condemn(struct link_client *lc, const char *what, const char *why)
 
 static int drain(struct link_client *lc);
 
+/* The successor's from the moment that it is made. */
+static struct link *newest(struct link_client *lc)
+{
+	return lc->next.header ? &lc->next : &lc->link;
+}
+
 int link_client_open(struct link_client *lc, uint32_t streams, char err[LINK_ERR])
 {
 	struct link_params params = {
 		.nvcpus = lc->vm->nvcpus, .code_pages = lc->ram_pages, .generation = lc->generation + 1,
 	};
-	struct link made, *last = lc->next.header ? &lc->next : &lc->link;
+	struct link made, *last = newest(lc);
 	int r;
 
 	store_release(&lc->lost, 1);
@@ -177,16 +183,14 @@ int link_client_open(struct link_client *lc, uint32_t streams, char err[LINK_ERR
 	return 0;
 }
 
-void link_client_fds(const struct link_client *lc, int fd[LINK_FDS])
+void link_client_fds(struct link_client *lc, int fd[LINK_FDS])
 {
-	const struct link *l = lc->next.header ? &lc->next : &lc->link;
-
-	memcpy(fd, l->fd, sizeof(l->fd));
+	memcpy(fd, newest(lc)->fd, sizeof(newest(lc)->fd));
 }
 
 struct link *link_client_link(struct link_client *lc)
 {
-	return lc->next.header ? &lc->next : &lc->link;
+	return newest(lc);
 }
 
 uint64_t link_client_asked(const struct link_client *lc, unsigned n)

@@ -87,7 +87,7 @@ int link_client_open(struct link_client *, uint32_t streams, char err[LINK_ERR])
 uint64_t link_client_asked(const struct link_client *, unsigned n);
 uint64_t link_client_events(const struct link_client *);
 /* The LINK_FDS descriptors to send to the daemon; they stay the client's. */
-void link_client_fds(const struct link_client *, int fd[LINK_FDS]);
+void link_client_fds(struct link_client *, int fd[LINK_FDS]);
 /*
  * The daemon is ready: its link takes the place of the last one, whose regions,
  * doorbells and code bytes are forgotten (vm->code_bytes is the new link's);
