@@ -1,14 +1,13 @@
 """disks.py: a virtio disk in a Linux guest; the image is in the host's page cache."""
 import os, subprocess
 
-from machines import Bochs
-from parts import HERE, SCRIPTS, Part
-from report import table
+from parts import SCRIPTS, Rates
 
 
-class Disks(Part):
+class Disks(Rates):
     """Throughput and operations a second of virtio-blk."""
     name = "disks"
+    title = "A virtio disk in a Linux guest, image in the page cache; more is better (goal: sequential at least TCG's)"
     disk_mib = 256
     # name, command, bytes of an operation, in flight together, total bytes or number of operations
     work = (("read by 1 MiB", "cat", 1 << 20, 1, 256 << 20), ("write by 1 MiB, and sync", "save", 1 << 20, 1, 256 << 20),
@@ -48,16 +47,3 @@ class Disks(Part):
                             done, n = int(words[2]), int(words[3])
                             unit, amount = ("1/s", n) if "rand" in command else ("MB/s", done / 1e6)
                             self.add(name, machine.name, amount / (stamp - begun), unit)
-
-    def columns(self):
-        return [m.name for m in self.bench.known if m.name != Bochs.name]
-
-    def show(self, out):
-        out("A virtio disk in a Linux guest, image in the page cache; more is better (goal: sequential at least TCG's)")
-        rows = []
-        for w in self.samples.workloads(self.name):
-            unit = self.samples.units[self.name, w, "cleave"]
-            rest = self.columns()[1:]
-            ratios = [f"{self.median(w, 'cleave') / self.median(w, m):.2f}" if self.median(w, m) else "" for m in rest]
-            rows.append((f"{w}, {unit}", *(self.cell(w, m, 0) for m in self.columns()), *ratios))
-        table(out, ("", *self.columns(), *(f"cleave/{m}" for m in self.columns()[1:])), rows)

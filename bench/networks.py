@@ -1,9 +1,7 @@
 """networks.py: TCP of a Linux guest to this machine's loopback, through libslirp on every machine."""
 import os, socket, subprocess, threading
 
-from machines import Bochs
-from parts import SCRIPTS, Part
-from report import table
+from parts import SCRIPTS, Rates
 
 
 class Server(threading.Thread):
@@ -45,9 +43,11 @@ class Server(threading.Thread):
                 pass        # the guest has been ended
 
 
-class Networks(Part):
+class Networks(Rates):
     """Throughput and round trips of virtio-net."""
     name = "networks"
+    title = "TCP between a Linux guest and this machine's loopback, by virtio-net and slirp; more is better"
+    digits = 1
     work = (("guest receives", "receive", 128 << 20), ("guest sends", "send", 128 << 20), ("round trips of a byte", "ping", 2000))
 
     def prepare(self):
@@ -83,16 +83,3 @@ class Networks(Part):
                                 self.add(name, machine.name, amount / seconds, "1/s")
                             else:
                                 self.add(name, machine.name, amount / seconds / 1e6, "MB/s")
-
-    def columns(self):
-        return [m.name for m in self.bench.known if m.name != Bochs.name]
-
-    def show(self, out):
-        out("TCP between a Linux guest and this machine's loopback, by virtio-net and slirp; more is better")
-        rows = []
-        for w in self.samples.workloads(self.name):
-            unit = self.samples.units[self.name, w, "cleave"]
-            rest = self.columns()[1:]
-            ratios = [f"{self.median(w, 'cleave') / self.median(w, m):.2f}" if self.median(w, m) else "" for m in rest]
-            rows.append((f"{w}, {unit}", *(self.cell(w, m, 1) for m in self.columns()), *ratios))
-        table(out, ("", *self.columns(), *(f"cleave/{m}" for m in self.columns()[1:])), rows)

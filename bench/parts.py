@@ -51,6 +51,24 @@ class Part:
         pass
 
 
+class Rates(Part):
+    """Work a second in a Linux guest whose kernel is loaded directly, which Bochs cannot: beside TCG, more is better."""
+    digits = 0
+
+    def columns(self):
+        return [m.name for m in self.bench.known if m.name != Bochs.name]
+
+    def show(self, out):
+        out(self.title)
+        rows = []
+        for w in self.samples.workloads(self.name):
+            unit = self.samples.units[self.name, w, "cleave"]
+            rest = self.columns()[1:]
+            ratios = [f"{self.median(w, 'cleave') / self.median(w, m):.2f}" if self.median(w, m) else "" for m in rest]
+            rows.append((f"{w}, {unit}", *(self.cell(w, m, self.digits) for m in self.columns()), *ratios))
+        table(out, ("", *self.columns(), *(f"cleave/{m}" for m in self.columns()[1:])), rows)
+
+
 class Access(Part):
     """One access of a device, on the raw ring and on the engine's paths, without a guest."""
     name = "access"
