@@ -65,7 +65,7 @@ static void place(const struct machine *m, struct input *in, uint64_t *off, uint
 	case 2: *off = (const uint8_t *)d - (const uint8_t *)a; *n = sizeof(*d); break;
 	case 3: *off = d->state_off; *n = d->state_size; break;
 	case 4: *off = offsetof(struct arena_header, out); *n = sizeof(a->out); break;
-	case 5: *off = a->off_undo; *n = 512; break;
+	default: *off = a->off_undo; *n = 512; break;
 	}
 }
 
