@@ -20,7 +20,10 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def alive():
-    return os.path.exists(f"/proc/{vm}/status") and "Z (zombie)" not in open(f"/proc/{vm}/status").read()
+    try:
+        return "Z (zombie)" not in open(f"/proc/{vm}/status").read()
+    except OSError:
+        return False
 
 
 def parent(pid):
