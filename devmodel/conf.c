@@ -1,5 +1,5 @@
 /*
- * conf.c - configuration message in, reply and device list out (conf.h).
+ * conf.c - configuration messages in, replies and device list out (conf.h).
  */
 #include "devmodel/conf.h"
 
@@ -57,60 +57,81 @@ static bool convert_dev(struct fds *f, const Cleave__DeviceConfig *from, struct 
 	return true;
 }
 
-static bool convert_fds(struct conf *c, struct fds *f)
+static bool convert_devs(struct conf *c, struct fds *f, const Cleave__DaemonConfig *m)
 {
-	const Cleave__DaemonConfig *m = c->msg;
-
-	c->link_fd[LINK_FD_MEMORY] = claim(f, m->link_fd);
-	c->link_fd[LINK_FD_WAKE] = claim(f, m->wake_fd);
-	c->link_fd[LINK_FD_EVENT] = claim(f, m->event_fd);
-	c->link_fd[LINK_FD_RELAY] = claim(f, m->relay_fd);
-	c->link_fd[LINK_FD_KICK] = claim(f, m->kick_fd);
-	c->ram_fd = claim(f, m->ram_fd);
-	c->arena_fd = claim(f, m->arena_fd);
-	c->flash_fd = m->flash_fd ? claim(f, m->flash_fd - 1) : -1;
-	if (m->flash_fd && c->flash_fd < 0)
-		return false;
-	for (unsigned i = 0; i < LINK_FDS; i++)
-		if (c->link_fd[i] < 0)
-			return false;
-	return c->ram_fd >= 0 && c->arena_fd >= 0;
-}
-
-static bool convert(struct conf *c, struct fds *f)
-{
-	const Cleave__DaemonConfig *m = c->msg;
 	size_t nkeys = 0, k = 0;
 
 	for (size_t i = 0; i < m->n_device; i++)
 		nkeys += m->device[i]->n_key;
 	c->dev = calloc(m->n_device + 1, sizeof(*c->dev));
 	c->key = calloc(nkeys + 1, sizeof(*c->key));
-	if (!c->dev || !c->key || !convert_fds(c, f))
+	if (!c->dev || !c->key)
 		return false;
 	for (size_t i = 0; i < m->n_device; i++) {
 		if (!convert_dev(f, m->device[i], &c->dev[i], &c->key[k]))
 			return false;
 		k += m->device[i]->n_key;
 	}
+	return true;
+}
+
+static bool convert(struct conf *c, struct fds *f)
+{
+	const Cleave__DaemonConfig *m = c->msg;
+
+	c->ram_fd = claim(f, m->ram_fd);
+	c->flash_fd = m->flash_fd ? claim(f, m->flash_fd - 1) : -1;
+	if (c->ram_fd < 0 || (m->flash_fd && c->flash_fd < 0) || !convert_devs(c, f, m))
+		return false;
+	c->standby = m->standby;
 	c->machine = (struct conf_machine){
-		.vm = m->vm, .ram_bytes = m->ram_bytes, .vcpus = m->vcpus, .fresh = m->fresh, .generation = m->generation,
-		.paused = m->paused, .clock_offset = m->clock_offset, .ndevs = m->n_device, .dev = c->dev,
-		.events = m->events, .at_fault = m->at_fault,
+		.vm = m->vm, .ram_bytes = m->ram_bytes, .vcpus = m->vcpus, .ndevs = m->n_device, .dev = c->dev,
 		.apic = m->apic, .hpet = m->hpet, .direct = m->direct };
 	if (c->flash_fd >= 0) {
 		c->machine.flash_base = m->flash_base;
 		c->machine.flash_bytes = m->flash_bytes;
 	}
-	if (m->n_asked > ARENA_RINGS)
-		return false;
-	for (size_t i = 0; i < m->n_asked; i++)
-		c->machine.asked[i] = m->asked[i];
 	if (m->uuid.len == sizeof(c->machine.uuid)) {
 		memcpy(c->machine.uuid, m->uuid.data, m->uuid.len);
 		c->machine.has_uuid = true;
 	}
 	return m->uuid.len == 0 || c->machine.has_uuid;
+}
+
+static bool convert_turn(struct conf *c, struct fds *f, const Cleave__DaemonTurn *t)
+{
+	struct conf_machine *m = &c->machine;
+	int link[LINK_FDS];
+
+	link[LINK_FD_MEMORY] = claim(f, t->link_fd);
+	link[LINK_FD_WAKE] = claim(f, t->wake_fd);
+	link[LINK_FD_EVENT] = claim(f, t->event_fd);
+	link[LINK_FD_RELAY] = claim(f, t->relay_fd);
+	link[LINK_FD_KICK] = claim(f, t->kick_fd);
+	c->arena_fd = claim(f, t->arena_fd);
+	for (unsigned i = 0; i < LINK_FDS; i++)
+		if (link[i] < 0)
+			return false;
+	if (c->arena_fd < 0 || t->n_asked > ARENA_RINGS)
+		return false;
+	memcpy(c->link_fd, link, sizeof(link));
+	m->fresh = t->fresh;
+	m->at_fault = t->at_fault;
+	m->generation = t->generation;
+	m->paused = t->paused;
+	m->clock_offset = t->clock_offset;
+	m->events = t->events;
+	for (size_t i = 0; i < t->n_asked; i++)
+		m->asked[i] = t->asked[i];
+	return true;
+}
+
+/* All of them are closed, or (`good`) those that nothing was said of. */
+static void close_fds(const struct fds *f, bool good)
+{
+	for (unsigned i = 0; i < f->n; i++)
+		if (!good || !(f->used & 1ull << i))
+			close(f->fd[i]);
 }
 
 int conf_parse(struct conf *c, const void *frame, size_t n, const int *fd, unsigned nfds, char *err, size_t errlen)
@@ -126,17 +147,27 @@ int conf_parse(struct conf *c, const void *frame, size_t n, const int *fd, unsig
 		why = "cleave and cleaved are of different versions: install both from one build";
 	else if (!convert(c, &f))
 		why = "it names descriptors or streams that were not sent";
-	if (!why) {
-		for (unsigned i = 0; i < nfds; i++)
-			if (!(f.used & 1ull << i))
-				close(fd[i]);
+	close_fds(&f, !why);
+	if (!why)
 		return 0;
-	}
-	for (unsigned i = 0; i < nfds; i++)
-		close(fd[i]);
 	snprintf(err, errlen, "the configuration cannot be used: %s", why);
 	conf_free(c);
 	return -EINVAL;
+}
+
+int conf_turn(struct conf *c, const void *frame, size_t n, const int *fd, unsigned nfds, char *err, size_t errlen)
+{
+	Cleave__DaemonTurn *t = cleave__daemon_turn__unpack(NULL, n, frame);
+	struct fds f = { .fd = fd, .n = nfds };
+	bool good = t && convert_turn(c, &f, t);
+
+	close_fds(&f, good);
+	if (!good)
+		snprintf(err, errlen, "its turn makes no sense to the device model: %s",
+			 t ? "it names descriptors or rings that there are not" : "it is no message");
+	if (t)
+		cleave__daemon_turn__free_unpacked(t, NULL);
+	return good ? 0 : -EINVAL;
 }
 
 void conf_free(struct conf *c)
@@ -148,19 +179,33 @@ void conf_free(struct conf *c)
 	*c = (struct conf){ 0 };
 }
 
+static int reply(int sock, Cleave__DaemonReply *r)
+{
+	uint8_t frame[1024];
+
+	r->version = CONF_VERSION;
+	if (cleave__daemon_reply__get_packed_size(r) > sizeof(frame))
+		r->error = (char *)"the device model failed, and its reason is too long to send";
+	return fdpass_send(sock, frame, cleave__daemon_reply__pack(r, frame), NULL, 0);
+}
+
 int conf_reply(int sock, const char *error, uint32_t features, uint64_t arena_bytes)
 {
 	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
-	uint8_t frame[1024];
 
-	r.version = CONF_VERSION;
 	r.ready = !error;
 	r.error = (char *)(error ? error : "");
 	r.features = features;
 	r.arena_bytes = arena_bytes;
-	if (cleave__daemon_reply__get_packed_size(&r) > sizeof(frame))
-		r.error = (char *)"the device model failed, and its reason is too long to send";
-	return fdpass_send(sock, frame, cleave__daemon_reply__pack(&r, frame), NULL, 0);
+	return reply(sock, &r);
+}
+
+int conf_reply_standing_by(int sock)
+{
+	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
+
+	r.standing_by = true;
+	return reply(sock, &r);
 }
 
 void conf_list_devices(void)

@@ -1,20 +1,22 @@
 /*
  * devmodel/conf.h - the configuration as it arrives over the socket.
  *
- * A protobuf message of the engine and the descriptors that came with it,
- * checked and turned into struct conf_machine.
+ * Two protobuf messages of the engine and the descriptors that came with them,
+ * checked and turned into struct conf_machine: the machine, and this process's
+ * turn to serve it, which comes at once or after another's death.
  */
 #ifndef CLEAVE_DEVMODEL_CONF_H
 #define CLEAVE_DEVMODEL_CONF_H
 
 #include "devmodel/machine.h"
 
-enum { CONF_VERSION = 1, CONF_FRAME_MAX = 65536 };
+enum { CONF_VERSION = 2, CONF_FRAME_MAX = 65536 };
 
 struct conf {
 	struct conf_machine machine;
 	int link_fd[LINK_FDS], ram_fd, arena_fd;
 	int flash_fd;			/* -1: none */
+	bool standby;			/* its turn is to be waited for */
 
 	/* private */
 	void *msg;
@@ -23,14 +25,16 @@ struct conf {
 };
 
 /*
- * The frame's descriptors become the configuration's, or are closed when it
- * fails: -EINVAL and the cause in `err`.
+ * The machine, then the turn.  A frame's descriptors become the
+ * configuration's, or are closed when it fails: -EINVAL and the cause in `err`.
  */
 int conf_parse(struct conf *, const void *frame, size_t n, const int *fd, unsigned nfds, char *err, size_t errlen);
+int conf_turn(struct conf *, const void *frame, size_t n, const int *fd, unsigned nfds, char *err, size_t errlen);
 void conf_free(struct conf *);	/* the strings that machine points to, not the descriptors */
 
 /* READY, or an error for the user. */
 int conf_reply(int sock, const char *error, uint32_t features, uint64_t arena_bytes);
+int conf_reply_standing_by(int sock);
 
 /* `cleaved --list-devices` (device.h has the format). */
 void conf_list_devices(void);

@@ -2,8 +2,9 @@
  * main.c - cleaved, the device model of one virtual machine.
  *
  * The life of the process in one sequence: give up privileges, receive the
- * configuration and the descriptors, map RAM, link and arena, make the devices,
- * say READY, serve until the engine is gone.
+ * configuration and the descriptors, map RAM; stand by, if it is a spare, until
+ * its turn comes; map link and arena, make the devices, say READY, serve until
+ * the engine is gone.
  *
  * It is started by cleave, which gives it one end of a SEQPACKET pair; it has
  * no path and no socket of its own.
@@ -45,18 +46,20 @@ static int fail(struct daemon *d, int err, const char *what)
 
 /* ---- the sequence */
 
-static int receive(struct daemon *d)
+typedef int conf_reader(struct conf *, const void *frame, size_t n, const int *fd, unsigned nfds, char *err, size_t errlen);
+
+static int receive(struct daemon *d, conf_reader *read, int timeout_ms)
 {
 	static uint8_t frame[CONF_FRAME_MAX];
 	int fd[FDPASS_MAX];
 	unsigned nfds = 0;
-	ssize_t n = fdpass_recv(d->sock, frame, sizeof(frame), fd, FDPASS_MAX, &nfds, CONFIG_MS);
+	ssize_t n = fdpass_recv(d->sock, frame, sizeof(frame), fd, FDPASS_MAX, &nfds, timeout_ms);
 
 	if (n == 0)
 		return -EPIPE;
 	if (n < 0)
 		return fail(d, n, "no configuration arrived");
-	return conf_parse(&d->conf, frame, n, fd, nfds, d->error, sizeof(d->error));
+	return read(&d->conf, frame, n, fd, nfds, d->error, sizeof(d->error));
 }
 
 /* Memory that can shrink under us is a way to kill us. */
@@ -126,13 +129,8 @@ static int map_link(struct daemon *d)
 /* A fresh arena arrives empty: only this process knows how large it must be. */
 static int map_arena(struct daemon *d, void **arena)
 {
-	struct arena_plan plan[ARENA_MAX_DEVS];
-	int fd = d->conf.arena_fd;
-	int err = machine_plan(&d->conf.machine, plan, d->error, sizeof(d->error));
+	int fd = d->conf.arena_fd, err;
 
-	if (err)
-		return err;
-	d->arena_bytes = arena_size(plan, d->conf.machine.ndevs);
 	if (d->conf.machine.fresh && ftruncate(fd, d->arena_bytes))
 		return fail(d, -errno, "no memory for the devices' state");
 	err = check_memory(fd, d->arena_bytes, 0);
@@ -145,15 +143,31 @@ static int map_arena(struct daemon *d, void **arena)
 	return 0;
 }
 
-static int start(struct daemon *d)
+/* All that can be done before there is a link and an arena. */
+static int prepare(struct daemon *d)
 {
-	void *arena;
-	int err = receive(d);
+	struct arena_plan plan[ARENA_MAX_DEVS];
+	int err = receive(d, conf_parse, CONFIG_MS);
 
 	if (!err)
-		err = map_ram(d);
+		err = machine_plan(&d->conf.machine, plan, d->error, sizeof(d->error));
+	if (err)
+		return err;
+	d->arena_bytes = arena_size(plan, d->conf.machine.ndevs);
+	err = map_ram(d);
 	if (!err)
 		err = map_flash(d);
+	return err;
+}
+
+static int take_turn(struct daemon *d)
+{
+	void *arena;
+	int err;
+
+	if (d->conf.standby && conf_reply_standing_by(d->sock))
+		return -EPIPE;
+	err = receive(d, conf_turn, d->conf.standby ? -1 : CONFIG_MS);
 	if (!err)
 		err = map_link(d);
 	if (!err)
@@ -191,7 +205,9 @@ static int serve(int sock)
 	if (err)
 		fail(&d, err, "privileges cannot be given up");
 	if (!err)
-		err = start(&d);
+		err = prepare(&d);
+	if (!err)
+		err = take_turn(&d);
 	if (err) {
 		if (d.error[0] && conf_reply(sock, d.error, 0, 0))
 			fprintf(stderr, "cleaved: %s\n", d.error);

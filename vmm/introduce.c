@@ -26,18 +26,19 @@ struct message {
 	Cleave__DaemonConfig config;
 	Cleave__DeviceConfig *dev, **devp;
 	Cleave__DeviceKey *key, **keyp;
-	uint64_t asked[LINK_MAX_VCPUS + 1];
-	int fd[FDPASS_MAX];
-	unsigned nfds;
+	struct fds {
+		int fd[FDPASS_MAX];
+		unsigned n;
+	} fds;
 };
 
 /* Index of the descriptor in the message, or -1. */
-static int pass(struct message *m, int fd)
+static int pass(struct fds *f, int fd)
 {
-	if (m->nfds == FDPASS_MAX)
+	if (f->n == FDPASS_MAX)
 		return -1;
-	m->fd[m->nfds] = fd;
-	return m->nfds++;
+	f->fd[f->n] = fd;
+	return f->n++;
 }
 
 static unsigned count_keys(const struct config *c)
@@ -70,57 +71,39 @@ static int fill_device(struct message *m, const struct config_device *d, Cleave_
 		key->stream = d->key[k].stream + 1;
 		if (b->fd < 0)
 			continue;
-		key->fd = pass(m, b->fd) + 1;
+		key->fd = pass(&m->fds, b->fd) + 1;
 		if (!key->fd)
 			return -E2BIG;
 	}
 	return 0;
 }
 
-static void fill_head(const struct introduction *in, struct message *m)
+static void fill_head(struct message *m, const struct vm *vm, bool standby)
 {
-	const struct vm *vm = in->vm;
 	const struct config *c = vm->config;
-	int link[LINK_FDS];
 
 	cleave__daemon_config__init(&m->config);
 	m->config.version = INTRODUCE_VERSION;
 	m->config.vm = (char *)vm->name;
 	m->config.ram_bytes = mem_ram_bytes(vm->mem);
+	m->config.ram_fd = pass(&m->fds, mem_ram_fd(vm->mem));
 	m->config.vcpus = vm->nvcpus;
 	m->config.uuid.data = (uint8_t *)c->uuid;
 	m->config.uuid.len = sizeof(c->uuid);
-	m->config.fresh = in->fresh;
-	m->config.at_fault = in->at_fault;
-	m->config.events = link_client_events(vm->link);
-	m->config.asked = m->asked;
-	m->config.n_asked = vm->nvcpus + 1;
-	for (unsigned n = 0; n <= vm->nvcpus; n++)
-		m->asked[n] = link_client_asked(vm->link, n);
-	m->config.generation = link_client_link(vm->link)->generation;
-	m->config.paused = vm->paused;
-	m->config.clock_offset = vm->clock_offset;
 	m->config.direct = c->kernel != NULL;
 	m->config.apic = irq_has_apics(vm);
 	m->config.hpet = vm->hpet != NULL;
-	link_client_fds(vm->link, link);
-	m->config.link_fd = pass(m, link[LINK_FD_MEMORY]);
-	m->config.wake_fd = pass(m, link[LINK_FD_WAKE]);
-	m->config.event_fd = pass(m, link[LINK_FD_EVENT]);
-	m->config.relay_fd = pass(m, link[LINK_FD_RELAY]);
-	m->config.kick_fd = pass(m, link[LINK_FD_KICK]);
-	m->config.ram_fd = pass(m, mem_ram_fd(vm->mem));
-	m->config.arena_fd = pass(m, in->arena_fd);
+	m->config.standby = standby;
 	if (mem_flash_fd(vm->mem) < 0)
 		return;
-	m->config.flash_fd = pass(m, mem_flash_fd(vm->mem)) + 1;
+	m->config.flash_fd = pass(&m->fds, mem_flash_fd(vm->mem)) + 1;
 	m->config.flash_base = mem_flash_base(vm->mem);
 	m->config.flash_bytes = mem_flash_bytes(vm->mem);
 }
 
-int introduce(int sock, const struct introduction *in)
+int introduce_machine(int sock, const struct vm *vm, const struct back_ends *back, bool standby)
 {
-	const struct config *c = in->vm->config;
+	const struct config *c = vm->config;
 	unsigned nkeys = count_keys(c), keys = 0;
 	struct message *m = calloc(1, sizeof(*m));
 	uint8_t *frame = malloc(INTRODUCE_FRAME);
@@ -134,18 +117,18 @@ int introduce(int sock, const struct introduction *in)
 	m->keyp = calloc(nkeys + 1, sizeof(*m->keyp));
 	if (!m->dev || !m->devp || !m->key || !m->keyp)
 		goto out;
-	fill_head(in, m);
+	fill_head(m, vm, standby);
 	ret = 0;
 	for (unsigned i = 0; i < c->ndevices && !ret; i++) {
 		m->devp[i] = &m->dev[i];
-		ret = fill_device(m, &c->device[i], &m->dev[i], &keys, in->back->end);
+		ret = fill_device(m, &c->device[i], &m->dev[i], &keys, back->end);
 	}
 	m->config.device = m->devp;
 	m->config.n_device = c->ndevices;
 	if (!ret && cleave__daemon_config__get_packed_size(&m->config) > INTRODUCE_FRAME)
 		ret = -EMSGSIZE;
 	if (!ret)
-		ret = fdpass_send(sock, frame, cleave__daemon_config__pack(&m->config, frame), m->fd, m->nfds);
+		ret = fdpass_send(sock, frame, cleave__daemon_config__pack(&m->config, frame), m->fds.fd, m->fds.n);
 out:
 	if (m) {
 		free(m->dev);
@@ -156,6 +139,35 @@ out:
 	free(m);
 	free(frame);
 	return ret;
+}
+
+int introduce_turn(int sock, const struct turn *t)
+{
+	struct link_client *client = t->vm->link;
+	uint64_t asked[LINK_MAX_VCPUS + 1];
+	uint8_t frame[16 * (LINK_MAX_VCPUS + 1) + 256];
+	Cleave__DaemonTurn m = CLEAVE__DAEMON_TURN__INIT;
+	struct fds fds = { .n = 0 };
+	int link[LINK_FDS];
+
+	m.fresh = t->fresh;
+	m.at_fault = t->at_fault;
+	m.generation = link_client_link(client)->generation;
+	m.paused = t->vm->paused;
+	m.clock_offset = t->vm->clock_offset;
+	m.events = link_client_events(client);
+	m.asked = asked;
+	m.n_asked = t->vm->nvcpus + 1;
+	for (unsigned n = 0; n <= t->vm->nvcpus; n++)
+		asked[n] = link_client_asked(client, n);
+	link_client_fds(client, link);
+	m.link_fd = pass(&fds, link[LINK_FD_MEMORY]);
+	m.wake_fd = pass(&fds, link[LINK_FD_WAKE]);
+	m.event_fd = pass(&fds, link[LINK_FD_EVENT]);
+	m.relay_fd = pass(&fds, link[LINK_FD_RELAY]);
+	m.kick_fd = pass(&fds, link[LINK_FD_KICK]);
+	m.arena_fd = pass(&fds, t->arena_fd);
+	return fdpass_send(sock, frame, cleave__daemon_turn__pack(&m, frame), fds.fd, fds.n);
 }
 
 static int open_net(struct vm *vm, const struct config_device *d, const struct config_key *key, struct back_end *b, char *err, size_t errlen)

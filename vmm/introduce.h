@@ -13,7 +13,7 @@ struct config;
 struct netback;
 struct vm;
 
-enum { INTRODUCE_VERSION = 1, INTRODUCE_FRAME = 65536 };	/* of proto/config.proto; bytes of a message */
+enum { INTRODUCE_VERSION = 2, INTRODUCE_FRAME = 65536 };	/* of proto/config.proto; bytes of a message */
 
 /* What is behind the devices' keys, by device and key, in order. */
 struct back_ends {
@@ -30,15 +30,21 @@ void back_ends_close(struct back_ends *);
 /* The descriptor behind the first image of this PCI function, or -1. */
 int back_ends_image(const struct back_ends *, const struct config *, unsigned slot, unsigned func);
 
-struct introduction {
-	struct vm *vm;			/* its link is open (vmm/link.h) */
-	const struct back_ends *back;
+/*
+ * To each process once: the machine, which does not change while it lives; a
+ * spare says so when it has got that far.  0 or -errno; -EPIPE and -ECONNRESET:
+ * the process has gone.
+ */
+int introduce_machine(int sock, const struct vm *, const struct back_ends *, bool standby);
+
+/* Then its turn: it makes the devices and says that it is ready.  vm's link is open (vmm/link.h). */
+struct turn {
+	const struct vm *vm;
 	int arena_fd;
 	bool fresh;			/* an empty arena, else a dead predecessor's */
 	bool at_fault;			/* that died by its own doing */
 };
 
-/* Sends it all.  0 or -errno; -EPIPE and -ECONNRESET: the process has gone. */
-int introduce(int sock, const struct introduction *);
+int introduce_turn(int sock, const struct turn *);
 
 #endif

@@ -289,7 +289,7 @@ static int open_link(struct supervise *s, char *err, size_t errlen)
 /* From nothing to a process that knows what it is to do. */
 static int launch(struct supervise *s, int arena_fd, bool fresh, char *err, size_t errlen)
 {
-	const struct introduction in = { .vm = s->vm, .back = &s->back, .arena_fd = arena_fd, .fresh = fresh, .at_fault = s->at_fault };
+	const struct turn turn = { .vm = s->vm, .arena_fd = arena_fd, .fresh = fresh, .at_fault = s->at_fault };
 	int ret = open_link(s, err, errlen);
 
 	if (!ret)
@@ -297,7 +297,9 @@ static int launch(struct supervise *s, int arena_fd, bool fresh, char *err, size
 	if (ret)
 		return ret;
 	s->told_paused = s->vm->paused;
-	ret = introduce(s->sock, &in);
+	ret = introduce_machine(s->sock, s->vm, &s->back, false);
+	if (!ret)
+		ret = introduce_turn(s->sock, &turn);
 	if (ret == -EPIPE || ret == -ECONNRESET)
 		ended_early(s, err, errlen);
 	else if (ret)

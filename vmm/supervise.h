@@ -6,8 +6,10 @@
  *	cleave                                   cleaved
  *	link, arena, socket pair
  *	fork, exec ----------------------------> argv: cleaved --socket=3
- *	DaemonConfig + descriptors ------------> maps, makes its devices
- *	  (RAM, link, arena, images, networks)
+ *	DaemonConfig + descriptors ------------> maps
+ *	  (RAM, images, networks)
+ *	DaemonTurn + descriptors --------------> makes its devices
+ *	  (link, arena)
  *	<---------------------------- DaemonReply ready, or the error for the user
  *	     ... the link carries the rest; the socket only says who is alive ...
  *	close ---------------------------------> end of file: finishes its I/O, exits

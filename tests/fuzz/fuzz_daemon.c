@@ -8,6 +8,7 @@
 
 #include "proto/config.pb-c.h"
 #include "vmm/devlist.h"
+#include "vmm/introduce.h"
 #include "vmm/supervise.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -74,7 +75,7 @@ size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
 		memcpy(buf, list, sizeof(list) - 1);
 		return sizeof(list) - 1;
 	case 1:
-		r.version = 1;
+		r.version = INTRODUCE_VERSION;
 		r.ready = 1;
 		return cleave__daemon_reply__pack(&r, buf);
 	case 2:

@@ -106,11 +106,11 @@ int main(int argc, char **argv)
 {
 	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
 	static uint8_t frame[65536];
-	Cleave__DaemonConfig *c;
+	Cleave__DaemonTurn *c;
 	char err[LINK_ERR];
 	int fd[FDPASS_MAX];
 	unsigned nfds;
-	ssize_t n;
+	ssize_t n = 0;
 
 	evil = getenv("EVIL");
 	if (argc != 2 || !evil)
@@ -118,8 +118,9 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--list-devices"))
 		return list();
 	sock = 3;
-	n = fdpass_recv(sock, frame, sizeof(frame), fd, FDPASS_MAX, &nfds, 5000);
-	c = n > 0 ? cleave__daemon_config__unpack(NULL, n, frame) : NULL;
+	for (int i = 0; i < 2; i++)	/* the machine, which is of no interest, and the turn */
+		n = fdpass_recv(sock, frame, sizeof(frame), fd, FDPASS_MAX, &nfds, 5000);
+	c = n > 0 ? cleave__daemon_turn__unpack(NULL, n, frame) : NULL;
 	if (!c || c->link_fd >= nfds || c->wake_fd >= nfds || c->event_fd >= nfds || c->relay_fd >= nfds || c->kick_fd >= nfds)
 		return 2;
 	if (link_open(&evil_link, (int[]){ fd[c->link_fd], fd[c->wake_fd], fd[c->event_fd], fd[c->relay_fd], fd[c->kick_fd] }, LINK_F_ALL, err))
@@ -128,7 +129,7 @@ int main(int argc, char **argv)
 		return 2;
 	if (is("heir") && !c->fresh)
 		die();
-	r.version = 1;
+	r.version = 2;
 	r.ready = 1;
 	before_ready(&r);
 	reply(&r);

@@ -27,7 +27,7 @@
 #include "ipc/link_engine.h"
 #include "proto/config.pb-c.h"
 
-enum { RAM = 16 << 20, ANSWER_MS = 10000, SOCKET = 3 };
+enum { RAM = 16 << 20, ANSWER_MS = 10000, SOCKET = 3, VERSION = 2 };
 
 struct daemon {
 	pid_t pid;
@@ -35,6 +35,7 @@ struct daemon {
 	uint8_t *ram;
 	struct link link;
 	uint64_t seq[2], event_seq;
+	bool spare;
 	Cleave__DaemonReply *reply;
 };
 
@@ -101,16 +102,12 @@ static void send_config(struct daemon *d, const struct model *model, unsigned n,
 	Cleave__DaemonConfig c = CLEAVE__DAEMON_CONFIG__INIT;
 	Cleave__DeviceConfig dev[8], *devp[8];
 	Cleave__DeviceKey key[8], *keyp[8];
-	int fd[] = { d->link.fd[0], d->link.fd[1], d->link.fd[2], d->link.fd[3], d->ram_fd, d->arena_fd, d->link.fd[4] };
 	uint8_t frame[4096];
 
 	c.version = version;
 	c.vm = (char *)"test";
 	c.ram_bytes = RAM;
 	c.vcpus = 1;
-	c.fresh = 1;
-	c.generation = 1;
-	c.link_fd = 0, c.wake_fd = 1, c.event_fd = 2, c.relay_fd = 3, c.ram_fd = 4, c.arena_fd = 5, c.kick_fd = 6;
 	for (unsigned i = 0; i < n; i++) {
 		cleave__device_config__init(&dev[i]);
 		cleave__device_key__init(&key[i]);
@@ -130,19 +127,40 @@ static void send_config(struct daemon *d, const struct model *model, unsigned n,
 	}
 	c.n_device = n;
 	c.device = devp;
-	assert_int_equal(fdpass_send(d->sock, frame, cleave__daemon_config__pack(&c, frame), fd, 7), 0);
+	c.standby = d->spare;
+	assert_int_equal(fdpass_send(d->sock, frame, cleave__daemon_config__pack(&c, frame), &d->ram_fd, 1), 0);
 }
 
-static const char *answer(struct daemon *d)
+static void send_turn(struct daemon *d)
 {
-	static char error[512];
+	Cleave__DaemonTurn t = CLEAVE__DAEMON_TURN__INIT;
+	int fd[] = { d->link.fd[0], d->link.fd[1], d->link.fd[2], d->link.fd[3], d->arena_fd, d->link.fd[4] };
+	uint8_t frame[256];
+
+	t.fresh = 1;
+	t.generation = 1;
+	t.link_fd = 0, t.wake_fd = 1, t.event_fd = 2, t.relay_fd = 3, t.arena_fd = 4, t.kick_fd = 5;
+	fdpass_send(d->sock, frame, cleave__daemon_turn__pack(&t, frame), fd, 6);	/* it may have gone */
+}
+
+static void read_reply(struct daemon *d)
+{
 	uint8_t frame[2048];
 	unsigned nfds;
 	ssize_t n = fdpass_recv(d->sock, frame, sizeof(frame), NULL, 0, &nfds, ANSWER_MS);
 
 	assert_true(n > 0);
+	if (d->reply)
+		cleave__daemon_reply__free_unpacked(d->reply, NULL);
 	d->reply = cleave__daemon_reply__unpack(NULL, n, frame);
 	assert_non_null(d->reply);
+}
+
+static const char *answer(struct daemon *d)
+{
+	static char error[512];
+
+	read_reply(d);
 	snprintf(error, sizeof(error), "%s", d->reply->error);
 	if (!d->reply->ready)
 		return error;
@@ -187,7 +205,8 @@ static void start(struct daemon *d, const struct model *model, unsigned n)
 
 	spawn(d);
 	make_memory(d);
-	send_config(d, model, n, 1);
+	send_config(d, model, n, VERSION);
+	send_turn(d);
 	why = answer(d);
 	if (why)
 		fail_msg("cleaved: %s", why);
@@ -365,6 +384,36 @@ static void ends_with_the_engine(void **state)
 	end(&d);
 }
 
+/* A spare has no link and no arena until its turn comes, and ends with the engine. */
+static void stands_by(void **state)
+{
+	struct daemon d;
+	char err[LINK_ERR];
+
+	(void)state;
+	for (int turn = 0; turn < 2; turn++) {
+		spawn(&d);
+		make_memory(&d);
+		d.spare = true;
+		send_config(&d, pc, PC, VERSION);
+		read_reply(&d);
+		assert_true(d.reply->standing_by && !d.reply->ready);
+		assert_string_equal(d.reply->error, "");
+		if (turn) {
+			send_turn(&d);
+			assert_null(answer(&d));
+			assert_false(d.reply->standing_by);
+			assert_int_equal(link_accept(&d.link, err), 0);
+			assert_int_equal(in(&d, 0x511, 1), 'Q');
+		} else {
+			close(d.sock);
+			d.sock = -1;
+			assert_int_equal(wait_end(&d), 1);
+		}
+		end(&d);
+	}
+}
+
 static void refuses(const struct model *model, unsigned n, uint32_t version, const char *word)
 {
 	struct daemon d;
@@ -373,6 +422,7 @@ static void refuses(const struct model *model, unsigned n, uint32_t version, con
 	spawn(&d);
 	make_memory(&d);
 	send_config(&d, model, n, version);
+	send_turn(&d);
 	why = answer(&d);
 	assert_non_null(why);
 	if (!strstr(why, word))
@@ -381,17 +431,38 @@ static void refuses(const struct model *model, unsigned n, uint32_t version, con
 	end(&d);
 }
 
+/* A turn that names a descriptor twice. */
+static void refuses_turn(void)
+{
+	Cleave__DaemonTurn t = CLEAVE__DAEMON_TURN__INIT;
+	uint8_t frame[256];
+	struct daemon d;
+	const char *why;
+
+	spawn(&d);
+	make_memory(&d);
+	send_config(&d, pc, PC, VERSION);
+	t.wake_fd = 1;
+	assert_int_equal(fdpass_send(d.sock, frame, cleave__daemon_turn__pack(&t, frame), (int[]){ d.arena_fd, d.ram_fd }, 2), 0);
+	why = answer(&d);
+	assert_non_null(why);
+	assert_non_null(strstr(why, "its turn"));
+	assert_int_equal(wait_end(&d), 1);
+	end(&d);
+}
+
 static void bad_configurations(void **state)
 {
 	(void)state;
-	refuses(&(struct model){ .name = "floppy", .slot = -1 }, 1, 1, "floppy: no such device");
-	refuses(&(struct model){ .name = "fwcfg", .slot = -1, .key = "colour", .value = "red" }, 1, 1, "no key \"colour\"");
-	refuses(&(struct model){ .name = "fwcfg", .slot = -1, .key = "dma", .value = "maybe" }, 1, 1, "on or off");
-	refuses(&(struct model){ .name = "fwcfg", .slot = 3 }, 1, 1, "no PCI slot");
-	refuses(&(struct model){ .name = "hostbridge", .slot = -1 }, 1, 1, "needs a slot");
-	refuses(&(struct model){ .name = "hostbridge", .slot = 40 }, 1, 1, "slots 0-31");
-	refuses((struct model[]){ { .name = "hostbridge" }, { .name = "lpc" } }, 2, 1, "both in slot 0:0");
+	refuses(&(struct model){ .name = "floppy", .slot = -1 }, 1, VERSION, "floppy: no such device");
+	refuses(&(struct model){ .name = "fwcfg", .slot = -1, .key = "colour", .value = "red" }, 1, VERSION, "no key \"colour\"");
+	refuses(&(struct model){ .name = "fwcfg", .slot = -1, .key = "dma", .value = "maybe" }, 1, VERSION, "on or off");
+	refuses(&(struct model){ .name = "fwcfg", .slot = 3 }, 1, VERSION, "no PCI slot");
+	refuses(&(struct model){ .name = "hostbridge", .slot = -1 }, 1, VERSION, "needs a slot");
+	refuses(&(struct model){ .name = "hostbridge", .slot = 40 }, 1, VERSION, "slots 0-31");
+	refuses((struct model[]){ { .name = "hostbridge" }, { .name = "lpc" } }, 2, VERSION, "both in slot 0:0");
 	refuses(pc, PC, 99, "different versions");
+	refuses_turn();
 }
 
 static void engine_talks_nonsense(void **state)
@@ -442,6 +513,7 @@ int main(void)
 		cmocka_unit_test(timer_wakes_the_sleeper),
 		cmocka_unit_test(input_reaches_the_sleeper),
 		cmocka_unit_test(ends_with_the_engine),
+		cmocka_unit_test(stands_by),
 		cmocka_unit_test(bad_configurations),
 		cmocka_unit_test(engine_talks_nonsense),
 		cmocka_unit_test(idle_costs_nothing),
