@@ -64,7 +64,7 @@ static int aside(int fd)
 	return fd;
 }
 
-/* Runs in the child: only async-signal-safe calls, as other threads may exist. */
+/* Runs in the child, in the parent's memory: only async-signal-safe calls, and nothing of the parent's is written to. */
 static void become(int program, char *const argv[], const int *fd, unsigned nfds, pid_t parent)
 {
 	int null = open("/dev/null", O_RDWR), high[CHILD_FDS];
@@ -75,7 +75,7 @@ static void become(int program, char *const argv[], const int *fd, unsigned nfds
 		_exit(126);
 	setsid();
 	sigemptyset(&none);
-	for (int sig = 1; sig < 32; sig++)
+	for (int sig = 1; sig < NSIG; sig++)
 		signal(sig, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (dup2(null, 0) < 0 || dup2(null, 1) < 0)
@@ -93,20 +93,34 @@ static void become(int program, char *const argv[], const int *fd, unsigned nfds
 	_exit(127);
 }
 
+/*
+ * vfork(): fork() would mark all of this process's own memory to be copied, and
+ * vCPUs would pay for it, each time that a device model is succeeded.
+ */
+static pid_t beget(int program, char *const argv[], const int *fd, unsigned nfds)
+{
+	pid_t parent = getpid(), pid = vfork();
+
+	if (pid == 0)
+		become(program, argv, fd, nfds, parent);
+	return pid < 0 ? -errno : pid;
+}
+
 int child_spawn(struct child *c, int program, char *const argv[], const int *fd, unsigned nfds)
 {
-	pid_t parent = getpid();
+	sigset_t all, old;
+	pid_t pid;
 
+	*c = (struct child){ .pidfd = -1 };
 	if (nfds > CHILD_FDS)
 		return -EINVAL;
-	c->pid = fork();
-	if (c->pid == 0)
-		become(program, argv, fd, nfds, parent);
-	c->pidfd = -1;
-	if (c->pid < 0) {
-		c->pid = 0;
-		return -errno;
-	}
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);	/* no handler of ours runs in the child */
+	pid = beget(program, argv, fd, nfds);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (pid < 0)
+		return pid;
+	c->pid = pid;
 	c->pidfd = syscall(SYS_pidfd_open, c->pid, 0);
 	return c->pidfd < 0 ? -errno : 0;
 }
