@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -96,11 +97,13 @@ ssize_t fdpass_recv(int sock, void *buf, size_t cap, int *fds, unsigned maxfds, 
 	*nfds = 0;
 	if (timeout_ms >= 0 && (n = wait_frame(sock, timeout_ms)))
 		return n;
-	do
-		n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == ECONNRESET ? 0 : -errno;
+	/* A peer that has closed with frames unread resets the connection: said once, before what it sent is read. */
+	for (bool reset = false; (n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC)) < 0;) {
+		if (errno == ECONNRESET && !reset)
+			reset = true;
+		else if (errno != EINTR)
+			return errno == ECONNRESET ? 0 : -errno;
+	}
 	came = take_fds(&m, fds, maxfds);
 	if (came <= maxfds && !(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		*nfds = came;

@@ -160,6 +160,22 @@ static void test_ends(void **state)
 	assert_int_equal(fdpass_recv(-1, &c, 1, &fd, 1, &n, -1), -EBADF);
 }
 
+/* The peer's last words are heard though it has left without reading ours. */
+static void test_last_words(void **state)
+{
+	char buf[16];
+	unsigned n;
+
+	(void)state;
+	assert_int_equal(fdpass_send(sv[0], "to you", 6, NULL, 0), 0);
+	assert_int_equal(fdpass_send(sv[1], "sorry", 5, NULL, 0), 0);
+	close(sv[1]);
+	assert_int_equal(fdpass_recv(sv[0], buf, sizeof(buf), NULL, 0, &n, 0), 5);
+	assert_memory_equal(buf, "sorry", 5);
+	assert_int_equal(fdpass_recv(sv[0], buf, sizeof(buf), NULL, 0, &n, 0), 0);
+	sv[1] = dup(sv[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +184,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_long, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_last_words, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
