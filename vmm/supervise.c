@@ -14,27 +14,25 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "ipc/fdpass.h"
-#include "proto/config.pb-c.h"
 #include "vmm/child.h"
 #include "vmm/config.h"
+#include "vmm/daemon.h"
 #include "vmm/introduce.h"
 #include "vmm/link.h"
 #include "vmm/relay.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
 
-enum { READY_MS = 15000, END_MS = 10000, HEALTHY_MS = 10000 };
+enum { END_MS = 10000, HEALTHY_MS = 10000 };
 
 /* Before the n-th successor in a row whose predecessor failed by its own doing. */
 static const unsigned backoff_ms[] = { 0, 0, 0, 50, 200, 1000, 2000, 5000 };
@@ -43,15 +41,12 @@ struct supervise {
 	struct vm *vm;
 	int daemon_fd;		/* the executable */
 	enum supervise_state state;
-	int sock;		/* -1: no daemon */
-	struct child child;
+	struct daemon daemon;	/* on its way in, or at work */
 	int arena_fd;		/* of the daemon that serves, or has died */
 	int next_fd;		/* the copy that its successor works on; -1: none */
 	struct back_ends back;
-	struct event *ended, *spoke, *later, *condemned;
+	struct event *later, *condemned;
 
-	bool killed;		/* by us: its own doing */
-	bool outside;		/* by a SIGKILL that is not ours, before it came to serve */
 	bool at_fault;		/* the last one that served ended by its own doing */
 	bool told_paused;	/* what the successor was told */
 	unsigned failures;	/* of its own, in a row */
@@ -114,32 +109,6 @@ int supervise_grow(struct supervise *s, unsigned slot, unsigned func, uint64_t b
 
 /* ---- the process */
 
-static int spawn(struct supervise *s)
-{
-	static char *const argv[] = { (char *)"cleaved", (char *)"--socket=3", NULL };
-	int sv[2], ret = fdpass_pair(sv);
-
-	if (ret)
-		return ret;
-	ret = child_spawn(&s->child, s->daemon_fd, argv, &sv[1], 1);
-	close(sv[1]);
-	s->sock = sv[0];
-	s->killed = s->outside = false;
-	return ret;
-}
-
-static void drop(struct supervise *s)
-{
-	if (s->ended)
-		event_free(s->ended);
-	if (s->spoke)
-		event_free(s->spoke);
-	s->ended = s->spoke = NULL;
-	if (s->sock >= 0)
-		close(s->sock);
-	s->sock = -1;
-}
-
 static void set_state(struct supervise *s, enum supervise_state state)
 {
 	s->state = state;
@@ -158,89 +127,20 @@ static void note(struct supervise *s, const char *why)
 static void kill_it(struct supervise *s, const char *why)
 {
 	note(s, why);
-	if (s->child.pid <= 0)
-		return;
-	s->killed = true;
-	kill(s->child.pid, SIGKILL);	/* goes on when it has ended */
+	daemon_kill(&s->daemon);	/* goes on when it has ended */
 }
 
 /* ---- starting */
 
-/* The daemon's sentence, for a terminal. */
-static void printable(char *to, size_t n, const char *text)
+/* 0, or as daemon_reply(). */
+static int ready(struct supervise *s, int ms, char *err, size_t errlen)
 {
-	size_t i = 0;
+	int ret = daemon_reply(&s->daemon, ms, err, errlen);
 
-	for (; text && *text && i + 1 < n; text++)
-		to[i++] = (unsigned char)*text < ' ' || (unsigned char)*text == 0x7f ? ' ' : *text;
-	to[i] = 0;
-}
-
-int supervise_judge(const uint8_t *frame, size_t n, char *err, size_t errlen)
-{
-	Cleave__DaemonReply *r = cleave__daemon_reply__unpack(NULL, n, frame);
-	int ret = 0;
-
-	if (!r) {
-		snprintf(err, errlen, "the device model's answer makes no sense");
-		return -EPROTO;
-	}
-	if (!r->ready) {
-		printable(err, errlen, r->error);
-		if (!*err)
-			snprintf(err, errlen, "the device model refuses, and does not say why");
-		ret = -ECANCELED;
-	} else if (r->version != INTRODUCE_VERSION) {
-		snprintf(err, errlen, "the device model speaks version %u of the configuration, this program %d: "
-			 "are both of one build?", r->version, INTRODUCE_VERSION);
-		ret = -EPROTO;
-	}
-	cleave__daemon_reply__free_unpacked(r, NULL);
-	return ret;
-}
-
-static bool by_itself(const struct supervise *s, int status)
-{
-	return s->killed || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
-}
-
-/* It has closed its socket before it was ready. */
-static void ended_early(struct supervise *s, char *err, size_t errlen)
-{
-	char how[80];
-	int status = child_reap(&s->child, 2000, false, how, sizeof(how));
-
-	if (status < 0)
-		child_reap(&s->child, 0, true, how, sizeof(how));
-	else
-		s->outside = !by_itself(s, status);
-	snprintf(err, errlen, "the device model did not start: it %s", how);
-}
-
-static int read_reply(struct supervise *s, int ms, char *err, size_t errlen)
-{
-	uint8_t *frame = malloc(INTRODUCE_FRAME);
-	unsigned nfds = 0;
-	ssize_t n;
-	int none[1], ret;
-
-	if (!frame)
-		return -ENOMEM;
-	n = fdpass_recv(s->sock, frame, INTRODUCE_FRAME, none, 0, &nfds, ms);
-	if (n > 0) {
-		ret = supervise_judge(frame, n, err, errlen);
-	} else if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
-		ended_early(s, err, errlen);
-		ret = -EPIPE;
-	} else if (n == -EAGAIN) {
-		snprintf(err, errlen, "the device model is not ready after %d s", READY_MS / 1000);
-		ret = -ETIMEDOUT;
-	} else {
-		snprintf(err, errlen, "the device model's answer makes no sense: %s", strerror(-n));
-		ret = -EPROTO;
-	}
-	free(frame);
-	return ret;
+	if (ret != 1)
+		return ret;
+	snprintf(err, errlen, "the device model's answer makes no sense: it stands by, and was told that it is its turn");
+	return -EPROTO;
 }
 
 static void on_ended(evutil_socket_t fd, short what, void *arg);
@@ -248,9 +148,7 @@ static void on_spoke(evutil_socket_t fd, short what, void *arg);
 
 static int watch(struct supervise *s)
 {
-	s->ended = event_new(s->vm->base, s->child.pidfd, EV_READ, on_ended, s);
-	s->spoke = event_new(s->vm->base, s->sock, EV_READ | EV_PERSIST, on_spoke, s);
-	return s->ended && s->spoke && !event_add(s->ended, NULL) && !event_add(s->spoke, NULL) ? 0 : -ENOMEM;
+	return daemon_watch(&s->daemon, s->vm->base, on_ended, on_spoke, s);
 }
 
 /* It is ready: its link takes the place of the last one's, and it may go. */
@@ -260,7 +158,7 @@ static int accept_it(struct supervise *s, char *err, size_t errlen)
 	int ret = link_client_accept(s->vm->link, link_err);
 
 	if (!ret)
-		ret = fdpass_send(s->sock, "", 1, NULL, 0);
+		ret = fdpass_send(s->daemon.sock, "", 1, NULL, 0);
 	if (ret) {
 		snprintf(err, errlen, "the device model cannot be used: %s", *link_err ? link_err : strerror(-ret));
 		return ret;
@@ -293,15 +191,15 @@ static int launch(struct supervise *s, int arena_fd, bool fresh, char *err, size
 	int ret = open_link(s, err, errlen);
 
 	if (!ret)
-		ret = spawn(s);
+		ret = daemon_spawn(&s->daemon, s->daemon_fd);
 	if (ret)
 		return ret;
 	s->told_paused = s->vm->paused;
-	ret = introduce_machine(s->sock, s->vm, &s->back, false);
+	ret = introduce_machine(s->daemon.sock, s->vm, &s->back, false);
 	if (!ret)
-		ret = introduce_turn(s->sock, &turn);
+		ret = introduce_turn(s->daemon.sock, &turn);
 	if (ret == -EPIPE || ret == -ECONNRESET)
-		ended_early(s, err, errlen);
+		daemon_ended_early(&s->daemon, err, errlen);
 	else if (ret)
 		snprintf(err, errlen, "cannot tell the device model its configuration: %s", strerror(-ret));
 	return ret;
@@ -322,7 +220,6 @@ static int new_arena(void)
 
 int supervise_start(struct supervise *s, char *err, size_t errlen)
 {
-	char how[80];
 	int ret;
 
 	*err = 0;
@@ -334,7 +231,7 @@ int supervise_start(struct supervise *s, char *err, size_t errlen)
 	if (!ret)
 		ret = launch(s, s->arena_fd, true, err, errlen);
 	if (!ret)
-		ret = read_reply(s, READY_MS, err, errlen);
+		ret = ready(s, DAEMON_READY_MS, err, errlen);
 	if (!ret)
 		ret = accept_it(s, err, errlen);
 	if (!ret) {
@@ -345,8 +242,7 @@ int supervise_start(struct supervise *s, char *err, size_t errlen)
 		return 0;
 	if (!*err)
 		snprintf(err, errlen, "cannot start the device model: %s", strerror(-ret));
-	drop(s);
-	child_reap(&s->child, 0, true, how, sizeof(how));
+	daemon_discard(&s->daemon);
 	return ret;
 }
 
@@ -384,12 +280,9 @@ static void go_on(struct supervise *s, const char *why, bool at_fault)
 /* The present one, on its way in or at work, is no good. */
 static void give_up(struct supervise *s, const char *why)
 {
-	char how[80];
-
 	say(s, why);
-	drop(s);
-	child_reap(&s->child, 0, true, how, sizeof(how));
-	go_on(s, why, !s->outside);
+	daemon_discard(&s->daemon);
+	go_on(s, why, !s->daemon.outside);
 }
 
 static int copy_arena(struct supervise *s)
@@ -432,7 +325,7 @@ static void start_successor(struct supervise *s)
 	if (!ret)
 		ret = watch(s);
 	if (!ret) {
-		event_add(s->later, &(struct timeval){ .tv_sec = READY_MS / 1000 });
+		event_add(s->later, &(struct timeval){ .tv_sec = DAEMON_READY_MS / 1000 });
 		return;
 	}
 	if (!*err)
@@ -485,11 +378,11 @@ static void on_ready(struct supervise *s)
 {
 	uint64_t lost = s->since;
 	char err[600] = "", line[700];
-	int ret = read_reply(s, 0, err, sizeof(err));
+	int ret = ready(s, 0, err, sizeof(err));
 
 	event_del(s->later);
 	if (ret == -ECANCELED) {	/* it would refuse the next time too */
-		drop(s);
+		daemon_drop(&s->daemon);
 		s->state = SUPERVISE_NONE;
 		vm_request(s->vm, VM_REQUEST_ERROR, 0, err);
 		return;
@@ -504,7 +397,7 @@ static void on_ready(struct supervise *s)
 	s->arena_fd = s->next_fd;
 	s->next_fd = -1;
 	s->info.restarts++;
-	snprintf(line, sizeof(line), "%s; process %d took over after %llu ms", s->info.why, s->child.pid,
+	snprintf(line, sizeof(line), "%s; process %d took over after %llu ms", s->info.why, s->daemon.child.pid,
 		 (unsigned long long)(now_ms() - lost));
 	say(s, line);
 	catch_up(s);
@@ -518,12 +411,12 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 	struct supervise *s = arg;
 	bool served = s->state == SUPERVISE_SERVING;
 	char how[80], why[LINK_ERR + 80];
-	pid_t pid = s->child.pid;
+	pid_t pid = s->daemon.child.pid;
 	int status;
 
 	(void)fd, (void)what;
-	status = child_reap(&s->child, 0, false, how, sizeof(how));
-	drop(s);
+	status = child_reap(&s->daemon.child, 0, false, how, sizeof(how));
+	daemon_drop(&s->daemon);
 	event_del(s->later);
 	if (served && now_ms() - s->since > HEALTHY_MS)
 		s->failures = 0;
@@ -536,10 +429,10 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 	pthread_mutex_unlock(&s->lock);
 	if (served) {
 		set_state(s, SUPERVISE_WAITING);
-		s->at_fault = by_itself(s, status);
+		s->at_fault = daemon_at_fault(&s->daemon, status);
 	}
 	link_client_lost(s->vm->link, why);
-	go_on(s, why, by_itself(s, status));
+	go_on(s, why, daemon_at_fault(&s->daemon, status));
 }
 
 /* Once it serves it has nothing more to say: end of file comes shortly before its end, anything else is nonsense. */
@@ -555,8 +448,8 @@ static void on_spoke(evutil_socket_t fd, short what, void *arg)
 		on_ready(s);
 		return;
 	}
-	event_del(s->spoke);
-	if (fdpass_recv(s->sock, &byte, 1, got, 0, &ngot, 0) == 0)
+	event_del(s->daemon.spoke);
+	if (fdpass_recv(s->daemon.sock, &byte, 1, got, 0, &ngot, 0) == 0)
 		return;
 	link_client_lost(s->vm->link, "the device model broke the protocol: it spoke on its socket after it was ready");
 }
@@ -584,9 +477,9 @@ static void on_lost(void *arg, const char *why)
 static bool is_gone(void *arg)
 {
 	const struct supervise *s = arg;
-	struct pollfd p = { .fd = s->child.pidfd, .events = POLLIN };
+	struct pollfd p = { .fd = s->daemon.child.pidfd, .events = POLLIN };
 
-	return s->child.pid <= 0 || poll(&p, 1, 0) > 0;
+	return s->daemon.child.pid <= 0 || poll(&p, 1, 0) > 0;
 }
 
 /* One that a debugger holds may take its time. */
@@ -597,7 +490,7 @@ static bool is_overdue(void *arg)
 	int tracer = 0;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", s->child.pid);
+	snprintf(path, sizeof(path), "/proc/%d/status", s->daemon.child.pid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f) && sscanf(line, "TracerPid: %d", &tracer) != 1)
 		;
@@ -613,16 +506,16 @@ void supervise_stop(struct supervise *s)
 	char how[80];
 
 	event_del(s->later);
-	if (s->child.pid <= 0)
+	if (s->daemon.child.pid <= 0)
 		return;
-	if (s->ended)
-		event_del(s->ended);
-	if (s->spoke)
-		event_del(s->spoke);
-	close(s->sock);
-	s->sock = -1;
-	child_reap(&s->child, END_MS, true, how, sizeof(how));
-	drop(s);
+	if (s->daemon.ended)
+		event_del(s->daemon.ended);
+	if (s->daemon.spoke)
+		event_del(s->daemon.spoke);
+	close(s->daemon.sock);
+	s->daemon.sock = -1;
+	child_reap(&s->daemon.child, END_MS, true, how, sizeof(how));
+	daemon_drop(&s->daemon);
 }
 
 int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd)
@@ -636,7 +529,7 @@ int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd)
 	*out = s;
 	if (!s)
 		return -ENOMEM;
-	*s = (struct supervise){ .vm = vm, .daemon_fd = daemon_fd, .sock = -1, .child.pidfd = -1, .arena_fd = -1, .next_fd = -1 };
+	*s = (struct supervise){ .vm = vm, .daemon_fd = daemon_fd, .daemon = DAEMON_NONE, .arena_fd = -1, .next_fd = -1 };
 	pthread_mutex_init(&s->lock, NULL);
 	link_client_set_hooks(vm->link, &hooks);
 	s->later = event_new(vm->base, -1, 0, on_later, s);
@@ -649,7 +542,7 @@ void supervise_free(struct supervise *s)
 	if (!s)
 		return;
 	supervise_stop(s);
-	drop(s);
+	daemon_drop(&s->daemon);
 	back_ends_close(&s->back);
 	if (s->arena_fd >= 0)
 		close(s->arena_fd);
@@ -666,13 +559,13 @@ void supervise_free(struct supervise *s)
 
 pid_t supervise_pid(const struct supervise *s)
 {
-	return s->child.pid;
+	return s->daemon.child.pid;
 }
 
 void supervise_info(const struct supervise *s, struct supervise_info *info)
 {
 	*info = s->info;
 	info->state = s->state;
-	info->pid = s->child.pid;
+	info->pid = s->daemon.child.pid;
 	info->age_ms = now_ms() - s->since;
 }

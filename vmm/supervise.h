@@ -14,7 +14,7 @@
  *	     ... the link carries the rest; the socket only says who is alive ...
  *	close ---------------------------------> end of file: finishes its I/O, exits
  *
- * child.h is how the process is made.  A daemon that dies, hangs or breaks the
+ * daemon.h is the process.  A daemon that dies, hangs or breaks the
  * protocol is succeeded by another, which takes over the arena
  * (devmodel/recover.h); `-o devmodel.outage=stop` ends the machine instead.
  * Nothing of the guest is lost: vCPUs that wait for an answer wait a little longer.
@@ -57,8 +57,5 @@ void supervise_stop(struct supervise *);
 int supervise_grow(struct supervise *, unsigned slot, unsigned func, uint64_t bytes, char *err, size_t errlen);
 pid_t supervise_pid(const struct supervise *);	/* 0: none */
 void supervise_info(const struct supervise *, struct supervise_info *);
-
-/* A daemon's answer to its configuration: 0 when it is ready, else -errno and a printable `err`.  Any bytes will do. */
-int supervise_judge(const uint8_t *frame, size_t n, char *err, size_t errlen);
 
 #endif

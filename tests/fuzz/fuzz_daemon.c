@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "proto/config.pb-c.h"
+#include "vmm/daemon.h"
 #include "vmm/devlist.h"
 #include "vmm/introduce.h"
-#include "vmm/supervise.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap);
@@ -54,9 +54,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	devlist_free(l);
 	err[0] = 0;
-	ret = supervise_judge(data, size, err, sizeof(err));
+	ret = daemon_judge(data, size, err, sizeof(err));
 	check_text(err);
-	if (ret && !*err)
+	if (ret < 0 && !*err)
 		abort();
 	return 0;
 }

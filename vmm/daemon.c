@@ -1,0 +1,149 @@
+/*
+ * vmm/daemon.c - one device-model process (daemon.h).
+ *
+ * Must not know: machines, links, generations.
+ */
+#include "vmm/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ipc/fdpass.h"
+#include "proto/config.pb-c.h"
+#include "vmm/introduce.h"
+
+/* ---- started and ended */
+
+int daemon_spawn(struct daemon *d, int program)
+{
+	static char *const argv[] = { (char *)"cleaved", (char *)"--socket=3", NULL };
+	int sv[2], ret = fdpass_pair(sv);
+
+	if (ret)
+		return ret;
+	ret = child_spawn(&d->child, program, argv, &sv[1], 1);
+	close(sv[1]);
+	d->sock = sv[0];
+	d->killed = d->outside = false;
+	return ret;
+}
+
+int daemon_watch(struct daemon *d, struct event_base *base, event_callback_fn ended, event_callback_fn spoke, void *arg)
+{
+	d->ended = event_new(base, d->child.pidfd, EV_READ, ended, arg);
+	d->spoke = event_new(base, d->sock, EV_READ | EV_PERSIST, spoke, arg);
+	return d->ended && d->spoke && !event_add(d->ended, NULL) && !event_add(d->spoke, NULL) ? 0 : -ENOMEM;
+}
+
+void daemon_drop(struct daemon *d)
+{
+	if (d->ended)
+		event_free(d->ended);
+	if (d->spoke)
+		event_free(d->spoke);
+	d->ended = d->spoke = NULL;
+	if (d->sock >= 0)
+		close(d->sock);
+	d->sock = -1;
+}
+
+void daemon_kill(struct daemon *d)
+{
+	if (d->child.pid <= 0)
+		return;
+	d->killed = true;
+	kill(d->child.pid, SIGKILL);
+}
+
+void daemon_discard(struct daemon *d)
+{
+	char how[80];
+
+	daemon_drop(d);
+	child_reap(&d->child, 0, true, how, sizeof(how));
+}
+
+bool daemon_at_fault(const struct daemon *d, int status)
+{
+	return d->killed || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+}
+
+void daemon_ended_early(struct daemon *d, char *err, size_t errlen)
+{
+	char how[80];
+	int status = child_reap(&d->child, 2000, false, how, sizeof(how));
+
+	if (status < 0)
+		child_reap(&d->child, 0, true, how, sizeof(how));
+	else
+		d->outside = !daemon_at_fault(d, status);
+	snprintf(err, errlen, "the device model did not start: it %s", how);
+}
+
+/* ---- heard */
+
+/* Its sentence, for a terminal. */
+static void printable(char *to, size_t n, const char *text)
+{
+	size_t i = 0;
+
+	for (; text && *text && i + 1 < n; text++)
+		to[i++] = (unsigned char)*text < ' ' || (unsigned char)*text == 0x7f ? ' ' : *text;
+	to[i] = 0;
+}
+
+int daemon_judge(const uint8_t *frame, size_t n, char *err, size_t errlen)
+{
+	Cleave__DaemonReply *r = cleave__daemon_reply__unpack(NULL, n, frame);
+	int ret = 0;
+
+	if (!r) {
+		snprintf(err, errlen, "the device model's answer makes no sense");
+		return -EPROTO;
+	}
+	if (!r->ready && !r->standing_by) {
+		printable(err, errlen, r->error);
+		if (!*err)
+			snprintf(err, errlen, "the device model refuses, and does not say why");
+		ret = -ECANCELED;
+	} else if (r->version != INTRODUCE_VERSION) {
+		snprintf(err, errlen, "the device model speaks version %u of the configuration, this program %d: "
+			 "are both of one build?", r->version, INTRODUCE_VERSION);
+		ret = -EPROTO;
+	} else {
+		ret = !r->ready;
+	}
+	cleave__daemon_reply__free_unpacked(r, NULL);
+	return ret;
+}
+
+int daemon_reply(struct daemon *d, int ms, char *err, size_t errlen)
+{
+	uint8_t *frame = malloc(INTRODUCE_FRAME);
+	unsigned nfds = 0;
+	ssize_t n;
+	int none[1], ret;
+
+	if (!frame)
+		return -ENOMEM;
+	n = fdpass_recv(d->sock, frame, INTRODUCE_FRAME, none, 0, &nfds, ms);
+	if (n > 0) {
+		ret = daemon_judge(frame, n, err, errlen);
+	} else if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
+		daemon_ended_early(d, err, errlen);
+		ret = -EPIPE;
+	} else if (n == -EAGAIN) {
+		snprintf(err, errlen, "the device model is not ready after %d s", DAEMON_READY_MS / 1000);
+		ret = -ETIMEDOUT;
+	} else {
+		snprintf(err, errlen, "the device model's answer makes no sense: %s", strerror(-n));
+		ret = -EPROTO;
+	}
+	free(frame);
+	return ret;
+}
