@@ -80,14 +80,22 @@ struct seg {
  */
 enum { SEG_FLAT = X86_SEGS, SEG_FLAT_SS, SEG_FLAT_FS, SEG_FLAT_GS, SEG_SLOTS };
 
-/* cpu->mode: what decoding depends on, and whose pages a fetch may touch; part of a block's key. */
+/* cpu->mode: what decoding depends on, and whose pages its accesses may touch; part of a block's key. */
 enum {
 	MODE_CODE32 = 1 << 0,	/* CS.D */
 	MODE_CODE64 = 1 << 1,	/* EFER.LMA and CS.L; neither CODE32 nor STACK32 then */
 	MODE_STACK32 = 1 << 2,	/* SS.B */
 	MODE_USER = 1 << 3,	/* CPL 3 */
 	MODE_STEP = 1 << 4,	/* a block of one instruction, never fused: TF, interrupt shadow, breakpoints */
+	MODE_OPEN = 1 << 5,	/* SMAP is on and EFLAGS.AC lifts it */
+	MODE_CHECKED = 1 << 6,	/* alignment is checked: each access is looked at, none hits */
 };
+
+/* The set of translations that an ordinary access looks at, unless MODE_CHECKED. */
+static inline unsigned mode_set(uint32_t mode)
+{
+	return mode & MODE_USER ? MMU_USER : mode & MODE_OPEN ? MMU_OPEN : MMU_SUPERVISOR;
+}
 
 /* cpu->shadow: after STI, or a load of SS.  SHADOW_NEW until the instruction that casts it is done. */
 enum { SHADOW_STI = 1, SHADOW_SS = 2, SHADOW_NEW = 4 };

@@ -291,25 +291,14 @@ void mmu_set_a20(struct cpu *cpu, bool on)
 
 static struct tlb_set *set_of(struct cpu *cpu, bool system)
 {
-	unsigned s = MMU_SUPERVISOR;
-
-	if (!system && cpu->cpl == 3)
-		s = MMU_USER;
-	else if (!system && (cpu->cr4 & X86_CR4_SMAP) && (cpu->rflags & X86_RFLAGS_AC))
-		s = MMU_OPEN;
-	return &cpu->mmu.set[s];
-}
-
-static bool alignment_checked(const struct cpu *cpu)
-{
-	return cpu->cpl == 3 && (cpu->cr0 & X86_CR0_AM) && (cpu->rflags & X86_RFLAGS_AC);
+	return &cpu->mmu.set[system ? MMU_SUPERVISOR : mode_set(cpu->mode)];
 }
 
 void mmu_select(struct cpu *cpu)
 {
 	struct mmu *mmu = &cpu->mmu;
 
-	mmu->hit = alignment_checked(cpu) ? mmu->none : set_of(cpu, false)->e;
+	mmu->hit = cpu->mode & MODE_CHECKED ? mmu->none : set_of(cpu, false)->e;
 }
 
 /* ---- pages with decoded code */

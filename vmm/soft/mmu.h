@@ -220,7 +220,7 @@ void mmu_code_page_drop(struct cpu *, uint64_t gpa);
 /* ---- control: 0 or -errno; the rest cannot fail */
 int mmu_init(struct cpu *);
 void mmu_fini(struct cpu *);
-void mmu_select(struct cpu *);				/* CPL, CR0.AM, CR4.SMAP or EFLAGS.AC changed */
+void mmu_select(struct cpu *);				/* cpu->mode is another */
 void mmu_flush(struct cpu *, bool globals);		/* the running space: false; CR0, CR4, map, A20: true */
 void mmu_switch(struct cpu *);				/* CR3 holds another PCID, whose translations stay */
 void mmu_forget(struct cpu *, unsigned pcid);		/* INVPCID: all of one space, */

@@ -89,8 +89,7 @@ void cr4_write(struct cpu *cpu, uint64_t val)
 	cpu->cr4 = val;
 	if ((old ^ val) & CR4_TRANSLATION)
 		mmu_flush(cpu, true);
-	simd_update(cpu);
-	mmu_select(cpu);
+	cpu_update_mode(cpu);
 	cpu->recheck = true;
 }
 
@@ -404,7 +403,7 @@ static void set_ac(struct cpu *cpu, bool on)
 	if (cpu->cpl != 0)
 		cpu_fault(cpu, X86_UD, 0);
 	cpu->rflags = on ? cpu->rflags | X86_RFLAGS_AC : cpu->rflags & ~(uint64_t)X86_RFLAGS_AC;
-	mmu_select(cpu);
+	cpu_update_mode(cpu);
 }
 
 void op_stac(struct cpu *cpu, const struct insn *in)

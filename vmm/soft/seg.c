@@ -55,7 +55,9 @@ void cpu_update_mode(struct cpu *cpu)
 	else
 		cpu->mode = (cs->attr & X86_ATTR_DB ? MODE_CODE32 : 0) | (cpu->seg[X86_SS].attr & X86_ATTR_DB ? MODE_STACK32 : 0);
 	if (cpu->cpl == 3)
-		cpu->mode |= MODE_USER;
+		cpu->mode |= MODE_USER | (cpu->cr0 & X86_CR0_AM && cpu->rflags & X86_RFLAGS_AC ? MODE_CHECKED : 0);
+	else if (cpu->cr4 & X86_CR4_SMAP && cpu->rflags & X86_RFLAGS_AC)
+		cpu->mode |= MODE_OPEN;
 	if (cpu_code64(cpu)) {
 		cpu->rip_end = cpu->ip_mask = ~0ull;
 		cpu->code_base = 0;

@@ -24,7 +24,7 @@
 void seg_load(struct cpu *, unsigned seg, uint16_t sel);
 /* Recompute what the hit path compares (rend, wend) after base, limit or attr changed. */
 void seg_update(struct cpu *, unsigned seg);
-/* Everything that follows from CR0, EFLAGS.VM, CS and CPL: code size, stack size, TLB set, interrupt window. */
+/* Everything that follows from CR0, CR4.SMAP, EFLAGS, CS, SS and CPL: code size, stack size, TLB set, interrupt window. */
 void cpu_update_mode(struct cpu *);
 
 /* far.c: direct far transfers.  `opsize` is the operand size in bytes. */
