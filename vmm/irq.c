@@ -133,7 +133,7 @@ void irq_cpu_output(void *arg, unsigned cpu, bool level)
 	struct vcpu *v = &vm->vcpu[cpu];
 
 	/* Pairs with the full fence between "halted" and the last look at intr on the way into HLT (vcpu.c). */
-	atomic_store_explicit(&v->intr, level, memory_order_seq_cst);
+	vcpu_raise_intr(v, level);
 	if (level)
 		vcpu_wake(v);
 }

@@ -34,7 +34,7 @@ static void poke(struct vcpu *v)
 
 void vcpu_kick(struct vcpu *v)
 {
-	atomic_fetch_add_explicit(&v->kick, 1, memory_order_seq_cst);
+	vcpu_raise_kick(v);
 	futex_wake(&v->kick);
 	poke(v);
 }

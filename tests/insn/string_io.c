@@ -26,7 +26,7 @@ static struct sio *machine;	/* for the stand-ins below */
 
 void vcpu_kick(struct vcpu *v)
 {
-	atomic_fetch_add(&v->kick, 1);
+	vcpu_raise_kick(v);
 	wait_wake_private((const uint32_t *)(const void *)&v->kick);
 }
 
@@ -38,9 +38,9 @@ void vcpu_wake(struct vcpu *v)
 static void happen(struct sio *m)
 {
 	if (m->event == EV_INTR)
-		atomic_store(&m->vcpu.intr, 1);
+		vcpu_raise_intr(&m->vcpu, true);
 	else if (m->event == EV_NMI)
-		atomic_store(&m->vcpu.nmi, 1);
+		vcpu_raise_nmi(&m->vcpu);
 	else if (m->event == EV_KICK)
 		vcpu_kick(&m->vcpu);
 }

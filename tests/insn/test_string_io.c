@@ -623,8 +623,8 @@ static void test_no_event_between_posting_and_retirement(void **state)
 	sio_prepare(m, &c);
 	while (soft_engine.run(&m->vcpu) == EXIT_KICKED)
 		m->vcpu.kick_seen = atomic_load(&m->vcpu.kick);
-	atomic_store(&m->vcpu.nmi, 1);
-	atomic_store(&m->vcpu.intr, 1);
+	vcpu_raise_nmi(&m->vcpu);
+	vcpu_raise_intr(&m->vcpu, true);
 	assert_int_equal(soft_engine.run(&m->vcpu), EXIT_PENDING);	/* entered again, it still waits */
 	sio_run(m);
 	assert_int_equal(m->got.vector, X86_NMI);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "tests/metal/metal.h"
+#include "vmm/irq.h"
 #include "vmm/mem.h"
 #include "vmm/soft/mmu.h"
 #include "vmm/x86/control.h"
@@ -318,12 +319,72 @@ static void test_a20(void **state)
 	assert_int_equal(get(m).gpr[X86_RAX] & 0xff, 0x22);
 }
 
+static struct cpu *cpu_of(struct metal *m)
+{
+	return m->vcpu.engine_state;
+}
+
+/* Whatever is raised, and whoever does it, calm is gone until the engine looks. */
+static void test_calm(void **state)
+{
+	struct metal *m = *state;
+	struct cpu *cpu = cpu_of(m);
+
+#define ALARMS(statement) do {							\
+		m->vcpu.kick_seen = m->vcpu.kick;				\
+		cpu_look(cpu);							\
+		assert_int_equal(m->vcpu.calm, 1);				\
+		statement;							\
+		assert_int_equal(m->vcpu.calm, 0);				\
+		assert_true(cpu_look(cpu));					\
+		assert_int_equal(m->vcpu.calm, 1);				\
+	} while (0)
+	cpu->intr_mask = ~0u;
+	ALARMS(vcpu_kick(&m->vcpu));
+	ALARMS(engine->code_changed(&m->vm, METAL_LOAD, 1));
+	ALARMS(engine->map_changed(&m->vm));
+	ALARMS(engine->a20(&m->vm, true));
+	ALARMS(irq_cpu_output(&m->vm, 0, true));
+	irq_cpu_output(&m->vm, 0, false);
+	ALARMS(engine->inject_nmi(&m->vcpu));
+#undef ALARMS
+}
+
+static uint32_t mode_with(struct metal *m, unsigned cpl, uint64_t cr0, uint64_t cr4, uint64_t rflags)
+{
+	struct x86_state s = get(m);
+
+	s.cr0 = X86_CR0_ET | X86_CR0_PE | cr0;
+	s.cr4 = cr4;
+	s.rflags = X86_RFLAGS_FIXED | rflags;
+	s.cpl = cpl;
+	assert_int_equal(engine->set_state(&m->vcpu, &s), 0);
+	return cpu_of(m)->mode & (MODE_USER | MODE_OPEN | MODE_CHECKED);
+}
+
+static void test_mode(void **state)
+{
+	struct metal *m = *state;
+
+	cpu_of(m)->level = X86_LEVEL_V3;
+	assert_int_equal(mode_with(m, 0, X86_CR0_AM, 0, X86_RFLAGS_AC), 0);
+	assert_int_equal(mode_with(m, 0, 0, X86_CR4_SMAP, 0), 0);
+	assert_int_equal(mode_with(m, 0, X86_CR0_AM, X86_CR4_SMAP, X86_RFLAGS_AC), MODE_OPEN);
+	assert_int_equal(mode_with(m, 3, 0, X86_CR4_SMAP, X86_RFLAGS_AC), MODE_USER);
+	assert_int_equal(mode_with(m, 3, X86_CR0_AM, 0, 0), MODE_USER);
+	assert_int_equal(mode_with(m, 3, X86_CR0_AM, X86_CR4_SMAP, X86_RFLAGS_AC), MODE_USER | MODE_CHECKED);
+	assert_int_equal(mode_set(MODE_CODE64), MMU_SUPERVISOR);
+	assert_int_equal(mode_set(MODE_CODE64 | MODE_OPEN), MMU_OPEN);
+	assert_int_equal(mode_set(MODE_CODE64 | MODE_USER), MMU_USER);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_reset), T(test_state_round_trip), T(test_impossible_states), T(test_translate), T(test_kick),
 		T(test_halt), T(test_triple_fault), T(test_code_marks), T(test_many_changes), T(test_a20),
+		T(test_calm), T(test_mode),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,7 +43,7 @@ static struct {
 
 void vcpu_kick(struct vcpu *v)
 {
-	atomic_fetch_add(&v->kick, 1);
+	vcpu_raise_kick(v);
 	wait_wake_private((const uint32_t *)(const void *)&v->kick);
 }
 

@@ -91,7 +91,7 @@ static void kvm_poke(struct vcpu *v)
 
 static void kvm_inject_nmi(struct vcpu *v)
 {
-	atomic_store(&v->nmi, 1);
+	vcpu_raise_nmi(v);
 	vcpu_wake(v);
 }
 

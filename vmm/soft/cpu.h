@@ -252,6 +252,16 @@ static inline bool cpu_event(const struct cpu *cpu)
 }
 
 /*
+ * Takes note of all that was raised so far: from now on vcpu->calm is 0 as soon as another thread raises anything.
+ * What the guest itself opens, above all INTR by IF, is told by cpu_event() alone.
+ */
+static inline bool cpu_look(const struct cpu *cpu)
+{
+	atomic_exchange_explicit(&cpu->vcpu->calm, 1, memory_order_seq_cst);
+	return cpu_event(cpu);
+}
+
+/*
  * interp.c: both run at rip, on cpu->jmp that the caller has set.
  *
  * interp_run() executes until cpu_event() or cpu->recheck (which it clears) at

@@ -98,7 +98,7 @@ static void soft_map_changed(struct vm *vm)
 
 static void soft_inject_nmi(struct vcpu *v)
 {
-	atomic_store(&v->nmi, 1);
+	vcpu_raise_nmi(v);
 	vcpu_wake(v);
 }
 
