@@ -145,6 +145,8 @@ static void serve_control(struct machine *m, const struct link_req *r, struct li
 	case LINK_REQ_RESUME:
 		machine_pause(m, false, (int64_t)r->value);
 		break;
+	case LINK_REQ_VOID:	/* its sequence number is acknowledged, as any other's */
+		break;
 	}
 }
 

@@ -90,6 +90,13 @@ static enum link_verdict check_access(const struct link_req *r, const char **why
 	return LINK_GOOD;
 }
 
+static enum link_verdict check_void(const struct link_req *r, const char **why)
+{
+	REFUSE_IF(r->flags != LINK_REQ_POSTED || r->count != 1 || r->size != 1 || r->addr || r->value || r->data,
+		  "a void request carries something");
+	return LINK_GOOD;
+}
+
 static enum link_verdict check_control(const struct link_req *r, const char **why)
 {
 	REFUSE_IF(r->kind <= LINK_REQ_MMIO_WRITE || r->kind >= LINK_REQ_KINDS, "not a control request");
@@ -105,6 +112,8 @@ enum link_verdict link_req_check(const struct link_req *r, const struct link_req
 	REFUSE_IF(!r->seq || (rule->last_seq && r->seq != rule->last_seq + 1), "request out of sequence");
 	REFUSE_IF(r->vcpu != rule->channel, "request names another vCPU");
 	REFUSE_IF(SPARE_USED(r), "spare field used");
+	if (r->kind == LINK_REQ_VOID)
+		return check_void(r, why);
 	if (rule->channel == rule->nvcpus)
 		return check_control(r, why);
 	REFUSE_IF(!is_access(r->kind), "not an access");
@@ -259,6 +268,7 @@ static const char *const req_name[LINK_REQ_KINDS] = {
 	[LINK_REQ_INJECT] = "inject",
 	[LINK_REQ_PAUSE] = "pause",
 	[LINK_REQ_RESUME] = "resume",
+	[LINK_REQ_VOID] = "void",
 };
 
 const char *link_req_name(unsigned kind)

@@ -32,6 +32,7 @@ struct link_req_rule {
  * and data page in range and free of overflow; only known flags, and only those
  * agreed on; a write's value no wider than its size; spare fields zero.
  * POSTED and BATCH exclude each other; only writes are posted; only ports batch.
+ * VOID goes through any channel, and carries nothing.
  */
 enum link_verdict link_req_check(const struct link_req *, const struct link_req_rule *, const char **why);
 

@@ -97,6 +97,7 @@ enum link_req_kind {
 	LINK_REQ_INJECT,	/* addr: enum link_inject; value: argument (keys, power button) */
 	LINK_REQ_PAUSE,		/* the VM's clock stands: run no timer until RESUME */
 	LINK_REQ_RESUME,	/* value: VM clock = CLOCK_MONOTONIC + value, ns, signed */
+	LINK_REQ_VOID,		/* in place of one that the engine has withdrawn: acknowledged, no more; always POSTED */
 	LINK_REQ_KINDS
 };
 

@@ -109,11 +109,13 @@ static bool step(struct run *run, struct input *in)
 		break;
 	case 1:
 		ring = 1;
-		r = (struct link_req){ .kind = LINK_REQ_RESET + u8(in) % 4, .vcpu = 1, .count = 1, .region = LINK_NO_REGION, .seq = ++run->seq[1] };
+		r = (struct link_req){ .kind = LINK_REQ_RESET + u8(in) % 5, .vcpu = 1, .count = 1, .region = LINK_NO_REGION, .seq = ++run->seq[1] };
 		if (r.kind == LINK_REQ_INJECT)
 			r.addr = u8(in) % 3, r.value = bytes(in, 8);
 		if (r.kind == LINK_REQ_RESUME)
 			r.value = bytes(in, 8);
+		if (r.kind == LINK_REQ_VOID)
+			r.flags = LINK_REQ_POSTED, r.size = 1;
 		break;
 	case 2:
 		h_disk_finish(run->h, u8(in) & 1 ? 0 : -EIO);

@@ -31,6 +31,10 @@ static void harmless(const struct link_req *r, const struct link_req_rule *rule)
 	bool port = r->kind == LINK_REQ_PIO_IN || r->kind == LINK_REQ_PIO_OUT;
 
 	MUST(r->seq && r->count && r->vcpu == rule->channel);
+	if (r->kind == LINK_REQ_VOID) {
+		MUST(r->flags == LINK_REQ_POSTED && !r->addr && !r->value);
+		return;
+	}
 	if (rule->channel == rule->nvcpus) {
 		MUST(r->kind >= LINK_REQ_RESET && r->kind <= LINK_REQ_RESUME);
 		return;

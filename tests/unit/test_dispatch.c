@@ -228,6 +228,28 @@ static void posted_writes_go_first(void **state)
 	drop(h);
 }
 
+/* It takes a sequence number's place, in a vCPU's ring and in the control ring; no device is asked, nothing is answered. */
+static void a_void_is_acknowledged(void **state)
+{
+	struct harness *h = make("probe", 1);
+	struct machine *m = harness_machine(h);
+	struct link_comp c;
+
+	(void)state;
+	for (unsigned ring = 0; ring < m->nrings; ring++) {
+		struct link_req r = { .kind = LINK_REQ_VOID, .size = 1, .count = 1, .flags = LINK_REQ_POSTED, .vcpu = ring, .seq = 1,
+				      .region = LINK_NO_REGION };
+
+		assert_int_equal(link_post_req(h_engine(h), ring, &r), 0);
+		assert_int_equal(dispatch_poll(m), 1);
+		assert_int_equal(m->arena->acked[ring], 1);
+		assert_int_equal(link_committed(h_engine(h), ring), 1);
+		assert_int_equal(link_take_comp(h_engine(h), ring, &c), 0);
+	}
+	assert_int_equal(probe(h)->accesses, 0);
+	drop(h);
+}
+
 static void a_moved_region_is_found(void **state)
 {
 	struct harness *h = make("probe", 1);
@@ -360,7 +382,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes), cmocka_unit_test(batches), cmocka_unit_test(an_interrupt_ends_the_batch),
-		cmocka_unit_test(posted_writes_go_first), cmocka_unit_test(a_moved_region_is_found),
+		cmocka_unit_test(posted_writes_go_first), cmocka_unit_test(a_void_is_acknowledged),
+		cmocka_unit_test(a_moved_region_is_found),
 		cmocka_unit_test(reset_waits_for_operations), cmocka_unit_test(timers_run_in_order), cmocka_unit_test(nonsense_ends_the_daemon),
 		cmocka_unit_test(engine_that_takes_no_events),
 	};

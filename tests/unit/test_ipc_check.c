@@ -97,6 +97,27 @@ static void test_bad_requests(void **state)
 	req_under(posted, (struct link_req_rule){ 2, 1, LINK_F_ALL & ~LINK_F_POSTED, 41 }, LINK_BAD);
 }
 
+/* In place of a request of either kind of channel; it must not carry what somebody could act upon. */
+static void test_void_requests(void **state)
+{
+	const struct link_req_rule control = { .nvcpus = 2, .channel = 2, .features = 0, .last_seq = 41 };
+	struct link_req nothing = { .seq = 42, .kind = LINK_REQ_VOID, .size = 1, .count = 1, .flags = LINK_REQ_POSTED, .vcpu = 1,
+				    .region = LINK_NO_REGION };
+
+	(void)state;
+	req_is(nothing, LINK_GOOD);
+	req_under(BUT(nothing, r->vcpu = 2), control, LINK_GOOD);
+	req_is(BUT(nothing, r->seq = 43), LINK_BAD);
+	req_is(BUT(nothing, r->flags = 0), LINK_BAD);		/* nobody waits for it */
+	req_is(BUT(nothing, r->flags |= LINK_REQ_BATCH), LINK_BAD);
+	req_is(BUT(nothing, r->addr = 1), LINK_BAD);
+	req_is(BUT(nothing, r->value = 1), LINK_BAD);
+	req_is(BUT(nothing, r->count = 2), LINK_BAD);
+	req_is(BUT(nothing, r->size = 2), LINK_BAD);
+	req_is(BUT(nothing, r->data = 1), LINK_BAD);
+	req_is(BUT(nothing, r->reserved[2] = 1), LINK_BAD);
+}
+
 static void test_control_requests(void **state)
 {
 	const struct link_req_rule control = { .nvcpus = 2, .channel = 2, .features = LINK_F_ALL, .last_seq = 41 };
@@ -239,7 +260,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good_requests),
 		cmocka_unit_test(test_bad_requests),
-		cmocka_unit_test(test_control_requests),
+		cmocka_unit_test(test_void_requests), cmocka_unit_test(test_control_requests),
 		cmocka_unit_test(test_completions),
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_every_kind),
