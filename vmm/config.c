@@ -40,7 +40,9 @@ static int fail(struct config *c, int error, const char *fmt, ...)
 
 /* ---- the engine's own keys */
 
-enum value { VALUE_TEXT, VALUE_SIZE, VALUE_COUNT, VALUE_BOOL, VALUE_CHOICE };
+enum value { VALUE_TEXT, VALUE_SIZE, VALUE_COUNT, VALUE_MS, VALUE_BOOL, VALUE_CHOICE };
+
+enum { MS_MAX = 3600000 };
 
 static const char *const end_names[ENDS] = {
 	[END_EXIT] = "exit",
@@ -61,6 +63,7 @@ static const char *const engine_names[ENGINES] = {
 
 static const char *const outage_names[OUTAGES] = {
 	[OUTAGE_STALL] = "stall",
+	[OUTAGE_ONES] = "ones",
 	[OUTAGE_STOP] = "stop",
 };
 
@@ -106,8 +109,10 @@ static const struct option_row option_table[] = {
 	  end_names, 3 },
 	{ "escape", VALUE_TEXT, AT(escape_text), "^]", "escape key of the stdio terminal: ^X, a character, or none", NULL, 0 },
 	{ "devmodel.path", VALUE_TEXT, AT(daemon_path), NULL, "the device-model daemon to run", NULL, 0 },
-	{ "devmodel.outage", VALUE_CHOICE, AT(outage), "stall", "the device model dies: the guest waits for its successor, or the machine stops",
+	{ "devmodel.outage", VALUE_CHOICE, AT(outage), "stall",
+	  "the device model dies: the guest waits for its successor (stall), its devices read all ones (ones), or the machine ends (stop)",
 	  outage_names, OUTAGES },
+	{ "devmodel.grace", VALUE_MS, AT(grace), "1000", "milliseconds without a device model before outage=ones takes effect", NULL, 0 },
 	{ "devmodel.deadline", VALUE_COUNT, AT(deadline), "10", "seconds after which a device model that does not answer is replaced; 0: never", NULL, 0 },
 	{ "link.spin", VALUE_CHOICE, AT(spin), "auto", "a vCPU that waits for the device model: auto (spins for as long as has paid so far) or off (sleeps)",
 	  spin_names, SPINS },
@@ -741,6 +746,8 @@ static int resolve_option(struct config *c, const struct option_row *o)
 		return 0;
 	case VALUE_COUNT:
 		return number(text, 1024, to) ? 0 : fail(c, -EINVAL, "%s=%.40s: want a number up to 1024", o->key, text);
+	case VALUE_MS:
+		return number(text, MS_MAX, to) ? 0 : fail(c, -EINVAL, "%s=%.40s: want milliseconds, at most %d", o->key, text, MS_MAX);
 	case VALUE_BOOL:
 		return truth(text, to) ? 0 : fail(c, -EINVAL, "%s=%.40s: want true or false", o->key, text);
 	case VALUE_CHOICE:
@@ -826,6 +833,15 @@ static const char *device_title(const struct config_device *d, char *to, size_t 
 	return to;
 }
 
+const char *config_device_name(const struct config_device *d, char *to, size_t n)
+{
+	if (d->type->pci)
+		snprintf(to, n, "%s@%u:%u", d->type->name, d->slot, d->func);
+	else
+		snprintf(to, n, "%s", d->type->name);
+	return to;
+}
+
 static struct config_device *find_device(struct config *c, const struct devlist_device *type)
 {
 	for (unsigned i = 0; i < c->ndevices; i++)
@@ -855,7 +871,7 @@ static struct config_device *add_device(struct config *c, const struct devlist_d
 	}
 	c->device = d;
 	d += c->ndevices++;
-	*d = (struct config_device){ .type = type, .bus = bus, .slot = slot, .func = func };
+	*d = (struct config_device){ .type = type, .bus = bus, .slot = slot, .func = func, .outage = OUTAGES };
 	return d;
 }
 
@@ -977,6 +993,27 @@ static int check_nets(struct config *c)
 	return ret;
 }
 
+/* `outage` is the engine's: every device has it.  1: not it. */
+static int outage_option(struct config *c, struct config_device *d, const char *option, const char *value)
+{
+	struct names_hint h;
+	char hint[200], title[80];
+
+	if (strcmp(option, "outage"))
+		return 1;
+	if (d->outage != OUTAGES)
+		return fail(c, -EEXIST, "%s: outage is given twice, and is the whole device's", device_title(d, title, sizeof(title)));
+	names_begin(&h, value ? value : "");
+	for (unsigned i = 0; i < OUTAGES; i++) {
+		names_offer(&h, outage_names[i]);
+		if (value && !strcmp(value, outage_names[i]))
+			d->outage = i;
+	}
+	if (d->outage != OUTAGES)
+		return 0;
+	return fail(c, -EINVAL, "%s: outage=%.40s%s", device_title(d, title, sizeof(title)), value ? value : "", names_hint(&h, hint, sizeof(hint)));
+}
+
 static struct config_key *last_image(struct config_device *d)
 {
 	for (unsigned k = d->nkeys; k-- > 0;)
@@ -1000,6 +1037,7 @@ static int unknown_key(struct config *c, struct config_device *d, const char *na
 	}
 	for (const char *const *o = net ? netback_options(net->value) : NULL; o && *o; o++)
 		names_offer(&h, *o);
+	names_offer(&h, "outage");
 	if (image) {
 		names_offer(&h, "ro");
 		names_offer(&h, "direct");
@@ -1028,6 +1066,9 @@ static int add_item(struct config *c, struct config_device *d, const char *name,
 		if (type)
 			return add_key(c, d, type, value ? value : "true");
 	}
+	ret = outage_option(c, d, name, value);
+	if (ret <= 0)
+		return ret;
 	ret = net_option(c, d, name, value);
 	if (ret <= 0)
 		return ret;
@@ -1106,6 +1147,7 @@ static int resolve_lpc(struct config *c, const struct devlist *l, const struct c
 	const struct devlist_device *type;
 	struct config_device *d;
 	bool by_key;
+	int ret;
 
 	snprintf(name, sizeof(name), "%.*s", dot ? (int)(dot - rest) : (int)strlen(rest), rest);
 	if (!strcmp(name, "bootrom"))
@@ -1123,6 +1165,9 @@ static int resolve_lpc(struct config *c, const struct devlist *l, const struct c
 		return -ENOMEM;
 	if (!item && !p->value)
 		return 0;
+	ret = item ? outage_option(c, d, item, p->value) : 1;
+	if (ret <= 0)
+		return ret;
 	if (!by_key)
 		return item ? add_item(c, d, item, p->value) : add_item(c, d, p->value, NULL);
 	snprintf(value, sizeof(value), "%s%s%s", item ? item : "", item && p->value ? "=" : "", p->value ? p->value : "");
@@ -1143,6 +1188,13 @@ static int add_implied(struct config *c, const struct devlist *l)
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+static void default_outage(struct config *c)
+{
+	for (unsigned i = 0; i < c->ndevices; i++)
+		if (c->device[i].outage == OUTAGES)
+			c->device[i].outage = c->outage;
 }
 
 /* Numbers the character streams; only now do the devices stand still in memory. */
@@ -1188,6 +1240,7 @@ int config_resolve(struct config *c, const struct devlist *l)
 		ret = add_implied(c, l);
 	if (!ret)
 		ret = check_nets(c);
+	default_outage(c);
 	return ret ? ret : number_streams(c);
 }
 
@@ -1214,6 +1267,8 @@ void config_print(const struct config *c)
 			snprintf(prefix, sizeof(prefix), "lpc.%s", d->type->name);
 			printf("%s\n", prefix);
 		}
+		if (d->outage != c->outage)
+			printf("%s.outage=%s\n", prefix, outage_names[d->outage]);
 		for (unsigned k = 0; k < d->nkeys; k++) {
 			const struct config_key *key = &d->key[k];
 
@@ -1269,7 +1324,6 @@ int config_print_keys(struct config *c, const struct devlist *l)
 	printf("%s: %s\n", d->name, d->summary);
 	for (unsigned k = 0; k < d->nkeys; k++)
 		printf("  %s%s\n        %s\n", d->key[k].name, value_syntax(d->key[k].type), d->key[k].help);
-	if (!d->nkeys)
-		printf("  no keys\n");
+	printf("  outage=stall|ones|stop\n        what the guest sees of it when the device model dies; devmodel.outage otherwise\n");
 	return 0;
 }

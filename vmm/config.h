@@ -38,8 +38,8 @@ enum config_irqchip { IRQCHIP_KERNEL, IRQCHIP_ENGINE, IRQCHIPS };
 /* How vCPUs wait for the device model. */
 enum config_spin { SPIN_AUTO, SPIN_OFF, SPINS };
 
-/* What the guest sees when the device model dies: a pause until its successor is there, or the end. */
-enum config_outage { OUTAGE_STALL, OUTAGE_STOP, OUTAGES };
+/* What the guest sees of a device when the device model dies (vmm/outage.h). */
+enum config_outage { OUTAGE_STALL, OUTAGE_ONES, OUTAGE_STOP, OUTAGES };
 
 struct config_key {			/* one key of one device */
 	char *name, *value;
@@ -53,6 +53,7 @@ struct config_device {
 	unsigned bus, slot, func;	/* pci */
 	struct config_key *key;
 	unsigned nkeys;
+	unsigned outage;		/* enum config_outage; OUTAGES: not given, until config_resolve() is done */
 };
 
 struct config_stream {			/* one character stream: who has it, where it goes */
@@ -95,7 +96,8 @@ struct config {
 	char *daemon_path;		/* NULL: where it was installed */
 	char *stats_file;
 	unsigned spin;			/* enum config_spin */
-	unsigned outage;		/* enum config_outage */
+	unsigned outage;		/* enum config_outage: of devices that do not say */
+	unsigned grace;			/* ms */
 	unsigned deadline;		/* s; 0: none */
 
 	struct config_device *device;
@@ -113,6 +115,8 @@ int config_file(struct config *, const char *path);
 int config_set(struct config *, const char *key, const char *value);	/* replaces */
 int config_resolve(struct config *, const struct devlist *);
 
+/* "virtio-blk@3:0", as the device model calls it in its messages. */
+const char *config_device_name(const struct config_device *, char *to, size_t n);
 const char *config_get(const struct config *, const char *key);
 /* "64M", "2G", plain numbers are times `unit`.  -EINVAL, or -ERANGE beyond 64 bits. */
 int config_size(const char *text, uint64_t unit, uint64_t *bytes);

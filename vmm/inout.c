@@ -40,6 +40,7 @@ struct inout {
 	uint32_t n;			/* finished accesses of this instruction */
 	uint32_t next;			/* the access that this run of it makes next */
 	uint64_t posted_at;		/* ticks */
+	uint16_t dev;			/* PENDING: whose it is */
 	struct link_req req;		/* PENDING: what was asked */
 	struct access log[INOUT_LOG];
 	_Alignas(64) uint8_t held[INOUT_HELD];
@@ -256,6 +257,7 @@ static enum io_result request(struct vcpu *vcpu, const struct bus_region *g, con
 
 	io->log[io->n] = *a;
 	io->req = make_request(a, g);
+	io->dev = g->dev;
 	if (a->count > 1 && !is_read(a->kind))
 		memcpy(io->batch, batch, (size_t)a->count * a->size);
 	io->state = IO_PENDING;
@@ -402,7 +404,7 @@ unsigned inout_batch_limit(struct vcpu *vcpu, uint16_t port, unsigned size, bool
 
 /* ---- waiting */
 
-static void accept_completion(struct inout *io, const struct link_comp *c)
+static void fill_slot(struct inout *io, const struct link_comp *c)
 {
 	struct access *a = &io->log[io->n];
 
@@ -415,6 +417,13 @@ static void accept_completion(struct inout *io, const struct link_comp *c)
 	io->n++;
 	io->sent = false;
 	io->state = IO_DONE;
+}
+
+static void accept_completion(struct inout *io, const struct link_comp *c)
+{
+	const struct access *a = &io->log[io->n];
+
+	fill_slot(io, c);
 	io->stats.last = stats_ticks() - io->posted_at;
 	hist_add(a->count > 1 ? &io->stats.batch : &io->stats.single, io->stats.last);
 	stat_add(&io->stats, c->status != LINK_OK ? STAT_IO_UNCLAIMED : a->count > 1 ? STAT_IO_BATCH : STAT_IO_DAEMON, 1);
@@ -433,6 +442,24 @@ static enum inout_wait receive(struct vcpu *vcpu)
 	if (!r)
 		return INOUT_WAITS;
 	accept_completion(io, &c);
+	return INOUT_READY;
+}
+
+/* Without a device model, and this device is not waited for: as if nobody were there, unless the answer has come after all. */
+static enum inout_wait go_without(struct vcpu *vcpu)
+{
+	struct inout *io = vcpu->inout;
+	const struct access *a = &io->log[io->n];
+	struct link_comp c = { .status = LINK_UNCLAIMED };
+
+	if (!link_client_forsaken(vcpu->vm->link, io->dev))
+		return INOUT_LOST;
+	if (io->sent && link_client_withdraw(vcpu->vm->link, vcpu->id, &io->req, &c, io->batch)) {
+		accept_completion(io, &c);
+		return INOUT_READY;
+	}
+	stat_add(&io->stats, is_read(a->kind) ? STAT_IO_ONES : STAT_IO_DROPPED, 1);
+	fill_slot(io, &c);
 	return INOUT_READY;
 }
 
@@ -466,5 +493,7 @@ enum inout_wait inout_wait(struct vcpu *vcpu)
 		if (r == INOUT_WAITS)
 			r = wait_more(vcpu, true);
 	}
+	if (r == INOUT_LOST)
+		r = go_without(vcpu);
 	return io->state == IO_PENDING ? r : INOUT_READY;
 }

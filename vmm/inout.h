@@ -78,7 +78,8 @@ void *inout_held(struct vcpu *);
 enum inout_wait {
 	INOUT_READY,		/* run the engine again */
 	INOUT_KICKED,		/* vcpu->kick differs from kick_seen; the request stays */
-	INOUT_LOST,		/* no device model: the request stays, and is posted again to a successor */
+	INOUT_LOST,		/* no device model: the request stays, and is posted again to a successor.  Not so where
+				 * the device is not waited for: then its answer is all ones (READY) */
 	INOUT_WAITS
 };
 

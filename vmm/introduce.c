@@ -176,7 +176,7 @@ static int open_net(struct vm *vm, const struct config_device *d, const struct c
 	struct netback_card card = { .vm = vm->name, .device = title };
 	int ret;
 
-	snprintf(title, sizeof(title), "%s@%u:%u", d->type->name, d->slot, d->func);
+	config_device_name(d, title, sizeof(title));
 	for (unsigned k = 0; k < d->nkeys; k++)
 		if (!strcmp(d->key[k].name, "mtu"))
 			card.mtu = strtoul(d->key[k].value, NULL, 10);

@@ -57,6 +57,8 @@ struct link_client {
 
 	uint32_t lost;			/* no traffic: before accept, after a loss */
 	uint32_t told;			/* hooks.lost() has been called for this generation */
+	uint32_t absent;		/* an outage that not everybody waits for: see `forsaken` */
+	bool forsaken[LINK_CLIENT_DEVICES];	/* written while not `absent`, vCPUs read it while so */
 
 	pthread_mutex_t drain_lock;
 	uint64_t applied;		/* events: the newest applied; written under drain_lock */
@@ -395,6 +397,38 @@ int link_client_receive(struct link_client *lc, unsigned n, const struct link_re
 	return 0;
 }
 
+void link_client_forsake(struct link_client *lc, const bool dev[LINK_CLIENT_DEVICES])
+{
+	if (lc->absent || !link_client_is_lost(lc))
+		return;
+	memcpy(lc->forsaken, dev, sizeof(lc->forsaken));
+	store_release(&lc->absent, 1);		/* pairs with link_client_forsaken() */
+	for (unsigned i = 0; i < lc->vm->nvcpus; i++)
+		vcpu_kick(&lc->vm->vcpu[i]);
+}
+
+bool link_client_forsaken(const struct link_client *lc, unsigned dev)
+{
+	return load_acquire(&lc->absent) && dev < LINK_CLIENT_DEVICES && lc->forsaken[dev];
+}
+
+static void salvage(struct link_client *lc, unsigned n);
+
+/* Its sequence number stays, so that nothing seems to be missing; whoever served it before it died did so for nobody. */
+int link_client_withdraw(struct link_client *lc, unsigned n, const struct link_req *asked, struct link_comp *comp, void *batch)
+{
+	struct channel *c = &lc->chan[n];
+
+	salvage(lc, n);
+	if (c->has_saved && take_saved(c, asked, comp, batch))
+		return 1;
+	*copy_of(c, asked->seq) = (struct link_req){
+		.seq = asked->seq, .kind = LINK_REQ_VOID, .size = 1, .count = 1, .flags = LINK_REQ_POSTED,
+		.vcpu = (uint16_t)n, .region = LINK_NO_REGION,
+	};
+	return 0;
+}
+
 enum wait_result link_client_wait_comp(struct link_client *lc, unsigned n, const uint32_t *kick, uint32_t seen)
 {
 	enum wait_result r;
@@ -685,7 +719,7 @@ static void salvage(struct link_client *lc, unsigned n)
 		const struct link_req *r = copy_of(c, comp.seq);
 
 		if (comp.seq <= c->committed || comp.seq > c->last || link_comp_check(&comp, r, &why) != LINK_GOOD ||
-		    comp.event_seq > lc->applied)
+		    comp.event_seq > load_acquire(&lc->applied))
 			continue;	/* asked again */
 		c->committed = comp.seq;
 		c->saved = comp;
@@ -745,6 +779,7 @@ int link_client_accept(struct link_client *lc, char err[LINK_ERR])
 	if (r)
 		return r;
 	replace_link(lc);
+	store_release(&lc->absent, 0);
 	store_release(&lc->told, 0);
 	store_release(&lc->lost, 0);
 	if ((r = link_client_drain(lc))) {

@@ -95,6 +95,11 @@ void link_client_fds(struct link_client *, int fd[LINK_FDS]);
  * is posted again.
  */
 int link_client_accept(struct link_client *, char err[LINK_ERR]);
+/*
+ * No daemon serves, nor will soon: from now until the next accept nobody waits
+ * for these devices.  Wakes vCPUs.
+ */
+void link_client_forsake(struct link_client *, const bool dev[LINK_CLIENT_DEVICES]);
 /* The daemon is gone (the supervisor saw it end).  Any thread. */
 void link_client_lost(struct link_client *, const char *why);
 bool link_client_is_lost(const struct link_client *);	/* any thread; true before the first accept too */
@@ -124,6 +129,14 @@ int link_client_send(struct link_client *, unsigned n, unsigned dev, struct link
  * bytes go to `batch`.  1, 0: not yet, -EPIPE: none, or condemned just now.
  */
 int link_client_receive(struct link_client *, unsigned n, const struct link_req *asked, struct link_comp *, void *batch);
+/* Nobody waits for this device at present. */
+bool link_client_forsaken(const struct link_client *, unsigned dev);
+/*
+ * The request that was sent last is awaited no more, while no daemon serves: a
+ * successor is not asked, and what it may still answer is dropped.  1: the dead
+ * daemon has answered it, as link_client_receive().
+ */
+int link_client_withdraw(struct link_client *, unsigned n, const struct link_req *asked, struct link_comp *, void *batch);
 enum wait_result link_client_wait_comp(struct link_client *, unsigned n, const uint32_t *kick, uint32_t seen);
 enum wait_result link_client_wait_room(struct link_client *, unsigned n, const uint32_t *kick, uint32_t seen);
 

@@ -18,6 +18,8 @@
 	X(IO_UNCLAIMED,	"io.unclaimed",	"accesses that no device answers") \
 	X(IO_DAEMON,	"io.daemon",	"single accesses completed by the device model") \
 	X(IO_POSTED,	"io.posted",	"writes handed to the device model without waiting") \
+	X(IO_ONES,	"io.outage.ones", "reads answered with all ones while there was no device model") \
+	X(IO_DROPPED,	"io.outage.dropped", "writes dropped while there was none") \
 	X(IO_BATCH,	"io.batch",	"requests that carried more than one element") \
 	X(STR_REQUESTS,	"string.requests", "string I/O requests completed by the device model") \
 	X(STR_ELEMENTS,	"string.elements", "elements that these carried") \

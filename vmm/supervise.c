@@ -28,6 +28,7 @@
 #include "vmm/daemon.h"
 #include "vmm/introduce.h"
 #include "vmm/link.h"
+#include "vmm/outage.h"
 #include "vmm/relay.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
@@ -45,6 +46,7 @@ struct supervise {
 	int arena_fd;		/* of the daemon that serves, or has died */
 	int next_fd;		/* the copy that its successor works on; -1: none */
 	struct back_ends back;
+	struct outage *outage;
 	struct event *later, *condemned;
 
 	bool at_fault;		/* the last one that served ended by its own doing */
@@ -260,15 +262,17 @@ static void say(const struct supervise *s, const char *what)
 static void go_on(struct supervise *s, const char *why, bool at_fault)
 {
 	unsigned most = sizeof(backoff_ms) / sizeof(backoff_ms[0]) - 1, ms;
+	char title[80], line[LINK_ERR + 240];
 	struct timeval tv;
 
 	if (s->vm->ended)
 		return;
 	s->failures = at_fault ? s->failures + 1 : 0;
 	snprintf(s->info.why, sizeof(s->info.why), "%s", why);
-	if (s->vm->config->outage == OUTAGE_STOP) {
+	if (outage_stops(s->vm, title, sizeof(title))) {
 		set_state(s, SUPERVISE_NONE);
-		vm_request(s->vm, VM_REQUEST_ERROR, 0, why);
+		snprintf(line, sizeof(line), "%s, and %s has outage=stop", why, title);
+		vm_request(s->vm, VM_REQUEST_ERROR, 0, line);
 		return;
 	}
 	ms = backoff_ms[s->failures < most ? s->failures : most];
@@ -397,6 +401,7 @@ static void on_ready(struct supervise *s)
 	s->arena_fd = s->next_fd;
 	s->next_fd = -1;
 	s->info.restarts++;
+	outage_end(s->outage);
 	snprintf(line, sizeof(line), "%s; process %d took over after %llu ms", s->info.why, s->daemon.child.pid,
 		 (unsigned long long)(now_ms() - lost));
 	say(s, line);
@@ -429,6 +434,7 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 	pthread_mutex_unlock(&s->lock);
 	if (served) {
 		set_state(s, SUPERVISE_WAITING);
+		outage_begin(s->outage);
 		s->at_fault = daemon_at_fault(&s->daemon, status);
 	}
 	link_client_lost(s->vm->link, why);
@@ -460,8 +466,10 @@ static void on_condemned(evutil_socket_t fd, short what, void *arg)
 	struct supervise *s = arg;
 
 	(void)fd, (void)what;
-	if (s->state == SUPERVISE_SERVING)
-		kill_it(s, "");
+	if (s->state != SUPERVISE_SERVING)
+		return;
+	outage_begin(s->outage);
+	kill_it(s, "");
 }
 
 /* ---- what the link asks: link.h says on which thread */
@@ -534,7 +542,7 @@ int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd)
 	link_client_set_hooks(vm->link, &hooks);
 	s->later = event_new(vm->base, -1, 0, on_later, s);
 	s->condemned = event_new(vm->base, -1, 0, on_condemned, s);
-	return s->later && s->condemned ? 0 : -ENOMEM;
+	return s->later && s->condemned ? outage_new(&s->outage, vm) : -ENOMEM;
 }
 
 void supervise_free(struct supervise *s)
@@ -544,6 +552,7 @@ void supervise_free(struct supervise *s)
 	supervise_stop(s);
 	daemon_drop(&s->daemon);
 	back_ends_close(&s->back);
+	outage_free(s->outage);
 	if (s->arena_fd >= 0)
 		close(s->arena_fd);
 	if (s->next_fd >= 0)

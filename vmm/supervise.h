@@ -16,8 +16,8 @@
  *
  * daemon.h is the process.  A daemon that dies, hangs or breaks the
  * protocol is succeeded by another, which takes over the arena
- * (devmodel/recover.h); `-o devmodel.outage=stop` ends the machine instead.
- * Nothing of the guest is lost: vCPUs that wait for an answer wait a little longer.
+ * (devmodel/recover.h).  Nothing of the guest is lost: vCPUs that wait for an
+ * answer wait a little longer, or as each device's outage policy (outage.h) says.
  *
  * Thread: main.
  */

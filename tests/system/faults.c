@@ -5,6 +5,9 @@
  * lists labels; each process that succeeds another chooses one of them, and
  * kills itself at one of its occurrences, soon or late.  The machine's first
  * process does not: it must come to serve.
+ *
+ * While there is a file $CLEAVE_ABSENT a process that begins does nothing: an
+ * outage as long as the test wants it.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -36,6 +39,14 @@ static void at_step(const char *at)
 		return;
 	dprintf(STDERR_FILENO, "cleaved: dies at %s\n", label);
 	kill(getpid(), SIGKILL);
+}
+
+__attribute__((constructor)) static void stay_away(void)
+{
+	const char *file = getenv("CLEAVE_ABSENT");
+
+	while (file && !access(file, F_OK))
+		usleep(1000);
 }
 
 __attribute__((constructor)) static void choose(void)

@@ -386,6 +386,30 @@ static void test_sizes(void **state)
 	assert_int_equal(config_size("99999999999999999999", 1, &n), -ERANGE);
 }
 
+static void test_outage(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	assert_int_equal(parse(&c, "-s 1:1,ide,outage=ones,hd0=a -l com1,stdio,outage=stop -l fwcfg,outage=stall -o devmodel.grace=60000 x"), 0);
+	assert_int_equal(device(c, "ide")->outage, OUTAGE_ONES);
+	assert_string_equal(key(c, "ide", "hd0")->value, "a");
+	assert_int_equal(device(c, "uart")->outage, OUTAGE_STOP);
+	assert_string_equal(key(c, "uart", "com1")->value, "stdio");
+	assert_int_equal(device(c, "fwcfg")->outage, OUTAGE_STALL);
+	assert_int_equal(device(c, "lpc")->outage, OUTAGE_STALL);	/* the default's default */
+	assert_int_equal(c->grace, 60000);
+	config_free(c);
+
+	assert_int_equal(parse(&c, "-s 1:1,ide,hd0=a,ro,outage=stall -o lpc.uart.outage=stop -o devmodel.outage=ones x"), 0);
+	assert_int_equal(device(c, "ide")->outage, OUTAGE_STALL);
+	assert_true(key(c, "ide", "hd0")->ro);
+	assert_int_equal(device(c, "uart")->outage, OUTAGE_STOP);
+	assert_int_equal(device(c, "hostbridge")->outage, OUTAGE_ONES);
+	assert_int_equal(c->grace, 1000);
+	config_free(c);
+}
+
 /* Each of these is refused, and the message says what the user needs. */
 static void test_errors(void **state)
 {
@@ -447,6 +471,12 @@ static void test_errors(void **state)
 		{ "-o pci.0.9.0.hd0=a x", "no pci.0.9.0.device before it" },
 		{ "-o pci.x=1 x", "want pci.0.SLOT.FUNC.KEY" },
 		{ "-o lpc.bootrom=1 x", "the key is bootrom" },
+		{ "-o devmodel.outage=on x", "there is stall, ones, stop" },
+		{ "-o devmodel.grace=1s x", "want milliseconds" },
+		{ "-s 1:1,ide,hd0=a,outage=one x", "-s 1:1,ide: outage=one (did you mean ones?)" },
+		{ "-s 1:1,ide,hd0=a,outage x", "there is stall, ones, stop" },
+		{ "-l com1,stdio,outage=zzzzz x", "-l uart: outage=zzzzz (there is stall, ones, stop" },
+		{ "-l com1,stdio,outage=ones -l com2,pty,outage=stall x", "the whole device's" },
 		{ "-U 1234 x", "is no UUID" },
 		{ "-k /nonexistent x", "cannot read" },
 		{ "-f name x", "-f NAME,string=TEXT" },
@@ -607,6 +637,7 @@ int main(void)
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_uuid),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_outage),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_help),
 		cmocka_unit_test(test_files),

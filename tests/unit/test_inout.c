@@ -997,6 +997,140 @@ static void test_request_made_during_the_outage(void **state)
 	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), fake_byte(0));
 }
 
+/* ---- a device that is not waited for */
+
+static const bool plain_alone[LINK_CLIENT_DEVICES] = { [2] = true };
+static const bool plain_and_fifo[LINK_CLIENT_DEVICES] = { [1] = true, [2] = true };
+
+static void lose(struct env *e)
+{
+	fake_kill(&e->fake);
+	link_client_lost(e->vm.link, "killed");
+}
+
+static void succeed(struct env *e)
+{
+	link_close(&e->fake.link);
+	memset(&e->fake, 0, sizeof(e->fake));
+	fake_start(&e->fake, &e->vm);
+	e->vcpu->kick_seen = atomic_load(&e->vcpu->kick);
+}
+
+/* All ones, now and later, until the successor is there, which sees nothing of it. */
+static void test_outage_without_a_device(void **state)
+{
+	struct env *e = *state;
+	uint64_t value = 0;
+	unsigned done;
+
+	lose(e);
+	assert_int_equal(inout_in(e->vcpu, FAKE_PLAIN, 1, 1, INOUT_NO_MEM, &value, &done), IO_WAIT);
+	assert_int_equal(inout_wait(e->vcpu), INOUT_LOST);	/* the grace */
+	link_client_forsake(e->vm.link, plain_alone);
+	assert_int_equal(inout_wait(e->vcpu), INOUT_READY);
+	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), 0xff);
+	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 4, NULL), 0xffffffff);
+	out(e->vcpu, FAKE_PLAIN, 2, 0x1234);
+	assert_int_equal(stat(e->vcpu, STAT_IO_ONES), 2);
+	assert_int_equal(stat(e->vcpu, STAT_IO_DROPPED), 1);
+	/* another device is waited for */
+	assert_int_equal(inout_in(e->vcpu, FAKE_FIFO, 1, 1, INOUT_NO_MEM, &value, &done), IO_WAIT);
+	assert_int_equal(inout_wait(e->vcpu), INOUT_LOST);
+	succeed(e);
+	assert_int_equal(inout_wait(e->vcpu), INOUT_READY);
+	assert_int_equal(in(e->vcpu, FAKE_FIFO, 1, NULL), fake_byte(0));
+	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), fake_byte(0));
+	assert_int_equal(logged(e), 0);
+	assert_int_equal(fake_get(&e->fake.requests), 2);
+}
+
+/* Asked before the daemon died: the successor is not asked, and misses no sequence number. */
+static void test_withdrawn_request_is_not_asked_again(void **state)
+{
+	struct env *e = *state;
+	uint8_t data[32] = { 0 };
+	uint64_t value = 0;
+	unsigned done = 0;
+
+	store_release(&e->fake.hold, 1);
+	out(e->vcpu, FAKE_POSTED, 1, 0x01);		/* has retired: that one is */
+	assert_int_equal(inout_in(e->vcpu, FAKE_PLAIN, 1, 1, INOUT_NO_MEM, &value, &done), IO_WAIT);
+	lose(e);
+	link_client_forsake(e->vm.link, plain_and_fifo);
+	assert_int_equal(inout_wait(e->vcpu), INOUT_READY);
+	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), 0xff);
+	/* by two who die in a row */
+	succeed(e);
+	store_release(&e->fake.hold, 1);
+	assert_int_equal(inout_out(e->vcpu, FAKE_FIFO, 2, 16, 0x1000, data, &done), IO_WAIT);
+	lose(e);
+	link_client_forsake(e->vm.link, plain_and_fifo);
+	assert_int_equal(inout_wait(e->vcpu), INOUT_READY);
+	assert_int_equal(inout_out(e->vcpu, FAKE_FIFO, 2, 16, 0x1000, data, &done), IO_OK);
+	assert_int_equal(done, 16);
+	inout_retire(e->vcpu);
+	succeed(e);
+	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), fake_byte(0));
+	assert_int_equal(logged(e), 1);
+	assert_int_equal(e->fake.log[0], 0x01);
+	assert_int_equal(fake_get(&e->fake.reads), 0);
+	assert_int_equal(e->lost, 2);
+}
+
+/* The last word of a daemon that died counts, and is not given twice. */
+static void test_dead_daemons_answer_is_taken(void **state)
+{
+	struct env *e = *state;
+	uint64_t value = 0;
+	unsigned done;
+
+	assert_int_equal(inout_in(e->vcpu, FAKE_PLAIN, 1, 1, INOUT_NO_MEM, &value, &done), IO_WAIT);
+	while (!fake_get(&e->fake.plain_reads))
+		;
+	lose(e);
+	link_client_forsake(e->vm.link, plain_alone);
+	assert_int_equal(inout_wait(e->vcpu), INOUT_READY);
+	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), fake_byte(0));
+	assert_int_equal(stat(e->vcpu, STAT_IO_ONES), 0);
+	succeed(e);
+	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), fake_byte(0));
+	assert_int_equal(fake_get(&e->fake.plain_reads), 1);
+}
+
+/* A successor that finishes what its predecessor had committed answers what nobody asks any more. */
+static bool twist_late(struct fake *f, const struct link_req *r, struct link_comp *c)
+{
+	struct link_comp late = { .seq = 1, .addr = FAKE_PLAIN, .value = 0x5a, .count = 1, .done = 1, .kind = LINK_REQ_PIO_IN, .size = 1,
+				  .event_seq = f->events };
+
+	(void)r, (void)c;
+	if (link_post_comp(&f->link, 0, &late))
+		abort();
+	return true;
+}
+
+static void test_late_answer_is_dropped(void **state)
+{
+	struct env *e = *state;
+	uint64_t value = 0;
+	unsigned done;
+
+	store_release(&e->fake.hold, 1);
+	assert_int_equal(inout_in(e->vcpu, FAKE_PLAIN, 1, 1, INOUT_NO_MEM, &value, &done), IO_WAIT);
+	lose(e);
+	link_client_forsake(e->vm.link, plain_alone);
+	assert_int_equal(inout_wait(e->vcpu), INOUT_READY);
+	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), 0xff);
+	link_close(&e->fake.link);
+	memset(&e->fake, 0, sizeof(e->fake));
+	e->fake.twist = twist_late;
+	fake_start(&e->fake, &e->vm);
+	e->vcpu->kick_seen = atomic_load(&e->vcpu->kick);
+	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), fake_byte(0));
+	assert_int_equal(link_client_stat(e->vm.link, LINK_STAT_STALE), 1);
+	assert_int_equal(e->lost, 1);
+}
+
 static void test_control_times_out(void **state)
 {
 	struct env *e = *state;
@@ -1064,6 +1198,8 @@ int main(void)
 		cmocka_unit_test(test_hostile_completions), cmocka_unit_test(test_hostile_events),
 		T(test_hostile_event_alone), cmocka_unit_test(test_hostile_indices), T(test_hostile_commit), cmocka_unit_test(test_noise),
 		T(test_successor_gets_what_was_unacknowledged), T(test_request_made_during_the_outage),
+		T(test_outage_without_a_device), T(test_withdrawn_request_is_not_asked_again),
+		T(test_dead_daemons_answer_is_taken), T(test_late_answer_is_dropped),
 		T(test_control_times_out),
 		cmocka_unit_test(test_histogram), T(test_round_trips_are_counted),
 	};
