@@ -17,6 +17,14 @@ static void print(const Cleave__Devmodel *d)
 	printf("restarts    %" PRIu32 "\n", d->restarts);
 	if (*d->why)
 		printf("last end    %s\n", d->why);
+	if (!*d->spare)
+		return;
+	printf("spare       %s", d->spare);
+	if (d->spare_pid)
+		printf(", pid %" PRIu32, d->spare_pid);
+	printf("; %" PRIu32 " taken, %" PRIu32 " lost\n", d->spares_taken, d->spares_lost);
+	if (*d->spare_why)
+		printf("spare lost  %s\n", d->spare_why);
 }
 
 static int get_devmodel(struct ctl *c, const char *rest, const char *value)

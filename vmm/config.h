@@ -99,6 +99,7 @@ struct config {
 	unsigned outage;		/* enum config_outage: of devices that do not say */
 	unsigned grace;			/* ms */
 	unsigned deadline;		/* s; 0: none */
+	bool spare;			/* a device model stands by */
 
 	struct config_device *device;
 	unsigned ndevices;

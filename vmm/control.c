@@ -256,6 +256,9 @@ static size_t get_devmodel(struct vm *vm, struct answer *a, uint8_t **reply)
 	static const char *const state[] = {
 		[SUPERVISE_NONE] = "none", [SUPERVISE_SERVING] = "serving", [SUPERVISE_WAITING] = "waiting", [SUPERVISE_STARTING] = "starting",
 	};
+	static const char *const spare[] = {
+		[SPARE_NONE] = "", [SPARE_DUE] = "due", [SPARE_ENDING] = "ending", [SPARE_STARTING] = "starting", [SPARE_READY] = "ready",
+	};
 	Cleave__Devmodel d = CLEAVE__DEVMODEL__INIT;
 	struct supervise_info info = { .state = SUPERVISE_NONE };
 
@@ -267,6 +270,11 @@ static size_t get_devmodel(struct vm *vm, struct answer *a, uint8_t **reply)
 	d.age_ms = info.age_ms;
 	d.restarts = info.restarts;
 	d.why = info.why;
+	d.spare = (char *)spare[info.spare.state];
+	d.spare_pid = info.spare.pid;
+	d.spares_taken = info.spare.taken;
+	d.spares_lost = info.spare.lost;
+	d.spare_why = info.spare.why;
 	a->r.what_case = CLEAVE__RESPONSE__WHAT_DEVMODEL;
 	a->r.devmodel = &d;
 	return pack(&a->r, reply);

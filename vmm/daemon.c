@@ -40,13 +40,18 @@ int daemon_watch(struct daemon *d, struct event_base *base, event_callback_fn en
 	return d->ended && d->spoke && !event_add(d->ended, NULL) && !event_add(d->spoke, NULL) ? 0 : -ENOMEM;
 }
 
-void daemon_drop(struct daemon *d)
+void daemon_unwatch(struct daemon *d)
 {
 	if (d->ended)
 		event_free(d->ended);
 	if (d->spoke)
 		event_free(d->spoke);
 	d->ended = d->spoke = NULL;
+}
+
+void daemon_drop(struct daemon *d)
+{
+	daemon_unwatch(d);
 	if (d->sock >= 0)
 		close(d->sock);
 	d->sock = -1;

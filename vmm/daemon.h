@@ -31,6 +31,7 @@ struct daemon {
 int daemon_spawn(struct daemon *, int program);		/* 0 or -errno */
 /* Calls `ended` once when it has ended, `spoke` while there is something to read.  -ENOMEM. */
 int daemon_watch(struct daemon *, struct event_base *, event_callback_fn ended, event_callback_fn spoke, void *arg);
+void daemon_unwatch(struct daemon *);
 /* Closes the socket: nothing is heard of it any more.  It is still to be reaped. */
 void daemon_drop(struct daemon *);
 void daemon_kill(struct daemon *);		/* `ended` follows */

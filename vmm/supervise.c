@@ -30,6 +30,7 @@
 #include "vmm/link.h"
 #include "vmm/outage.h"
 #include "vmm/relay.h"
+#include "vmm/spare.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
 
@@ -43,6 +44,8 @@ struct supervise {
 	int daemon_fd;		/* the executable */
 	enum supervise_state state;
 	struct daemon daemon;	/* on its way in, or at work */
+	struct spare *spare;	/* NULL: none is wanted */
+	bool was_spare;		/* the daemon was one, and may still have to say that it stood by */
 	int arena_fd;		/* of the daemon that serves, or has died */
 	int next_fd;		/* the copy that its successor works on; -1: none */
 	struct back_ends back;
@@ -134,13 +137,17 @@ static void kill_it(struct supervise *s, const char *why)
 
 /* ---- starting */
 
-/* 0, or as daemon_reply(). */
+/* 0, or as daemon_reply(); 1: not yet. */
 static int ready(struct supervise *s, int ms, char *err, size_t errlen)
 {
 	int ret = daemon_reply(&s->daemon, ms, err, errlen);
 
 	if (ret != 1)
 		return ret;
+	if (s->was_spare) {
+		s->was_spare = false;
+		return 1;
+	}
 	snprintf(err, errlen, "the device model's answer makes no sense: it stands by, and was told that it is its turn");
 	return -EPROTO;
 }
@@ -170,6 +177,8 @@ static int accept_it(struct supervise *s, char *err, size_t errlen)
 	pthread_mutex_unlock(&s->lock);
 	set_state(s, SUPERVISE_SERVING);
 	s->info.generation++;
+	if (s->spare)
+		spare_keep(s->spare, s->daemon_fd);
 	return 0;
 }
 
@@ -186,18 +195,21 @@ static int open_link(struct supervise *s, char *err, size_t errlen)
 	return ret;
 }
 
-/* From nothing to a process that knows what it is to do. */
+/* To a process that knows what it is to do: from the spare, or from nothing. */
 static int launch(struct supervise *s, int arena_fd, bool fresh, char *err, size_t errlen)
 {
 	const struct turn turn = { .vm = s->vm, .arena_fd = arena_fd, .fresh = fresh, .at_fault = s->at_fault };
 	int ret = open_link(s, err, errlen);
 
-	if (!ret)
-		ret = daemon_spawn(&s->daemon, s->daemon_fd);
 	if (ret)
 		return ret;
+	s->was_spare = s->spare && spare_take(s->spare, &s->daemon);
+	if (!s->was_spare) {
+		ret = daemon_spawn(&s->daemon, s->daemon_fd);
+		if (!ret)
+			ret = introduce_machine(s->daemon.sock, s->vm, &s->back, false);
+	}
 	s->told_paused = s->vm->paused;
-	ret = introduce_machine(s->daemon.sock, s->vm, &s->back, false);
 	if (!ret)
 		ret = introduce_turn(s->daemon.sock, &turn);
 	if (ret == -EPIPE || ret == -ECONNRESET)
@@ -384,6 +396,8 @@ static void on_ready(struct supervise *s)
 	char err[600] = "", line[700];
 	int ret = ready(s, 0, err, sizeof(err));
 
+	if (ret == 1)
+		return;
 	event_del(s->later);
 	if (ret == -ECANCELED) {	/* it would refuse the next time too */
 		daemon_drop(&s->daemon);
@@ -514,6 +528,8 @@ void supervise_stop(struct supervise *s)
 	char how[80];
 
 	event_del(s->later);
+	if (s->spare)
+		spare_end(s->spare);
 	if (s->daemon.child.pid <= 0)
 		return;
 	if (s->daemon.ended)
@@ -533,6 +549,7 @@ int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd)
 		.arg = s, .lost = on_lost, .gone = is_gone,
 		.overdue = vm->config->deadline ? is_overdue : NULL, .deadline_ns = vm->config->deadline * 1000000000ll,
 	};
+	int ret;
 
 	*out = s;
 	if (!s)
@@ -542,7 +559,10 @@ int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd)
 	link_client_set_hooks(vm->link, &hooks);
 	s->later = event_new(vm->base, -1, 0, on_later, s);
 	s->condemned = event_new(vm->base, -1, 0, on_condemned, s);
-	return s->later && s->condemned ? outage_new(&s->outage, vm) : -ENOMEM;
+	if (!s->later || !s->condemned)
+		return -ENOMEM;
+	ret = outage_new(&s->outage, vm);
+	return ret || !vm->config->spare || vm->config->outage == OUTAGE_STOP ? ret : spare_new(&s->spare, vm, &s->back);
 }
 
 void supervise_free(struct supervise *s)
@@ -550,6 +570,7 @@ void supervise_free(struct supervise *s)
 	if (!s)
 		return;
 	supervise_stop(s);
+	spare_free(s->spare);
 	daemon_drop(&s->daemon);
 	back_ends_close(&s->back);
 	outage_free(s->outage);
@@ -577,4 +598,6 @@ void supervise_info(const struct supervise *s, struct supervise_info *info)
 	info->state = s->state;
 	info->pid = s->daemon.child.pid;
 	info->age_ms = now_ms() - s->since;
+	if (s->spare)
+		spare_info(s->spare, &info->spare);
 }

@@ -16,8 +16,14 @@
  *
  * daemon.h is the process.  A daemon that dies, hangs or breaks the
  * protocol is succeeded by another, which takes over the arena
+<<<<<<< HEAD
  * (devmodel/recover.h).  Nothing of the guest is lost: vCPUs that wait for an
  * answer wait a little longer, or as each device's outage policy (outage.h) says.
+=======
+ * (devmodel/recover.h); `-o devmodel.outage=stop` ends the machine instead.
+ * Nothing of the guest is lost: vCPUs that wait for an answer wait a little longer.
+ * With `-o devmodel.spare=on` the next one stands by already (spare.h).
+>>>>>>> 6797592 (supervise: a spare device model stands by (devmodel.spare=on))
  *
  * Thread: main.
  */
@@ -28,6 +34,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "vmm/spare.h"
 
 struct vm;
 struct supervise;
@@ -40,6 +48,7 @@ struct supervise_info {
 	unsigned generation, restarts;
 	uint64_t age_ms;		/* in this state */
 	char why[240];			/* the last restart; "": there was none */
+	struct spare_info spare;
 };
 
 /* The daemon's executable: `path`, else $CLEAVED, else beside this program, else where it is installed.  fd or -errno. */

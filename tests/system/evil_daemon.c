@@ -102,15 +102,38 @@ static void after_ready(void)
 			_exit(4);
 }
 
+/* It was to stand by. */
+static void be_spare(void)
+{
+	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
+
+	r.version = 2;
+	r.standing_by = 1;
+	if (is("spare-die"))
+		die();
+	if (is("spare-refuse")) {
+		r.standing_by = 0;
+		r.error = (char *)"no more sectors";
+	}
+	reply(&r);
+	if (is("spare-chatty"))
+		reply(&r);
+	if (is("spare-close"))
+		close(sock);
+	for (;;)
+		pause();
+}
+
 int main(int argc, char **argv)
 {
 	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
 	static uint8_t frame[65536];
+	Cleave__DaemonConfig *machine;
 	Cleave__DaemonTurn *c;
 	char err[LINK_ERR];
 	int fd[FDPASS_MAX];
 	unsigned nfds;
-	ssize_t n = 0;
+	ssize_t n;
 
 	evil = getenv("EVIL");
 	if (argc != 2 || !evil)
@@ -118,8 +141,11 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--list-devices"))
 		return list();
 	sock = 3;
-	for (int i = 0; i < 2; i++)	/* the machine, which is of no interest, and the turn */
-		n = fdpass_recv(sock, frame, sizeof(frame), fd, FDPASS_MAX, &nfds, 5000);
+	n = fdpass_recv(sock, frame, sizeof(frame), fd, FDPASS_MAX, &nfds, 5000);
+	machine = n > 0 ? cleave__daemon_config__unpack(NULL, n, frame) : NULL;
+	if (machine && machine->standby)
+		be_spare();
+	n = fdpass_recv(sock, frame, sizeof(frame), fd, FDPASS_MAX, &nfds, 5000);
 	c = n > 0 ? cleave__daemon_turn__unpack(NULL, n, frame) : NULL;
 	if (!c || c->link_fd >= nfds || c->wake_fd >= nfds || c->event_fd >= nfds || c->relay_fd >= nfds || c->kick_fd >= nfds)
 		return 2;
