@@ -341,12 +341,19 @@ bool link_client_shadow(const struct link_client *lc, unsigned dev, unsigned wor
 	       link_shadow_read(&lc->link, word, value);
 }
 
-/* What the answer promises: its events have been applied, its bytes are here. */
+/*
+ * What the answer promises: its events have been applied, its bytes are here.
+ * A daemon that is lost by now has acknowledged it, and no successor will answer
+ * again: so its events are drained whether it lives or not.
+ */
 static int finish(struct link_client *lc, unsigned n, const struct link_req *asked, const struct link_comp *c, void *batch)
 {
 	if (c->event_seq > load_acquire(&lc->applied)) {
-		int err = link_client_drain(lc);
+		int err;
 
+		pthread_mutex_lock(&lc->drain_lock);
+		err = drain(lc);
+		pthread_mutex_unlock(&lc->drain_lock);
 		if (err)
 			return err;
 		if (c->event_seq > load_acquire(&lc->applied))
@@ -384,7 +391,7 @@ int link_client_receive(struct link_client *lc, unsigned n, const struct link_re
 		switch (link_comp_check(comp, asked, &why)) {
 		case LINK_GOOD:
 			err = finish(lc, n, asked, comp, batch);
-			if (err == 1)	/* else a successor is asked again */
+			if (err == 1)	/* else it is condemned */
 				c->committed = asked->seq;
 			return err;
 		case LINK_STALE:
