@@ -24,6 +24,7 @@
 #include "devmodel/conf.h"
 #include "devmodel/loop.h"
 #include "devmodel/sandbox.h"
+#include "devmodel/txn.h"
 #include "ipc/fdpass.h"
 
 enum { CONFIG_MS = 15000 };
@@ -193,6 +194,7 @@ static bool may_go(int sock)
 	char go;
 	int none[1];
 
+	TXN_STEP("ready.said");
 	return fdpass_recv(sock, &go, 1, none, 0, &nfds, -1) == 1;
 }
 

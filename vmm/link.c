@@ -789,14 +789,13 @@ int link_client_accept(struct link_client *lc, char err[LINK_ERR])
 	store_release(&lc->absent, 0);
 	store_release(&lc->told, 0);
 	store_release(&lc->lost, 0);
-	if ((r = link_client_drain(lc))) {
-		snprintf(err, LINK_ERR, "the device model's first events make no sense");
-		return r;
-	}
+	/* From here on it is the one that serves: what is wrong with it condemns it. */
+	if (link_client_drain(lc))
+		return 0;
 	for (unsigned n = 0; n <= lc->vm->nvcpus; n++)
-		if ((r = post_again(lc, n))) {
-			snprintf(err, LINK_ERR, "the device model writes to rings that it does not own");
-			return r;
+		if (post_again(lc, n)) {
+			condemn(lc, "request ring", "it is not the daemon's to write to");
+			return 0;
 		}
 	return 0;
 }

@@ -160,23 +160,32 @@ static int watch(struct supervise *s)
 	return daemon_watch(&s->daemon, s->vm->base, on_ended, on_spoke, s);
 }
 
-/* It is ready: its link takes the place of the last one's, and it may go. */
+/*
+ * It is ready: its link and its arena, together, take the place of the last
+ * one's, and it may go.  One that has died meanwhile has been the last one: what
+ * the guest has seen of it stands in its arena.
+ */
 static int accept_it(struct supervise *s, char *err, size_t errlen)
 {
 	char link_err[LINK_ERR] = "";
-	int ret = link_client_accept(s->vm->link, link_err);
+	int ret;
 
-	if (!ret)
-		ret = fdpass_send(s->daemon.sock, "", 1, NULL, 0);
-	if (ret) {
-		snprintf(err, errlen, "the device model cannot be used: %s", *link_err ? link_err : strerror(-ret));
-		return ret;
-	}
 	pthread_mutex_lock(&s->lock);
 	s->why[0] = 0;
 	pthread_mutex_unlock(&s->lock);
+	ret = link_client_accept(s->vm->link, link_err);
+	if (ret) {
+		snprintf(err, errlen, "the device model cannot be used: %s", link_err);
+		return ret;
+	}
+	if (s->next_fd >= 0) {
+		close(s->arena_fd);
+		s->arena_fd = s->next_fd;
+		s->next_fd = -1;
+	}
 	set_state(s, SUPERVISE_SERVING);
 	s->info.generation++;
+	fdpass_send(s->daemon.sock, "", 1, NULL, 0);	/* if it does not arrive, on_ended() follows */
 	if (s->spare)
 		spare_keep(s->spare, s->daemon_fd);
 	return 0;
@@ -411,9 +420,6 @@ static void on_ready(struct supervise *s)
 		give_up(s, *err ? err : strerror(-ret));
 		return;
 	}
-	close(s->arena_fd);
-	s->arena_fd = s->next_fd;
-	s->next_fd = -1;
 	s->info.restarts++;
 	outage_end(s->outage);
 	snprintf(line, sizeof(line), "%s; process %d took over after %llu ms", s->info.why, s->daemon.child.pid,
