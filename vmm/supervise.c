@@ -310,31 +310,41 @@ static void give_up(struct supervise *s, const char *why)
 	go_on(s, why, !s->daemon.outside);
 }
 
+/* What has never been written to is not copied: it has no memory, and is to get none. */
+static int copy_written(int from, int to)
+{
+	static uint8_t part[65536];
+	off_t at = 0, end = 0;
+
+	while ((at = lseek(from, end, SEEK_DATA)) >= 0 && (end = lseek(from, at, SEEK_HOLE)) >= 0)
+		while (at < end) {
+			size_t most = end - at < (off_t)sizeof(part) ? (size_t)(end - at) : sizeof(part);
+			ssize_t n = pread(from, part, most, at);
+
+			if (n <= 0 || pwrite(to, part, n, at) != n)
+				return -EIO;
+			at += n;
+		}
+	return errno == ENXIO ? 0 : -errno;	/* no more data */
+}
+
 static int copy_arena(struct supervise *s)
 {
+	int fd = new_arena(), ret;
 	struct stat st;
-	void *from, *to;
-	int fd = new_arena();
 
 	if (fd < 0)
 		return fd;
-	if (fstat(s->arena_fd, &st) || ftruncate(fd, st.st_size)) {
+	ret = fstat(s->arena_fd, &st) || ftruncate(fd, st.st_size) ? -errno : copy_written(s->arena_fd, fd);
+	if (ret) {
 		close(fd);
-		return -errno;
+		return ret;
 	}
 	seal(fd);
-	from = mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, s->arena_fd, 0);
-	to = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (from != MAP_FAILED && to != MAP_FAILED)
-		memcpy(to, from, st.st_size);
 	if (s->next_fd >= 0)
 		close(s->next_fd);
 	s->next_fd = fd;
-	if (from != MAP_FAILED)
-		munmap(from, st.st_size);
-	if (to != MAP_FAILED)
-		munmap(to, st.st_size);
-	return from == MAP_FAILED || to == MAP_FAILED ? -ENOMEM : 0;
+	return 0;
 }
 
 static void start_successor(struct supervise *s)
