@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@
 #include "vmm/daemon.h"
 #include "vmm/introduce.h"
 #include "vmm/link.h"
+#include "vmm/netback.h"
 #include "vmm/outage.h"
 #include "vmm/relay.h"
 #include "vmm/spare.h"
@@ -440,6 +442,16 @@ static void on_ready(struct supervise *s)
 
 /* ---- what happens to it */
 
+/* A system call that its sandbox stopped: which, it has said in the link. */
+static void name_forbidden(const struct supervise *s, char *how, size_t n)
+{
+	uint32_t call = __atomic_load_n(&link_client_link(s->vm->link)->header->forbidden, __ATOMIC_RELAXED);
+	char name[40];
+
+	if (call)
+		snprintf(how, n, "tried system call %s, which its sandbox forbids", sandbox_call_name(call - 1, name, sizeof(name)));
+}
+
 /* Killed from outside is nobody's fault. */
 static void on_ended(evutil_socket_t fd, short what, void *arg)
 {
@@ -451,6 +463,8 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	status = child_reap(&s->daemon.child, 0, false, how, sizeof(how));
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		name_forbidden(s, how, sizeof(how));
 	daemon_drop(&s->daemon);
 	event_del(s->later);
 	if (served && now_ms() - s->since > HEALTHY_MS)
@@ -616,4 +630,13 @@ void supervise_info(const struct supervise *s, struct supervise_info *info)
 	info->age_ms = now_ms() - s->since;
 	if (s->spare)
 		spare_info(s->spare, &info->spare);
+}
+
+void supervise_sandboxes(const struct supervise *s, void (*each)(void *arg, const char *program, pid_t, const struct sandbox *), void *arg)
+{
+	if (s->daemon.child.pid > 0)
+		each(arg, "cleaved", s->daemon.child.pid, &s->daemon.sandbox);
+	for (unsigned i = 0; i < s->back.n; i++)
+		if (s->back.end[i].net && netback_sandbox(s->back.end[i].net))
+			each(arg, "cleave-slirp", netback_pid(s->back.end[i].net), netback_sandbox(s->back.end[i].net));
 }

@@ -16,14 +16,9 @@
  *
  * daemon.h is the process.  A daemon that dies, hangs or breaks the
  * protocol is succeeded by another, which takes over the arena
-<<<<<<< HEAD
  * (devmodel/recover.h).  Nothing of the guest is lost: vCPUs that wait for an
  * answer wait a little longer, or as each device's outage policy (outage.h) says.
-=======
- * (devmodel/recover.h); `-o devmodel.outage=stop` ends the machine instead.
- * Nothing of the guest is lost: vCPUs that wait for an answer wait a little longer.
  * With `-o devmodel.spare=on` the next one stands by already (spare.h).
->>>>>>> 6797592 (supervise: a spare device model stands by (devmodel.spare=on))
  *
  * Thread: main.
  */
@@ -37,6 +32,7 @@
 
 #include "vmm/spare.h"
 
+struct sandbox;
 struct vm;
 struct supervise;
 
@@ -65,6 +61,8 @@ void supervise_stop(struct supervise *);
 /* Lets the image file of this PCI function grow to `bytes`; -errno and `err` for the user. */
 int supervise_grow(struct supervise *, unsigned slot, unsigned func, uint64_t bytes, char *err, size_t errlen);
 pid_t supervise_pid(const struct supervise *);	/* 0: none */
+/* Calls for the device model's process and for each network's (vmm/sandbox.h). */
+void supervise_sandboxes(const struct supervise *, void (*each)(void *arg, const char *program, pid_t, const struct sandbox *), void *arg);
 void supervise_info(const struct supervise *, struct supervise_info *);
 
 #endif
