@@ -14,17 +14,20 @@
 #include <unistd.h>
 
 #include "devmodel/dispatch.h"
+#include "ipc/fdpass.h"
+#include "proto/words.h"
 
 enum {
 	ROUNDS_UNTIMED = 64,		/* rounds of requests between two looks at the clock */
 	LOOK_NS = 1000000,		/* how often libevent is asked while requests come */
+	HOLD_NS = 20000000,		/* a moment without operations in flight is waited for so long */
 	SPIN_WITH_IO_NS = 20000,	/* the end of a back-end operation, a frame, a kick by the kernel are not seen while spinning */
 };
 
 struct loop {
 	struct machine *m;
 	struct event_base *base;
-	struct event *wake, *kick, *gone, *ended, *due;
+	struct event *wake, *kick, *word, *ended, *due;
 	struct watch_net {
 		struct loop *loop;
 		struct dev *dev;
@@ -34,6 +37,7 @@ struct loop {
 	bool nets;		/* there are some */
 	int sock;
 	bool engine_gone;
+	uint64_t hold_by;	/* asked to hold, at this time at the latest; 0: not asked */
 	uint32_t bell;		/* as last acted upon */
 	uint64_t looked;	/* at libevent, ns */
 	unsigned rounds;
@@ -65,13 +69,25 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	empty(fd);
 }
 
-/* Nothing more is said on the socket after READY: readable means that the engine has gone. */
-static void on_gone(evutil_socket_t fd, short what, void *arg)
+/* -1: no word, the engine has gone or talks nonsense. */
+static int hear(struct loop *l, int timeout_ms)
+{
+	unsigned nfds = 0;
+	uint8_t word;
+	int none[1];
+
+	return fdpass_recv(l->sock, &word, 1, none, 0, &nfds, timeout_ms) == 1 ? word : -1;
+}
+
+static void on_word(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
 
 	(void)fd, (void)what;
-	l->engine_gone = true;
+	if (hear(l, 0) == WORD_HOLD)
+		l->hold_by = wait_now() + HOLD_NS;
+	else
+		l->engine_gone = true;
 }
 
 static void on_kick(evutil_socket_t fd, short what, void *arg)
@@ -111,7 +127,7 @@ static bool add_event(struct loop *l, struct event **ev, int fd, short what, eve
 static bool wait_events(struct machine *m)
 {
 	struct loop *l = m->host;
-	struct pollfd p = { .fd = l->sock, .events = POLLIN };
+	struct pollfd p = { .fd = l->sock, .events = POLLRDHUP };	/* a word may wait */
 
 	return poll(&p, 1, 1) == 0;
 }
@@ -129,7 +145,7 @@ struct loop *loop_new(struct machine *m, int sock)
 	if (!l->base ||
 	    !add_event(l, &l->wake, m->link->fd[LINK_FD_WAKE], EV_READ | EV_PERSIST, on_wake) ||
 	    !add_event(l, &l->kick, m->link->fd[LINK_FD_KICK], EV_READ | EV_PERSIST, on_kick) ||
-	    !add_event(l, &l->gone, sock, EV_READ | EV_PERSIST, on_gone) ||
+	    !add_event(l, &l->word, sock, EV_READ | EV_PERSIST, on_word) ||
 	    !add_event(l, &l->due, -1, 0, on_due))
 		goto fail;
 	event_config_free(c);
@@ -149,7 +165,7 @@ fail:
 
 void loop_free(struct loop *l)
 {
-	struct event *ev[] = { l->wake, l->kick, l->gone, l->ended, l->due };
+	struct event *ev[] = { l->wake, l->kick, l->word, l->ended, l->due };
 
 	for (unsigned i = 0; i < sizeof(ev) / sizeof(ev[0]); i++)
 		if (ev[i])
@@ -391,6 +407,22 @@ static void last_requests(struct machine *m)
 			return;
 }
 
+/*
+ * Between two transactions.  Whoever takes over what stands in arena and link
+ * now begins operations in flight again, once this process has gone.  False:
+ * there is nothing left to do here, not even what the rings hold.
+ */
+static bool hold(struct loop *l)
+{
+	const uint8_t held = WORD_HELD;
+
+	if (l->m->ios && wait_now() < l->hold_by)
+		return true;
+	l->hold_by = 0;
+	l->bell = l->m->link->bell_seen - 1;
+	return !fdpass_send(l->sock, &held, 1, NULL, 0) && hear(l, -1) == WORD_GO;
+}
+
 int loop_run(struct loop *l)
 {
 	struct machine *m = l->m;
@@ -407,6 +439,8 @@ int loop_run(struct loop *l)
 			err = look(l);
 		if (m->lost && !err)
 			err = -EPROTO;
+		if (l->hold_by && !err && !hold(l))
+			return 0;
 	}
 	if (!l->engine_gone)
 		return failed(m, err);
