@@ -6,6 +6,7 @@
 #include "devmodel/arena.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "devmodel/txn.h"
@@ -179,6 +180,60 @@ static const char *check_dev(const struct arena_dev *d, const struct arena_plan 
 			return "device's operations";
 	}
 	return NULL;
+}
+
+/* "device slot 3 virtio-blk" */
+static void name_dev(char *to, size_t n, const struct arena_plan *p)
+{
+	if (p->devfn == ARENA_NOT_PCI)
+		snprintf(to, n, "device %s", p->ops->name);
+	else if (p->devfn & 7)
+		snprintf(to, n, "device slot %u:%u %s", p->devfn >> 3, p->devfn & 7, p->ops->name);
+	else
+		snprintf(to, n, "device slot %u %s", p->devfn >> 3, p->ops->name);
+}
+
+static int match_dev(const struct arena_dev *d, const struct arena_plan *p, char *err, size_t errlen)
+{
+	char name[64], model[sizeof(d->model)] = "";
+
+	strncpy(model, p->ops->name, sizeof(model) - 1);
+	name_dev(name, sizeof(name), p);
+	if (memcmp(d->model, model, sizeof(model)) || d->devfn != p->devfn)
+		snprintf(err, errlen, "%s: the state is another device's", name);
+	else if (d->state_version != p->ops->state_version)
+		snprintf(err, errlen, "%s: state layout %u, this binary knows %u", name, d->state_version, p->ops->state_version);
+	else if (d->state_size != p->ops->state_size || d->bulk_size != p->ops->bulk_size)
+		snprintf(err, errlen, "%s: state layout %u has %u and %u bytes, this binary's %zu and %zu", name, d->state_version,
+			 d->state_size, d->bulk_size, p->ops->state_size, p->ops->bulk_size);
+	else
+		return 0;
+	return -EINVAL;
+}
+
+int arena_match(const void *mem, size_t size, const struct arena_plan *plan, unsigned ndevs, unsigned nrings, char *err, size_t errlen)
+{
+	const struct arena_header *a = mem;
+	struct layout l;
+	int ret = 0;
+
+	lay_out(&l, plan, ndevs);
+	if (size < sizeof(*a) || a->magic != ARENA_MAGIC) {
+		snprintf(err, errlen, "the arena is no arena");
+		return -EINVAL;
+	}
+	if (a->version != ARENA_VERSION || a->header_size != sizeof(*a)) {
+		snprintf(err, errlen, "arena layout %u with a head of %u bytes, this binary knows %u with %zu", a->version, a->header_size,
+			 ARENA_VERSION, sizeof(*a));
+		return -EINVAL;
+	}
+	if (a->ndevs != ndevs || a->nrings != nrings || a->off_devs != l.devs || size < l.devs + ndevs * sizeof(struct arena_dev)) {
+		snprintf(err, errlen, "the arena is for %u devices and %u processors, not %u and %u", a->ndevs, a->nrings - 1, ndevs, nrings - 1);
+		return -EINVAL;
+	}
+	for (unsigned i = 0; i < ndevs && !ret; i++)
+		ret = match_dev((const struct arena_dev *)((const uint8_t *)mem + l.devs) + i, &plan[i], err, errlen);
+	return ret;
 }
 
 int arena_check(const void *mem, size_t size, const struct arena_plan *plan, unsigned ndevs, unsigned nrings, const char **why)

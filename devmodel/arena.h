@@ -220,6 +220,12 @@ size_t arena_size(const struct arena_plan *, unsigned ndevs);
 void arena_format(void *mem, size_t size, const struct arena_plan *, unsigned ndevs, unsigned nrings);
 
 /*
+ * Was it laid out as arena_format() of this program would?  Looks only at what
+ * does not change while an arena is in use.  0; -EINVAL and in `err` what differs.
+ */
+int arena_match(const void *mem, size_t size, const struct arena_plan *, unsigned ndevs, unsigned nrings, char *err, size_t errlen);
+
+/*
  * Is this memory, which anybody may have written, an arena for these devices?
  * 0, or -EINVAL with *why naming the field.  After this the layout can be
  * trusted; what devices make of their state is for dev_ops.check().

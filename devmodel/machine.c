@@ -209,8 +209,10 @@ int machine_init(struct machine *m, const struct conf_machine *conf, void *arena
 	m->arena_bytes = arena_bytes;
 	if (conf->fresh)
 		arena_format(arena, arena_bytes, plan, m->ndevs, m->nrings);
+	else if (arena_match(arena, arena_bytes, plan, m->ndevs, m->nrings, m->error, sizeof(m->error)))
+		return -EINVAL;
 	else if (arena_check(arena, arena_bytes, plan, m->ndevs, m->nrings, &why)) {
-		snprintf(m->error, sizeof(m->error), "the arena is damaged or another version's: %s", why);
+		snprintf(m->error, sizeof(m->error), "the arena is damaged: %s", why);
 		return -EINVAL;
 	}
 	m->arena->generation = conf->generation;
