@@ -162,14 +162,18 @@ static struct link *newest(struct link_client *lc)
 
 int link_client_open(struct link_client *lc, uint32_t streams, char err[LINK_ERR])
 {
+	store_release(&lc->lost, 1);
+	return link_client_open_beside(lc, streams, err);
+}
+
+int link_client_open_beside(struct link_client *lc, uint32_t streams, char err[LINK_ERR])
+{
 	struct link_params params = {
 		.nvcpus = lc->vm->nvcpus, .code_pages = lc->ram_pages, .generation = lc->generation + 1,
 	};
 	struct link made, *last = newest(lc);
-	int r;
+	int r = link_create(&made, &params, err);
 
-	store_release(&lc->lost, 1);
-	r = link_create(&made, &params, err);
 	if (r)
 		return r;
 	if (last->header)
@@ -185,6 +189,11 @@ int link_client_open(struct link_client *lc, uint32_t streams, char err[LINK_ERR
 	return 0;
 }
 
+void link_client_drop_next(struct link_client *lc)
+{
+	link_close(&lc->next);
+}
+
 void link_client_fds(struct link_client *lc, int fd[LINK_FDS])
 {
 	memcpy(fd, newest(lc)->fd, sizeof(newest(lc)->fd));
@@ -197,7 +206,7 @@ struct link *link_client_link(struct link_client *lc)
 
 uint64_t link_client_asked(const struct link_client *lc, unsigned n)
 {
-	return lc->chan[n].last;
+	return load_relaxed(&lc->chan[n].last);
 }
 
 uint64_t link_client_events(const struct link_client *lc)
@@ -311,7 +320,7 @@ int link_client_send(struct link_client *lc, unsigned n, unsigned dev, struct li
 		return err;
 	r->seq = c->last + 1;
 	r->vcpu = (uint16_t)n;
-	c->last++;
+	store_relaxed(&c->last, r->seq);	/* pairs with link_client_asked(): its vCPU may be at work */
 	if (r->flags & LINK_REQ_POSTED)
 		store_release(&c->posted[dev], r->seq);		/* pairs with uncommitted() */
 	err = link_post_req(&lc->link, n, r);
@@ -319,7 +328,7 @@ int link_client_send(struct link_client *lc, unsigned n, unsigned dev, struct li
 		*copy_of(c, r->seq) = *r;
 		return 0;
 	}
-	c->last--;
+	store_relaxed(&c->last, c->last - 1);
 	return err == -EAGAIN ? err : condemn(lc, "request ring", "impossible indices");
 }
 
@@ -341,19 +350,12 @@ bool link_client_shadow(const struct link_client *lc, unsigned dev, unsigned wor
 	       link_shadow_read(&lc->link, word, value);
 }
 
-/*
- * What the answer promises: its events have been applied, its bytes are here.
- * A daemon that is lost by now has acknowledged it, and no successor will answer
- * again: so its events are drained whether it lives or not.
- */
+/* What the answer promises: its events have been applied, its bytes are here. */
 static int finish(struct link_client *lc, unsigned n, const struct link_req *asked, const struct link_comp *c, void *batch)
 {
 	if (c->event_seq > load_acquire(&lc->applied)) {
-		int err;
+		int err = link_client_drain(lc);
 
-		pthread_mutex_lock(&lc->drain_lock);
-		err = drain(lc);
-		pthread_mutex_unlock(&lc->drain_lock);
 		if (err)
 			return err;
 		if (c->event_seq > load_acquire(&lc->applied))
@@ -391,7 +393,7 @@ int link_client_receive(struct link_client *lc, unsigned n, const struct link_re
 		switch (link_comp_check(comp, asked, &why)) {
 		case LINK_GOOD:
 			err = finish(lc, n, asked, comp, batch);
-			if (err == 1)	/* else it is condemned */
+			if (err == 1)	/* else a successor is asked again */
 				c->committed = asked->seq;
 			return err;
 		case LINK_STALE:
@@ -789,13 +791,14 @@ int link_client_accept(struct link_client *lc, char err[LINK_ERR])
 	store_release(&lc->absent, 0);
 	store_release(&lc->told, 0);
 	store_release(&lc->lost, 0);
-	/* From here on it is the one that serves: what is wrong with it condemns it. */
-	if (link_client_drain(lc))
-		return 0;
+	if ((r = link_client_drain(lc))) {
+		snprintf(err, LINK_ERR, "the device model's first events make no sense");
+		return r;
+	}
 	for (unsigned n = 0; n <= lc->vm->nvcpus; n++)
-		if (post_again(lc, n)) {
-			condemn(lc, "request ring", "it is not the daemon's to write to");
-			return 0;
+		if ((r = post_again(lc, n))) {
+			snprintf(err, LINK_ERR, "the device model writes to rings that it does not own");
+			return r;
 		}
 	return 0;
 }

@@ -83,6 +83,13 @@ void link_client_free(struct link_client *);	/* NULL is fine */
  * each) go on in the new link from now on.  -errno, `err` says why.
  */
 int link_client_open(struct link_client *, uint32_t streams, char err[LINK_ERR]);
+/*
+ * The same while the last daemon holds between two transactions (proto/words.h):
+ * it is not lost, and either the next one is accepted, or this one goes on and
+ * the next one's link is dropped.
+ */
+int link_client_open_beside(struct link_client *, uint32_t streams, char err[LINK_ERR]);
+void link_client_drop_next(struct link_client *);
 /* How far it got, for its successor: the newest request of channel n, the newest event applied. */
 uint64_t link_client_asked(const struct link_client *, unsigned n);
 uint64_t link_client_events(const struct link_client *);
