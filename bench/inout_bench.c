@@ -74,14 +74,14 @@ static struct vm *machine(const char *engine, char why[600])
 	char *args[] = { name, m, l, name, NULL };	/* config_args() cuts them up */
 	struct config *config = config_new();
 	struct devlist *list;
-	char err[600] = "";
+	char path[512], err[600] = "";
 	struct vm *vm;
 	int fd;
 
 	find_daemon();
 	if (!config || config_args(config, 4, args))
 		fail("configuration", config ? config->error : "no memory");
-	fd = supervise_find(NULL, err, sizeof(err));
+	fd = supervise_find(NULL, path, sizeof(path), err, sizeof(err));
 	if (fd < 0 || devlist_ask(&list, fd, err, sizeof(err)))
 		fail("cleaved", err);
 	/* no thread of ours would find a halt in the kernel */
@@ -89,7 +89,7 @@ static struct vm *machine(const char *engine, char why[600])
 		fail("configuration", config->error);
 	if (vm_new(&vm, config, event_base_new(), why, 600))
 		return NULL;
-	if (supervise_new(&vm->supervise, vm, fd) || supervise_start(vm->supervise, err, sizeof(err)))
+	if (supervise_new(&vm->supervise, vm, fd, path) || supervise_start(vm->supervise, err, sizeof(err)))
 		fail("cleaved", err);
 	return vm;
 }

@@ -29,14 +29,14 @@ struct ctl {
 
 struct verb {
 	const char *name;	/* after the two dashes; ending in '-' it is followed by a register */
-	enum { TAKES_NOTHING, TAKES_VALUE } takes;
+	enum { TAKES_NOTHING, TAKES_VALUE, MAY_TAKE_VALUE } takes;
 	const char *help;
-	/* `rest`: what followed the name; `value`: after the '='.  0, or -errno after ctl_error(). */
+	/* `rest`: what followed the name; `value`: after the '=', NULL where there is none.  0, or -errno after ctl_error(). */
 	int (*run)(struct ctl *, const char *rest, const char *value);
 };
 
 /* NULL-name-ended. */
-extern const struct verb list_verbs[], register_verbs[], stats_verbs[], life_verbs[], key_verbs[], disk_verbs[], network_verbs[], devmodel_verbs[], sandbox_verbs[];
+extern const struct verb list_verbs[], register_verbs[], stats_verbs[], life_verbs[], key_verbs[], disk_verbs[], network_verbs[], devmodel_verbs[];
 
 /* Says it on stderr; returns `error`, negative. */
 int ctl_error(int error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -3,7 +3,10 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "ctl/ctl.h"
 
@@ -17,6 +20,10 @@ static void print(const Cleave__Devmodel *d)
 	printf("restarts    %" PRIu32 "\n", d->restarts);
 	if (*d->why)
 		printf("last end    %s\n", d->why);
+	if (d->upgrades)
+		printf("upgrades    %" PRIu32 "\n", d->upgrades);
+	if (*d->upgrade)
+		printf("upgrade     %s\n", d->upgrade);
 	if (!*d->spare)
 		return;
 	printf("spare       %s", d->spare);
@@ -45,7 +52,45 @@ static int get_devmodel(struct ctl *c, const char *rest, const char *value)
 	return 0;
 }
 
+/* The engine may run in another directory. */
+static bool absolute(char *to, size_t n, const char *path)
+{
+	size_t dir = 0;
+
+	if (*path && *path != '/') {
+		if (!getcwd(to, n))
+			return false;
+		dir = strlen(to);
+		to[dir++] = '/';
+	}
+	return (size_t)snprintf(to + dir, n - dir, "%s", path) < n - dir;
+}
+
+static int upgrade_devmodel(struct ctl *c, const char *rest, const char *value)
+{
+	Cleave__UpgradeDevmodel u = CLEAVE__UPGRADE_DEVMODEL__INIT;
+	Cleave__Request q = CLEAVE__REQUEST__INIT;
+	Cleave__Response *r;
+	char path[512] = "";
+
+	(void)rest;
+	if (value && (!*value || !absolute(path, sizeof(path), value)))
+		return ctl_error(EINVAL, "--upgrade-devmodel=PATH: a path of less than %zu bytes is wanted", sizeof(path));
+	u.path = path;
+	q.what_case = CLEAVE__REQUEST__WHAT_UPGRADE_DEVMODEL;
+	q.upgrade_devmodel = &u;
+	r = ctl_call(c, &q);
+	if (!r)
+		return -EIO;
+	if (r->what_case == CLEAVE__RESPONSE__WHAT_UPGRADED)
+		printf("upgraded to %s: process %" PRIu32 ", generation %" PRIu32 ", stall %" PRIu64 " us\n", r->upgraded->path,
+		       r->upgraded->pid, r->upgraded->generation, r->upgraded->stall_us);
+	cleave__response__free_unpacked(r, NULL);
+	return 0;
+}
+
 const struct verb devmodel_verbs[] = {
 	{ "get-devmodel", TAKES_NOTHING, "the device model's process: state, generation, restarts and why", get_devmodel },
+	{ "upgrade-devmodel", MAY_TAKE_VALUE, "PATH, or the file where it was found: hands the machine over to another executable", upgrade_devmodel },
 	{ 0 },
 };

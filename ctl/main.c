@@ -9,7 +9,7 @@
 #include "ctl/ctl.h"
 #include "proto/names.h"
 
-static const struct verb *const families[] = { list_verbs, register_verbs, stats_verbs, life_verbs, key_verbs, disk_verbs, network_verbs, devmodel_verbs, sandbox_verbs };
+static const struct verb *const families[] = { list_verbs, register_verbs, stats_verbs, life_verbs, key_verbs, disk_verbs, network_verbs, devmodel_verbs };
 enum { FAMILIES = sizeof(families) / sizeof(families[0]) };
 
 static void usage(void)
@@ -21,7 +21,7 @@ static void usage(void)
 			char form[40];
 			bool prefix = v->name[strlen(v->name) - 1] == '-';
 
-			snprintf(form, sizeof(form), "%s%s%s", v->name, prefix ? "NAME" : "", v->takes == TAKES_VALUE ? "=VALUE" : "");
+			snprintf(form, sizeof(form), "%s%s%s", v->name, prefix ? "NAME" : "", v->takes == TAKES_VALUE ? "=VALUE" : v->takes == MAY_TAKE_VALUE ? "[=VALUE]" : "");
 			printf("  --%-22s %s\n", form, v->help);
 		}
 	}
@@ -150,7 +150,7 @@ static int run(struct ctl *c, int argc, char **argv)
 		if (!todo[n].verb)
 			return unknown(name);
 		todo[n].value = value;
-		if (!value != (todo[n].verb->takes == TAKES_NOTHING))
+		if (todo[n].verb->takes != MAY_TAKE_VALUE && !value != (todo[n].verb->takes == TAKES_NOTHING))
 			return ctl_error(EINVAL, "--%s %s", name, value ? "takes no value" : "wants a value");
 		n++;
 	}

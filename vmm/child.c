@@ -32,7 +32,7 @@ int child_open(const char *path)
 	return -EACCES;
 }
 
-int child_find(const char *name)
+int child_find(const char *name, char *found, size_t len)
 {
 	/* from our own directory: a build tree, an installation that was moved or unpacked elsewhere */
 	static const char *const near[] = { "", "../libexec/" };
@@ -47,10 +47,14 @@ int child_find(const char *name)
 		snprintf(there, sizeof(there), "%.*s/%s%s", (int)(slash - self), self, near[i], name);
 		fd = child_open(there);
 		if (fd >= 0)
-			return fd;
+			goto out;
 	}
 	snprintf(there, sizeof(there), CLEAVE_LIBEXECDIR "/%s", name);
-	return child_open(there);
+	fd = child_open(there);
+out:
+	if (found)
+		snprintf(found, len, "%s", there);
+	return fd;
 }
 
 /* ---- starting */

@@ -25,8 +25,8 @@ struct child {
 
 /* An executable file's descriptor, or -errno. */
 int child_open(const char *path);
-/* The program `name` beside this one, else where it was installed. */
-int child_find(const char *name);
+/* The program `name` beside this one, else where it was installed; `found` (NULL will do) is its path. */
+int child_find(const char *name, char *found, size_t n);
 
 /* 0 or -errno.  `fd`s stay the caller's. */
 int child_spawn(struct child *, int program, char *const argv[], const int *fd, unsigned nfds);

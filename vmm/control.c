@@ -24,7 +24,6 @@
 #include "vmm/link.h"
 #include "vmm/regs.h"
 #include "vmm/report.h"
-#include "vmm/sandbox.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
 
@@ -276,69 +275,11 @@ static size_t get_devmodel(struct vm *vm, struct answer *a, uint8_t **reply)
 	d.spares_taken = info.spare.taken;
 	d.spares_lost = info.spare.lost;
 	d.spare_why = info.spare.why;
+	d.upgrades = info.upgrades;
+	d.upgrade = (char *)(info.upgrade ? info.upgrade : "");
 	a->r.what_case = CLEAVE__RESPONSE__WHAT_DEVMODEL;
 	a->r.devmodel = &d;
 	return pack(&a->r, reply);
-}
-
-/* ---- sandboxes */
-
-enum { PROCESSES_MAX = 64 };
-
-struct sandboxes {
-	Cleave__SandboxProcess process[PROCESSES_MAX], *processp[PROCESSES_MAX];
-	struct sandbox_row {
-		Cleave__SandboxMeasure measure[SANDBOX_MEASURES], *measurep[SANDBOX_MEASURES];
-		char state[SANDBOX_MEASURES][160];
-	} row[PROCESSES_MAX];
-	size_t n;
-};
-
-static void add_process(void *arg, const char *program, pid_t pid, const struct sandbox *s)
-{
-	struct sandboxes *all = arg;
-	Cleave__SandboxProcess *p = &all->process[all->n];
-	struct sandbox_row *row = &all->row[all->n];
-
-	if (all->n == PROCESSES_MAX)
-		return;
-	cleave__sandbox_process__init(p);
-	p->program = (char *)program;
-	p->pid = pid;
-	p->measure = row->measurep;
-	for (enum sandbox_measure m = 0; m < SANDBOX_MEASURES; m++) {
-		Cleave__SandboxMeasure *to = &row->measure[m];
-
-		if (s->state[m] == SANDBOX_NONE)
-			continue;
-		cleave__sandbox_measure__init(to);
-		to->name = (char *)sandbox_name(m);
-		to->applied = s->state[m] > 0;
-		to->state = (char *)sandbox_words(s->state[m], row->state[m], sizeof(row->state[m]));
-		p->measure[p->n_measure++] = to;
-	}
-	all->processp[all->n++] = p;
-}
-
-static size_t get_sandbox(struct vm *vm, struct answer *a, uint8_t **reply)
-{
-	struct sandboxes *all = calloc(1, sizeof(*all));
-	Cleave__Sandbox s = CLEAVE__SANDBOX__INIT;
-	size_t n;
-
-	if (!all) {
-		refuse(a, ENOMEM, "out of memory");
-		return pack(&a->r, reply);
-	}
-	s.mode = (char *)sandbox_modes[vmm_sandbox_mode()];
-	vmm_sandbox_each(vm, add_process, all);
-	s.process = all->processp;
-	s.n_process = all->n;
-	a->r.what_case = CLEAVE__RESPONSE__WHAT_SANDBOX;
-	a->r.sandbox = &s;
-	n = pack(&a->r, reply);
-	free(all);
-	return n;
 }
 
 /* ---- actions */
@@ -509,6 +450,47 @@ static size_t send_keys(struct vm *vm, struct control_client *c, const Cleave__S
 	return 0;
 }
 
+/* ---- another executable for the device model: answered when it serves */
+
+static void on_upgraded(void *arg, const struct upgrade_result *result)
+{
+	struct control_client *c = arg;
+	struct answer a = { .r = CLEAVE__RESPONSE__INIT };
+	Cleave__Upgraded u = CLEAVE__UPGRADED__INIT;
+	uint8_t *reply;
+	size_t n;
+
+	if (result->error) {
+		a.r.error = -result->error;
+		a.r.text = (char *)result->text;
+	} else {
+		u.path = (char *)result->path;
+		u.generation = result->generation;
+		u.pid = supervise_pid(c->control->vm->supervise);
+		u.stall_us = result->stall_us;
+		a.r.what_case = CLEAVE__RESPONSE__WHAT_UPGRADED;
+		a.r.upgraded = &u;
+	}
+	a.r.id = c->upgrade_id;
+	c->upgrading = 0;
+	n = pack(&a.r, &reply);
+	bufferevent_enable(c->bev, EV_READ);
+	reply_to(c, reply, n);
+}
+
+static size_t upgrade_devmodel(struct vm *vm, struct control_client *c, const Cleave__UpgradeDevmodel *q, struct answer *a, uint8_t **reply)
+{
+	if (!vm->supervise || !c->control) {
+		refuse(a, ENXIO, "the machine has no device model");
+		return pack(&a->r, reply);
+	}
+	c->upgrading = 1;
+	c->upgrade_id = a->r.id;
+	bufferevent_disable(c->bev, EV_READ);
+	supervise_upgrade(vm->supervise, q->path, on_upgraded, c);
+	return 0;
+}
+
 /* ---- one message */
 
 static size_t hello(struct vm *vm, struct control_client *c, const Cleave__Hello *q, struct answer *a, uint8_t **reply)
@@ -579,8 +561,8 @@ size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *me
 	case CLEAVE__REQUEST__WHAT_GET_DEVMODEL:
 		len = get_devmodel(vm, &a, reply);
 		break;
-	case CLEAVE__REQUEST__WHAT_GET_SANDBOX:
-		len = get_sandbox(vm, &a, reply);
+	case CLEAVE__REQUEST__WHAT_UPGRADE_DEVMODEL:
+		len = upgrade_devmodel(vm, c, q->upgrade_devmodel, &a, reply);
 		break;
 	case CLEAVE__REQUEST__WHAT_ACT:
 		len = act(vm, q->act, &a, reply);
@@ -616,6 +598,8 @@ static void client_free(struct control_client *c)
 	if (c->key_timer)
 		event_free(c->key_timer);
 	free(c->key);
+	if (c->upgrading)
+		supervise_forget(c->control->vm->supervise, c);
 	bufferevent_free(c->bev);
 	free(c);
 }
@@ -649,7 +633,7 @@ static void on_bytes(struct bufferevent *bev, void *arg)
 	struct evbuffer *in = bufferevent_get_input(bev);
 	uint8_t header[FRAME_HEADER], *reply;
 
-	while (!c->close && !c->key && evbuffer_copyout(in, header, sizeof(header)) == sizeof(header)) {
+	while (!c->close && !c->key && !c->upgrading && evbuffer_copyout(in, header, sizeof(header)) == sizeof(header)) {
 		ssize_t n = frame_length(header);
 		size_t len;
 

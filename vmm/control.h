@@ -38,6 +38,9 @@ struct control_client {
 	size_t nkeys, next_key;
 	uint32_t key_id;
 	struct event *key_timer;
+	/* an upgrade of the device model is awaited, to be answered under this id */
+	int upgrading;
+	uint32_t upgrade_id;
 	struct control_client *next;
 };
 

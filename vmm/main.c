@@ -24,7 +24,6 @@
 #include "vmm/link.h"
 #include "vmm/relay.h"
 #include "vmm/report.h"
-#include "vmm/sandbox.h"
 #include "vmm/stats.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
@@ -38,6 +37,7 @@ struct program {
 	struct config *config;
 	struct devlist *devlist;
 	int daemon_fd;
+	char daemon_path[512];
 	struct rundir rundir;
 	struct event_base *base;
 	struct event *signal[END_SIGNALS];
@@ -150,7 +150,7 @@ static int bring_up(struct program *p)
 	if (!ret)
 		ret = open_streams(p);
 	if (!ret)
-		ret = supervise_new(&p->vm->supervise, p->vm, p->daemon_fd);
+		ret = supervise_new(&p->vm->supervise, p->vm, p->daemon_fd, p->daemon_path);
 	if (ret)
 		return ret;
 	p->daemon_fd = -1;
@@ -161,10 +161,8 @@ static int bring_up(struct program *p)
 		ret = control_new(&p->vm->control, p->vm, p->rundir.path, p->err, sizeof(p->err));
 	if (!ret && p->config->gdb)
 		ret = gdb_serve(&p->gdb, p->vm, p->config->gdb, p->err, sizeof(p->err));
-	if (!ret) {
-		vmm_sandbox_log(p->vm);
+	if (!ret)
 		ret = vm_start(p->vm, p->err, sizeof(p->err));
-	}
 	return ret;
 }
 
@@ -225,7 +223,6 @@ static int run(struct program *p)
 
 	if (!p->config->bootrom && !p->config->kernel)
 		return complain("nothing to start: --kernel PATH, or firmware with -l bootrom,PATH (Debian's package seabios has /usr/share/seabios/bios-256k.bin)");
-	vmm_sandbox_choose(p->config->sandbox);
 	ret = rundir_take(&p->rundir, p->config->name, p->err, sizeof(p->err));
 	if (!ret)
 		ret = bring_up(p);
@@ -311,7 +308,7 @@ static int start(struct program *p, int argc, char **argv)
 	ret = print_help(p);
 	if (ret >= 0)
 		return ret;
-	p->daemon_fd = supervise_find(config_get(p->config, "devmodel.path"), p->err, sizeof(p->err));
+	p->daemon_fd = supervise_find(config_get(p->config, "devmodel.path"), p->daemon_path, sizeof(p->daemon_path), p->err, sizeof(p->err));
 	if (p->daemon_fd < 0)
 		return complain(p->err);
 	if (devlist_ask(&p->devlist, p->daemon_fd, p->err, sizeof(p->err)))

@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,20 +22,27 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ipc/barrier.h"
 #include "ipc/fdpass.h"
+#include "ipc/wait.h"
+#include "proto/words.h"
 #include "vmm/child.h"
 #include "vmm/config.h"
 #include "vmm/daemon.h"
 #include "vmm/introduce.h"
 #include "vmm/link.h"
-#include "vmm/netback.h"
 #include "vmm/outage.h"
 #include "vmm/relay.h"
 #include "vmm/spare.h"
 #include "vmm/supervise.h"
+#include "vmm/upgrade.h"
 #include "vmm/vm.h"
 
-enum { END_MS = 10000, HEALTHY_MS = 10000 };
+enum {
+	END_MS = 10000, HEALTHY_MS = 10000,
+	HOLD_MS = 1000,		/* to come to rest for an upgrade */
+	TURN_MS = 1000,		/* for the new one to take over, while the guest waits */
+};
 
 /* Before the n-th successor in a row whose predecessor failed by its own doing. */
 static const unsigned backoff_ms[] = { 0, 0, 0, 50, 200, 1000, 2000, 5000 };
@@ -52,6 +58,7 @@ struct supervise {
 	int next_fd;		/* the copy that its successor works on; -1: none */
 	struct back_ends back;
 	struct outage *outage;
+	struct upgrade *upgrade;
 	struct event *later, *condemned;
 
 	bool at_fault;		/* the last one that served ended by its own doing */
@@ -59,7 +66,10 @@ struct supervise {
 	unsigned failures;	/* of its own, in a row */
 	uint64_t since;		/* when it began to serve, or was lost; ms */
 	struct supervise_info info;
+	uint64_t lost;		/* when the last one ceased to serve; ns */
 
+	bool late_held;		/* it was asked to hold, and may still say that it does */
+	uint32_t handing_over;	/* it was asked to hold: it is not overdue.  Read by any thread */
 	pthread_mutex_t lock;
 	char why[LINK_ERR];	/* what an honest one would not do; under lock */
 };
@@ -74,14 +84,27 @@ static uint64_t now_ms(void)
 
 /* ---- finding */
 
-int supervise_find(const char *path, char *err, size_t errlen)
+/* Symbolic links stay as they are: one that is changed later is what an upgrade without a path follows. */
+static void keep_path(char *to, size_t n, const char *path)
+{
+	char dir[512];
+
+	if (*path == '/' || !getcwd(dir, sizeof(dir)))
+		snprintf(to, n, "%s", path);
+	else
+		snprintf(to, n, "%s/%s", dir, path);
+}
+
+int supervise_find(const char *path, char *found, size_t foundlen, char *err, size_t errlen)
 {
 	const char *env = getenv("CLEAVED");
 	int fd;
 
 	if (!path && env && *env)
 		path = env;
-	fd = path ? child_open(path) : child_find("cleaved");
+	if (path)
+		keep_path(found, foundlen, path);
+	fd = path ? child_open(path) : child_find("cleaved", found, foundlen);
 	if (fd < 0 && path)
 		snprintf(err, errlen, "cannot use %s as the device model: %s", path, strerror(-fd));
 	else if (fd < 0)
@@ -162,42 +185,40 @@ static int watch(struct supervise *s)
 	return daemon_watch(&s->daemon, s->vm->base, on_ended, on_spoke, s);
 }
 
-/*
- * It is ready: its link and its arena, together, take the place of the last
- * one's, and it may go.  One that has died meanwhile has been the last one: what
- * the guest has seen of it stands in its arena.
- */
+static int say_word(struct daemon *d, uint8_t word)
+{
+	return fdpass_send(d->sock, &word, 1, NULL, 0);
+}
+
+/* It is ready: its link takes the place of the last one's, and it may go. */
 static int accept_it(struct supervise *s, char *err, size_t errlen)
 {
 	char link_err[LINK_ERR] = "";
-	int ret;
+	int ret = link_client_accept(s->vm->link, link_err);
 
+	if (!ret)
+		ret = say_word(&s->daemon, WORD_GO);
+	if (ret) {
+		snprintf(err, errlen, "the device model cannot be used: %s", *link_err ? link_err : strerror(-ret));
+		return ret;
+	}
 	pthread_mutex_lock(&s->lock);
 	s->why[0] = 0;
 	pthread_mutex_unlock(&s->lock);
-	ret = link_client_accept(s->vm->link, link_err);
-	if (ret) {
-		snprintf(err, errlen, "the device model cannot be used: %s", link_err);
-		return ret;
-	}
-	if (s->next_fd >= 0) {
-		close(s->arena_fd);
-		s->arena_fd = s->next_fd;
-		s->next_fd = -1;
-	}
 	set_state(s, SUPERVISE_SERVING);
 	s->info.generation++;
-	fdpass_send(s->daemon.sock, "", 1, NULL, 0);	/* if it does not arrive, on_ended() follows */
 	if (s->spare)
 		spare_keep(s->spare, s->daemon_fd);
 	return 0;
 }
 
-static int open_link(struct supervise *s, char *err, size_t errlen)
+/* `beside`: the last one holds, and may go on. */
+static int open_link(struct supervise *s, bool beside, char *err, size_t errlen)
 {
 	const struct config *c = s->vm->config;
+	uint32_t streams = c->nstreams < 32 ? (1u << c->nstreams) - 1 : ~0u;
 	char link_err[LINK_ERR] = "";
-	int ret = link_client_open(s->vm->link, c->nstreams < 32 ? (1u << c->nstreams) - 1 : ~0u, link_err);
+	int ret = beside ? link_client_open_beside(s->vm->link, streams, link_err) : link_client_open(s->vm->link, streams, link_err);
 
 	if (ret)
 		snprintf(err, errlen, "%s", link_err);
@@ -210,12 +231,12 @@ static int open_link(struct supervise *s, char *err, size_t errlen)
 static int launch(struct supervise *s, int arena_fd, bool fresh, char *err, size_t errlen)
 {
 	const struct turn turn = { .vm = s->vm, .arena_fd = arena_fd, .fresh = fresh, .at_fault = s->at_fault };
-	int ret = open_link(s, err, errlen);
+	int ret = open_link(s, false, err, errlen);
 
 	if (ret)
 		return ret;
-	s->was_spare = s->spare && spare_take(s->spare, &s->daemon);
-	if (!s->was_spare) {
+	s->was_spare = false;
+	if (!upgrade_take(s->upgrade, &s->daemon) && !(s->was_spare = s->spare && spare_take(s->spare, &s->daemon))) {
 		ret = daemon_spawn(&s->daemon, s->daemon_fd);
 		if (!ret)
 			ret = introduce_machine(s->daemon.sock, s->vm, &s->back, false);
@@ -280,7 +301,7 @@ static void say(const struct supervise *s, const char *what)
 
 /*
  * After the end of a daemon, of one that did not come to serve too: the next,
- * soon, unless the user wants none.
+ * soon, unless the user wants none.  `why` NULL: as before.
  */
 static void go_on(struct supervise *s, const char *why, bool at_fault)
 {
@@ -291,10 +312,11 @@ static void go_on(struct supervise *s, const char *why, bool at_fault)
 	if (s->vm->ended)
 		return;
 	s->failures = at_fault ? s->failures + 1 : 0;
-	snprintf(s->info.why, sizeof(s->info.why), "%s", why);
+	if (why)
+		snprintf(s->info.why, sizeof(s->info.why), "%s", why);
 	if (outage_stops(s->vm, title, sizeof(title))) {
 		set_state(s, SUPERVISE_NONE);
-		snprintf(line, sizeof(line), "%s, and %s has outage=stop", why, title);
+		snprintf(line, sizeof(line), "%s, and %s has outage=stop", s->info.why, title);
 		vm_request(s->vm, VM_REQUEST_ERROR, 0, line);
 		return;
 	}
@@ -304,49 +326,44 @@ static void go_on(struct supervise *s, const char *why, bool at_fault)
 	event_add(s->later, &tv);
 }
 
-/* The present one, on its way in or at work, is no good. */
-static void give_up(struct supervise *s, const char *why)
+/* The present one, on its way in or at work, is no good.  One of another executable tells nothing of ours. */
+static void give_up(struct supervise *s, int error, const char *why)
 {
-	say(s, why);
 	daemon_discard(&s->daemon);
-	go_on(s, why, !s->daemon.outside);
-}
-
-/* What has never been written to is not copied: it has no memory, and is to get none. */
-static int copy_written(int from, int to)
-{
-	static uint8_t part[65536];
-	off_t at = 0, end = 0;
-
-	while ((at = lseek(from, end, SEEK_DATA)) >= 0 && (end = lseek(from, at, SEEK_HOLE)) >= 0)
-		while (at < end) {
-			size_t most = end - at < (off_t)sizeof(part) ? (size_t)(end - at) : sizeof(part);
-			ssize_t n = pread(from, part, most, at);
-
-			if (n <= 0 || pwrite(to, part, n, at) != n)
-				return -EIO;
-			at += n;
-		}
-	return errno == ENXIO ? 0 : -errno;	/* no more data */
+	if (upgrade_is_taken(s->upgrade)) {
+		upgrade_refused(s->upgrade, error, why);
+		go_on(s, NULL, false);
+	} else {
+		say(s, why);
+		go_on(s, why, !s->daemon.outside);
+	}
 }
 
 static int copy_arena(struct supervise *s)
 {
-	int fd = new_arena(), ret;
 	struct stat st;
+	void *from, *to;
+	int fd = new_arena();
 
 	if (fd < 0)
 		return fd;
-	ret = fstat(s->arena_fd, &st) || ftruncate(fd, st.st_size) ? -errno : copy_written(s->arena_fd, fd);
-	if (ret) {
+	if (fstat(s->arena_fd, &st) || ftruncate(fd, st.st_size)) {
 		close(fd);
-		return ret;
+		return -errno;
 	}
 	seal(fd);
+	from = mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, s->arena_fd, 0);
+	to = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (from != MAP_FAILED && to != MAP_FAILED)
+		memcpy(to, from, st.st_size);
 	if (s->next_fd >= 0)
 		close(s->next_fd);
 	s->next_fd = fd;
-	return 0;
+	if (from != MAP_FAILED)
+		munmap(from, st.st_size);
+	if (to != MAP_FAILED)
+		munmap(to, st.st_size);
+	return from == MAP_FAILED || to == MAP_FAILED ? -ENOMEM : 0;
 }
 
 static void start_successor(struct supervise *s)
@@ -367,7 +384,7 @@ static void start_successor(struct supervise *s)
 	}
 	if (!*err)
 		snprintf(err, sizeof(err), "cannot start a device model: %s", strerror(-ret));
-	give_up(s, err);
+	give_up(s, ret, err);
 }
 
 static void on_later(evutil_socket_t fd, short what, void *arg)
@@ -411,6 +428,28 @@ static int take_over(struct supervise *s, char *err, size_t errlen)
 	return ret;
 }
 
+static void keep_arena(struct supervise *s)
+{
+	close(s->arena_fd);
+	s->arena_fd = s->next_fd;
+	s->next_fd = -1;
+}
+
+/* The one that serves is of the new executable: so will be its successors. */
+static void adopt_program(struct supervise *s)
+{
+	int program = upgrade_served(s->upgrade, s->info.generation, (wait_now() - s->lost) / 1000);
+
+	if (s->spare)
+		spare_keep(s->spare, program);
+	close(s->daemon_fd);
+	s->daemon_fd = program;
+	s->failures = 0;
+	s->info.upgrades++;
+}
+
+static void hand_over(struct supervise *s);
+
 static void on_ready(struct supervise *s)
 {
 	uint64_t lost = s->since;
@@ -420,7 +459,7 @@ static void on_ready(struct supervise *s)
 	if (ret == 1)
 		return;
 	event_del(s->later);
-	if (ret == -ECANCELED) {	/* it would refuse the next time too */
+	if (ret == -ECANCELED && !upgrade_is_taken(s->upgrade)) {	/* it would refuse the next time too */
 		daemon_drop(&s->daemon);
 		s->state = SUPERVISE_NONE;
 		vm_request(s->vm, VM_REQUEST_ERROR, 0, err);
@@ -429,28 +468,129 @@ static void on_ready(struct supervise *s)
 	if (!ret)
 		ret = take_over(s, err, sizeof(err));
 	if (ret) {
-		give_up(s, *err ? err : strerror(-ret));
+		give_up(s, ret, *err ? err : strerror(-ret));
 		return;
 	}
+	keep_arena(s);
 	s->info.restarts++;
 	outage_end(s->outage);
 	snprintf(line, sizeof(line), "%s; process %d took over after %llu ms", s->info.why, s->daemon.child.pid,
 		 (unsigned long long)(now_ms() - lost));
 	say(s, line);
 	catch_up(s);
+	if (upgrade_is_taken(s->upgrade))
+		adopt_program(s);
+	else
+		hand_over(s);
+}
+
+/* ---- upgrade */
+
+/* The guest begins to wait.  -EPIPE: it has gone; -ETIMEDOUT: it will hold when it gets round to it, and go on then. */
+static int hold(struct supervise *s)
+{
+	unsigned nfds = 0;
+	uint8_t word = 0;
+	int none[1];
+	ssize_t n = say_word(&s->daemon, WORD_HOLD);
+
+	if (!n)
+		n = fdpass_recv(s->daemon.sock, &word, 1, none, 0, &nfds, HOLD_MS);
+	s->lost = wait_now();
+	if (n == 1 && word == WORD_HELD)
+		return 0;
+	s->late_held = n == -EAGAIN;
+	return n == -EAGAIN ? -ETIMEDOUT : -EPIPE;
+}
+
+static int give_turn(struct supervise *s, struct daemon *to, char *err, size_t errlen)
+{
+	struct turn turn = { .vm = s->vm };
+	int ret = open_link(s, true, err, errlen);
+
+	if (!ret)
+		ret = copy_arena(s);
+	if (ret)
+		return ret;
+	turn.arena_fd = s->next_fd;
+	s->told_paused = s->vm->paused;
+	ret = introduce_turn(to->sock, &turn);
+	if (!ret)
+		ret = daemon_reply(to, TURN_MS, err, errlen);
+	return ret > 0 ? -EPROTO : ret;
+}
+
+/* It is ready, and the last one is still there. */
+static int replace(struct supervise *s, const struct daemon *by, char *err, size_t errlen)
+{
+	int ret;
+
+	daemon_discard(&s->daemon);
+	s->daemon = *by;
+	s->at_fault = false;
+	ret = take_over(s, err, errlen);
+	if (ret)
+		return ret;
+	keep_arena(s);
+	return watch(s);
+}
+
+static void stay(struct supervise *s, struct daemon *next, int error, const char *why)
+{
+	daemon_discard(next);
+	link_client_drop_next(s->vm->link);
+	say_word(&s->daemon, WORD_GO);
+	upgrade_refused(s->upgrade, error, *why ? why : strerror(-error));
+}
+
+/* From the one that serves to the one that stands by, if there is one: upgrade.h has the picture. */
+static void hand_over(struct supervise *s)
+{
+	struct daemon next;
+	char err[600] = "";
+	int ret;
+
+	if (!upgrade_take(s->upgrade, &next))
+		return;
+	store_release(&s->handing_over, 1);
+	ret = hold(s);
+	if (ret == -EPIPE) {		/* on_ended() */
+		upgrade_put_back(s->upgrade, &next);
+	} else if (ret) {
+		stay(s, &next, ret, "the present device model does not come to rest: try again");
+	} else if ((ret = give_turn(s, &next, err, sizeof(err)))) {
+		stay(s, &next, ret, err);
+	} else if ((ret = replace(s, &next, err, sizeof(err)))) {
+		give_up(s, ret, *err ? err : strerror(-ret));
+	} else {
+		adopt_program(s);
+		catch_up(s);
+	}
+	store_release(&s->handing_over, 0);
+}
+
+/* What is seldom the moment: then upgrade_take() is asked later. */
+static void on_stands_by(void *arg)
+{
+	struct supervise *s = arg;
+
+	if (s->state == SUPERVISE_SERVING)
+		hand_over(s);
+	else if (s->state == SUPERVISE_WAITING)
+		event_active(s->later, EV_TIMEOUT, 0);
+}
+
+void supervise_upgrade(struct supervise *s, const char *path, upgrade_done *done, void *arg)
+{
+	upgrade_begin(s->upgrade, path, done, arg);
+}
+
+void supervise_forget(struct supervise *s, const void *arg)
+{
+	upgrade_forget(s->upgrade, arg);
 }
 
 /* ---- what happens to it */
-
-/* A system call that its sandbox stopped: which, it has said in the link. */
-static void name_forbidden(const struct supervise *s, char *how, size_t n)
-{
-	uint32_t call = __atomic_load_n(&link_client_link(s->vm->link)->header->forbidden, __ATOMIC_RELAXED);
-	char name[40];
-
-	if (call)
-		snprintf(how, n, "tried system call %s, which its sandbox forbids", sandbox_call_name(call - 1, name, sizeof(name)));
-}
 
 /* Killed from outside is nobody's fault. */
 static void on_ended(evutil_socket_t fd, short what, void *arg)
@@ -463,8 +603,6 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	status = child_reap(&s->daemon.child, 0, false, how, sizeof(how));
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		name_forbidden(s, how, sizeof(how));
 	daemon_drop(&s->daemon);
 	event_del(s->later);
 	if (served && now_ms() - s->since > HEALTHY_MS)
@@ -479,10 +617,16 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 	if (served) {
 		set_state(s, SUPERVISE_WAITING);
 		outage_begin(s->outage);
+		s->lost = wait_now();
 		s->at_fault = daemon_at_fault(&s->daemon, status);
 	}
 	link_client_lost(s->vm->link, why);
-	go_on(s, why, daemon_at_fault(&s->daemon, status));
+	if (upgrade_is_taken(s->upgrade)) {	/* it was of another executable: tells nothing of ours */
+		upgrade_refused(s->upgrade, -ECANCELED, why);
+		go_on(s, NULL, false);
+	} else {
+		go_on(s, why, daemon_at_fault(&s->daemon, status));
+	}
 }
 
 /* Once it serves it has nothing more to say: end of file comes shortly before its end, anything else is nonsense. */
@@ -492,14 +636,20 @@ static void on_spoke(evutil_socket_t fd, short what, void *arg)
 	char byte;
 	int got[1];
 	unsigned ngot;
+	ssize_t n;
 
 	(void)fd, (void)what;
 	if (s->state == SUPERVISE_STARTING) {
 		on_ready(s);
 		return;
 	}
+	n = fdpass_recv(s->daemon.sock, &byte, 1, got, 0, &ngot, 0);
+	if (n == 1 && byte == WORD_HELD && s->late_held) {	/* and has been told to go on already */
+		s->late_held = false;
+		return;
+	}
 	event_del(s->daemon.spoke);
-	if (fdpass_recv(s->daemon.sock, &byte, 1, got, 0, &ngot, 0) == 0)
+	if (n == 0)
 		return;
 	link_client_lost(s->vm->link, "the device model broke the protocol: it spoke on its socket after it was ready");
 }
@@ -510,7 +660,7 @@ static void on_condemned(evutil_socket_t fd, short what, void *arg)
 	struct supervise *s = arg;
 
 	(void)fd, (void)what;
-	if (s->state != SUPERVISE_SERVING)
+	if (s->state != SUPERVISE_SERVING || !link_client_is_lost(s->vm->link))	/* of a predecessor, handed over meanwhile */
 		return;
 	outage_begin(s->outage);
 	kill_it(s, "");
@@ -542,6 +692,8 @@ static bool is_overdue(void *arg)
 	int tracer = 0;
 	FILE *f;
 
+	if (load_acquire(&s->handing_over))
+		return false;
 	snprintf(path, sizeof(path), "/proc/%d/status", s->daemon.child.pid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f) && sscanf(line, "TracerPid: %d", &tracer) != 1)
@@ -572,7 +724,7 @@ void supervise_stop(struct supervise *s)
 	daemon_drop(&s->daemon);
 }
 
-int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd)
+int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd, const char *path)
 {
 	struct supervise *s = calloc(1, sizeof(*s));
 	const struct link_hooks hooks = {
@@ -592,6 +744,8 @@ int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd)
 	if (!s->later || !s->condemned)
 		return -ENOMEM;
 	ret = outage_new(&s->outage, vm);
+	if (!ret)
+		ret = upgrade_new(&s->upgrade, vm, &s->back, path, on_stands_by, s);
 	return ret || !vm->config->spare || vm->config->outage == OUTAGE_STOP ? ret : spare_new(&s->spare, vm, &s->back);
 }
 
@@ -601,6 +755,7 @@ void supervise_free(struct supervise *s)
 		return;
 	supervise_stop(s);
 	spare_free(s->spare);
+	upgrade_free(s->upgrade);
 	daemon_drop(&s->daemon);
 	back_ends_close(&s->back);
 	outage_free(s->outage);
@@ -626,17 +781,9 @@ void supervise_info(const struct supervise *s, struct supervise_info *info)
 {
 	*info = s->info;
 	info->state = s->state;
+	info->upgrade = upgrade_last(s->upgrade);
 	info->pid = s->daemon.child.pid;
 	info->age_ms = now_ms() - s->since;
 	if (s->spare)
 		spare_info(s->spare, &info->spare);
-}
-
-void supervise_sandboxes(const struct supervise *s, void (*each)(void *arg, const char *program, pid_t, const struct sandbox *), void *arg)
-{
-	if (s->daemon.child.pid > 0)
-		each(arg, "cleaved", s->daemon.child.pid, &s->daemon.sandbox);
-	for (unsigned i = 0; i < s->back.n; i++)
-		if (s->back.end[i].net && netback_sandbox(s->back.end[i].net))
-			each(arg, "cleave-slirp", netback_pid(s->back.end[i].net), netback_sandbox(s->back.end[i].net));
 }
