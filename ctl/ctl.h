@@ -36,7 +36,7 @@ struct verb {
 };
 
 /* NULL-name-ended. */
-extern const struct verb list_verbs[], register_verbs[], stats_verbs[], life_verbs[], key_verbs[], disk_verbs[], network_verbs[], devmodel_verbs[];
+extern const struct verb list_verbs[], register_verbs[], stats_verbs[], life_verbs[], key_verbs[], disk_verbs[], network_verbs[], devmodel_verbs[], sandbox_verbs[];
 
 /* Says it on stderr; returns `error`, negative. */
 int ctl_error(int error, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -9,7 +9,7 @@
 #include "ctl/ctl.h"
 #include "proto/names.h"
 
-static const struct verb *const families[] = { list_verbs, register_verbs, stats_verbs, life_verbs, key_verbs, disk_verbs, network_verbs, devmodel_verbs };
+static const struct verb *const families[] = { list_verbs, register_verbs, stats_verbs, life_verbs, key_verbs, disk_verbs, network_verbs, devmodel_verbs, sandbox_verbs };
 enum { FAMILIES = sizeof(families) / sizeof(families[0]) };
 
 static void usage(void)

@@ -179,17 +179,19 @@ void conf_free(struct conf *c)
 	*c = (struct conf){ 0 };
 }
 
-static int reply(int sock, Cleave__DaemonReply *r)
+static int reply(int sock, Cleave__DaemonReply *r, const struct sandbox *sandbox)
 {
 	uint8_t frame[1024];
 
 	r->version = CONF_VERSION;
+	r->sandbox = (int32_t *)sandbox->state;
+	r->n_sandbox = SANDBOX_MEASURES;
 	if (cleave__daemon_reply__get_packed_size(r) > sizeof(frame))
 		r->error = (char *)"the device model failed, and its reason is too long to send";
 	return fdpass_send(sock, frame, cleave__daemon_reply__pack(r, frame), NULL, 0);
 }
 
-int conf_reply(int sock, const char *error, uint32_t features, uint64_t arena_bytes)
+int conf_reply(int sock, const char *error, uint32_t features, uint64_t arena_bytes, const struct sandbox *sandbox)
 {
 	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
 
@@ -197,15 +199,15 @@ int conf_reply(int sock, const char *error, uint32_t features, uint64_t arena_by
 	r.error = (char *)(error ? error : "");
 	r.features = features;
 	r.arena_bytes = arena_bytes;
-	return reply(sock, &r);
+	return reply(sock, &r, sandbox);
 }
 
-int conf_reply_standing_by(int sock)
+int conf_reply_standing_by(int sock, const struct sandbox *sandbox)
 {
 	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
 
 	r.standing_by = true;
-	return reply(sock, &r);
+	return reply(sock, &r, sandbox);
 }
 
 void conf_list_devices(void)

@@ -9,6 +9,7 @@
 #define CLEAVE_DEVMODEL_CONF_H
 
 #include "devmodel/machine.h"
+#include "ipc/sandbox.h"
 
 enum { CONF_VERSION = 2, CONF_FRAME_MAX = 65536 };
 
@@ -33,8 +34,8 @@ int conf_turn(struct conf *, const void *frame, size_t n, const int *fd, unsigne
 void conf_free(struct conf *);	/* the strings that machine points to, not the descriptors */
 
 /* READY, or an error for the user. */
-int conf_reply(int sock, const char *error, uint32_t features, uint64_t arena_bytes);
-int conf_reply_standing_by(int sock);
+int conf_reply(int sock, const char *error, uint32_t features, uint64_t arena_bytes, const struct sandbox *);
+int conf_reply_standing_by(int sock, const struct sandbox *);
 
 /* `cleaved --list-devices` (device.h has the format). */
 void conf_list_devices(void);

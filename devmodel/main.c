@@ -1,7 +1,7 @@
 /*
  * main.c - cleaved, the device model of one virtual machine.
  *
- * The life of the process in one sequence: give up privileges, receive the
+ * The life of the process in one sequence: enter the sandbox, receive the
  * configuration and the descriptors, map RAM; stand by, if it is a spare, until
  * its turn comes; map link and arena, make the devices, say READY, serve until
  * the engine is gone.
@@ -24,6 +24,7 @@
 #include "devmodel/conf.h"
 #include "devmodel/loop.h"
 #include "devmodel/sandbox.h"
+#include "devmodel/txn.h"
 #include "ipc/fdpass.h"
 
 enum { CONFIG_MS = 15000 };
@@ -35,6 +36,7 @@ struct daemon {
 	struct machine machine;
 	struct loop *loop;
 	size_t arena_bytes;
+	struct sandbox sandbox;
 	char error[512];
 };
 
@@ -123,6 +125,7 @@ static int map_link(struct daemon *d)
 	if (d->link.nvcpus != c->vcpus || d->link.code_pages != machine_ram_end(c->ram_bytes) / LINK_PAGE)
 		return fail(d, -EINVAL, "the link is not for this machine");
 	d->machine.link = &d->link;
+	devmodel_sandbox_last_words(&d->link.header->forbidden);
 	return 0;
 }
 
@@ -165,7 +168,7 @@ static int take_turn(struct daemon *d)
 	void *arena;
 	int err;
 
-	if (d->conf.standby && conf_reply_standing_by(d->sock))
+	if (d->conf.standby && conf_reply_standing_by(d->sock, &d->sandbox))
 		return -EPIPE;
 	err = receive(d, conf_turn, d->conf.standby ? -1 : CONFIG_MS);
 	if (!err)
@@ -193,13 +196,14 @@ static bool may_go(int sock)
 	char go;
 	int none[1];
 
+	TXN_STEP("ready.said");
 	return fdpass_recv(sock, &go, 1, none, 0, &nfds, -1) == 1;
 }
 
-static int serve(int sock)
+static int serve(int sock, int cell, bool sandbox)
 {
 	static struct daemon d;
-	int err = sandbox_enter(sock);
+	int err = devmodel_sandbox_enter(sock, cell, sandbox, &d.sandbox);
 
 	d.sock = sock;
 	if (err)
@@ -209,11 +213,12 @@ static int serve(int sock)
 	if (!err)
 		err = take_turn(&d);
 	if (err) {
-		if (d.error[0] && conf_reply(sock, d.error, 0, 0))
+		if (d.error[0] && conf_reply(sock, d.error, 0, 0, &d.sandbox))
 			fprintf(stderr, "cleaved: %s\n", d.error);
 		return 1;
 	}
-	if (conf_reply(sock, NULL, d.link.features, d.arena_bytes) || !may_go(sock))
+	devmodel_sandbox_settle();
+	if (conf_reply(sock, NULL, d.link.features, d.arena_bytes, &d.sandbox) || !may_go(sock))
 		return 0;	/* the engine has gone meanwhile, or wants another */
 	err = loop_run(d.loop);
 	if (err)
@@ -229,32 +234,36 @@ static int serve(int sock)
 static void usage(FILE *to)
 {
 	fprintf(to, "usage: cleaved --list-devices\n"
-		    "       cleaved --socket=FD\n"
+		    "       cleaved --socket=FD [--cell=FD] [--no-sandbox]\n"
 		    "cleaved is the device model of a virtual machine. cleave starts it; see cleaved(8).\n");
 }
 
-static int socket_number(const char *text)
+/* An open descriptor of this type, or -1. */
+static int descriptor(const char *text, mode_t type)
 {
 	char *end;
 	long fd = strtol(text, &end, 10);
 	struct stat st;
 
-	if (end == text || *end || fd < 0 || fd > 65535 || fstat(fd, &st) || !S_ISSOCK(st.st_mode))
+	if (end == text || *end || fd < 0 || fd > 65535 || fstat(fd, &st) || (st.st_mode & S_IFMT) != type)
 		return -1;
 	return fd;
 }
 
 int main(int argc, char **argv)
 {
-	enum { OPT_LIST = 256, OPT_SOCKET, OPT_VERSION };
+	enum { OPT_LIST = 256, OPT_SOCKET, OPT_CELL, OPT_NO_SANDBOX, OPT_VERSION };
 	static const struct option options[] = {
 		{ "list-devices", no_argument, NULL, OPT_LIST },
 		{ "socket", required_argument, NULL, OPT_SOCKET },
+		{ "cell", required_argument, NULL, OPT_CELL },
+		{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 }
 	};
-	int opt, sock = -1;
+	int opt, sock = -1, cell = -1;
+	bool sandbox = true;
 
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1)
 		switch (opt) {
@@ -268,11 +277,21 @@ int main(int argc, char **argv)
 			usage(stdout);
 			return 0;
 		case OPT_SOCKET:
-			sock = socket_number(optarg);
+			sock = descriptor(optarg, S_IFSOCK);
 			if (sock < 0) {
 				fprintf(stderr, "cleaved: --socket=%s: not a socket; cleave starts this program\n", optarg);
 				return 1;
 			}
+			break;
+		case OPT_CELL:
+			cell = descriptor(optarg, S_IFREG);
+			if (cell < 0) {
+				fprintf(stderr, "cleaved: --cell=%s: not a namespace; cleave starts this program\n", optarg);
+				return 1;
+			}
+			break;
+		case OPT_NO_SANDBOX:
+			sandbox = false;
 			break;
 		default:
 			usage(stderr);
@@ -283,5 +302,5 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	return serve(sock);
+	return serve(sock, cell, sandbox);
 }

@@ -247,7 +247,7 @@ struct link_header {
 	uint32_t answer;	/* daemon's answer, a subset */
 	uint32_t generation;
 	uint32_t nvcpus;
-	uint32_t reserved;
+	uint32_t forbidden;	/* daemon, dying: the number of the system call that its sandbox stopped, + 1; 0: none */
 	uint64_t size;		/* of the memfd */
 	/* Where things lie, from the memfd's start; link_layout() computes them, a reader compares. */
 	uint64_t off_vcpus;	/* struct link_vcpu[nvcpus + 1] */

@@ -91,7 +91,7 @@ static int make(struct helper *h)
 
 static int start(struct helper *h, char **option)
 {
-	int ret = sandbox_enter(CABLE);
+	int ret = slirp_sandbox_enter(CABLE);
 
 	if (ret)
 		snprintf(h->err, sizeof(h->err), "privileges cannot be given up: %s", strerror(-ret));
@@ -99,11 +99,6 @@ static int start(struct helper *h, char **option)
 		ret = read_options(h, option);
 	if (!ret)
 		ret = make(h);
-	if (ret)
-		return ret;
-	ret = sandbox_filter();
-	if (ret)
-		snprintf(h->err, sizeof(h->err), "system calls cannot be filtered: %s", strerror(-ret));
 	return ret;
 }
 
@@ -111,6 +106,15 @@ static void say(const char *sentence)
 {
 	if (send(ENGINE, sentence, strlen(sentence), MSG_NOSIGNAL) < 0)
 		fprintf(stderr, "cleave-slirp: %s\n", sentence);
+}
+
+/* "ready", and how each measure stands. */
+static void say_ready(const struct sandbox *s)
+{
+	char sentence[200] = "ready ";
+
+	sandbox_print(s, sentence + strlen(sentence), sizeof(sentence) - strlen(sentence));
+	say(sentence);
 }
 
 static int serve(struct helper *h)
@@ -135,21 +139,25 @@ static bool is_socket(int fd)
 int main(int argc, char **argv)
 {
 	static struct helper h;
+	struct sandbox measures = { { 0 } };
+	bool sandbox = argc < 2 || strcmp(argv[1], "--no-sandbox");
 
 	if (argc == 2 && !strcmp(argv[1], "--version")) {
 		printf("cleave-slirp %s\n", PACKAGE_VERSION);
 		return 0;
 	}
-	if ((argc > 1 && argv[1][0] == '-') || !is_socket(CABLE) || !is_socket(ENGINE)) {
-		fprintf(stderr, "usage: cleave-slirp [OPTION=VALUE...]\n"
+	if ((argc > 1 && argv[1][0] == '-' && sandbox) || !is_socket(CABLE) || !is_socket(ENGINE)) {
+		fprintf(stderr, "usage: cleave-slirp [--no-sandbox] [OPTION=VALUE...]\n"
 				"cleave-slirp is the network of `-s SLOT,virtio-net,slirp`. cleave starts it; see cleave(8).\n");
 		return 1;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	if (start(&h, argv + 1)) {
+	if (start(&h, argv + 1 + !sandbox)) {
 		say(h.err);
 		return 1;
 	}
-	say("ready");
+	if (sandbox)
+		slirp_sandbox_settle(&measures);
+	say_ready(&measures);
 	return serve(&h) ? 1 : 0;
 }

@@ -16,6 +16,7 @@
 #include <uuid.h>
 
 #include "proto/names.h"
+#include "ipc/sandbox.h"
 #include "vmm/config.h"
 #include "vmm/netback.h"
 #include "vmm/relay.h"
@@ -115,6 +116,8 @@ static const struct option_row option_table[] = {
 	{ "devmodel.grace", VALUE_MS, AT(grace), "1000", "milliseconds without a device model before outage=ones takes effect", NULL, 0 },
 	{ "devmodel.deadline", VALUE_COUNT, AT(deadline), "10", "seconds after which a device model that does not answer is replaced; 0: never", NULL, 0 },
 	{ "devmodel.spare", VALUE_BOOL, AT(spare), "false", "another device model stands by, and takes over at once when one dies", NULL, 0 },
+	{ "sandbox", VALUE_CHOICE, AT(sandbox), "on", "what each process gives up: on (as far as this system permits), strict (all of it, or no start) or off",
+	  sandbox_modes, SANDBOX_MODES },
 	{ "link.spin", VALUE_CHOICE, AT(spin), "auto", "a vCPU that waits for the device model: auto (spins for as long as has paid so far) or off (sleeps)",
 	  spin_names, SPINS },
 	{ "stats", VALUE_BOOL, AT(stats), "false", "print a summary of I/O on standard error at the end", NULL, 0 },

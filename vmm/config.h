@@ -98,6 +98,7 @@ struct config {
 	unsigned spin;			/* enum config_spin */
 	unsigned outage;		/* enum config_outage: of devices that do not say */
 	unsigned grace;			/* ms */
+	unsigned sandbox;		/* enum sandbox_mode */
 	unsigned deadline;		/* s; 0: none */
 	bool spare;			/* a device model stands by */
 

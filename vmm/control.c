@@ -24,6 +24,7 @@
 #include "vmm/link.h"
 #include "vmm/regs.h"
 #include "vmm/report.h"
+#include "vmm/sandbox.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
 
@@ -280,6 +281,66 @@ static size_t get_devmodel(struct vm *vm, struct answer *a, uint8_t **reply)
 	a->r.what_case = CLEAVE__RESPONSE__WHAT_DEVMODEL;
 	a->r.devmodel = &d;
 	return pack(&a->r, reply);
+}
+
+/* ---- sandboxes */
+
+enum { PROCESSES_MAX = 64 };
+
+struct sandboxes {
+	Cleave__SandboxProcess process[PROCESSES_MAX], *processp[PROCESSES_MAX];
+	struct sandbox_row {
+		Cleave__SandboxMeasure measure[SANDBOX_MEASURES], *measurep[SANDBOX_MEASURES];
+		char state[SANDBOX_MEASURES][160];
+	} row[PROCESSES_MAX];
+	size_t n;
+};
+
+static void add_process(void *arg, const char *program, pid_t pid, const struct sandbox *s)
+{
+	struct sandboxes *all = arg;
+	Cleave__SandboxProcess *p = &all->process[all->n];
+	struct sandbox_row *row = &all->row[all->n];
+
+	if (all->n == PROCESSES_MAX)
+		return;
+	cleave__sandbox_process__init(p);
+	p->program = (char *)program;
+	p->pid = pid;
+	p->measure = row->measurep;
+	for (enum sandbox_measure m = 0; m < SANDBOX_MEASURES; m++) {
+		Cleave__SandboxMeasure *to = &row->measure[m];
+
+		if (s->state[m] == SANDBOX_NONE)
+			continue;
+		cleave__sandbox_measure__init(to);
+		to->name = (char *)sandbox_name(m);
+		to->applied = s->state[m] > 0;
+		to->state = (char *)sandbox_words(s->state[m], row->state[m], sizeof(row->state[m]));
+		p->measure[p->n_measure++] = to;
+	}
+	all->processp[all->n++] = p;
+}
+
+static size_t get_sandbox(struct vm *vm, struct answer *a, uint8_t **reply)
+{
+	struct sandboxes *all = calloc(1, sizeof(*all));
+	Cleave__Sandbox s = CLEAVE__SANDBOX__INIT;
+	size_t n;
+
+	if (!all) {
+		refuse(a, ENOMEM, "out of memory");
+		return pack(&a->r, reply);
+	}
+	s.mode = (char *)sandbox_modes[vmm_sandbox_mode()];
+	vmm_sandbox_each(vm, add_process, all);
+	s.process = all->processp;
+	s.n_process = all->n;
+	a->r.what_case = CLEAVE__RESPONSE__WHAT_SANDBOX;
+	a->r.sandbox = &s;
+	n = pack(&a->r, reply);
+	free(all);
+	return n;
 }
 
 /* ---- actions */
@@ -560,6 +621,9 @@ size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *me
 		break;
 	case CLEAVE__REQUEST__WHAT_GET_DEVMODEL:
 		len = get_devmodel(vm, &a, reply);
+		break;
+	case CLEAVE__REQUEST__WHAT_GET_SANDBOX:
+		len = get_sandbox(vm, &a, reply);
 		break;
 	case CLEAVE__REQUEST__WHAT_UPGRADE_DEVMODEL:
 		len = upgrade_devmodel(vm, c, q->upgrade_devmodel, &a, reply);

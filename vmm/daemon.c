@@ -16,12 +16,13 @@
 #include "ipc/fdpass.h"
 #include "proto/config.pb-c.h"
 #include "vmm/introduce.h"
+#include "vmm/sandbox.h"
 
 /* ---- started and ended */
 
 int daemon_spawn(struct daemon *d, int program)
 {
-	static char *const argv[] = { (char *)"cleaved", (char *)"--socket=3", NULL };
+	char *const argv[] = { (char *)"cleaved", (char *)"--socket=3", vmm_sandbox_mode() == SANDBOX_OFF ? (char *)"--no-sandbox" : NULL, NULL };
 	int sv[2], ret = fdpass_pair(sv);
 
 	if (ret)
@@ -103,7 +104,15 @@ static void printable(char *to, size_t n, const char *text)
 	to[i] = 0;
 }
 
-int daemon_judge(const uint8_t *frame, size_t n, char *err, size_t errlen)
+/* Missing measures are none, those that only it knows are left out. */
+static void read_sandbox(struct sandbox *s, const Cleave__DaemonReply *r)
+{
+	*s = (struct sandbox){ { 0 } };
+	for (size_t m = 0; m < r->n_sandbox && m < SANDBOX_MEASURES; m++)
+		s->state[m] = r->sandbox[m];
+}
+
+int daemon_judge(const uint8_t *frame, size_t n, struct sandbox *sandbox, char *err, size_t errlen)
 {
 	Cleave__DaemonReply *r = cleave__daemon_reply__unpack(NULL, n, frame);
 	int ret = 0;
@@ -124,6 +133,7 @@ int daemon_judge(const uint8_t *frame, size_t n, char *err, size_t errlen)
 	} else {
 		ret = !r->ready;
 	}
+	read_sandbox(sandbox, r);
 	cleave__daemon_reply__free_unpacked(r, NULL);
 	return ret;
 }
@@ -139,7 +149,9 @@ int daemon_reply(struct daemon *d, int ms, char *err, size_t errlen)
 		return -ENOMEM;
 	n = fdpass_recv(d->sock, frame, INTRODUCE_FRAME, none, 0, &nfds, ms);
 	if (n > 0) {
-		ret = daemon_judge(frame, n, err, errlen);
+		ret = daemon_judge(frame, n, &d->sandbox, err, errlen);
+		if (ret >= 0 && vmm_sandbox_judge("cleaved", &d->sandbox, err, errlen))
+			ret = -ECANCELED;
 	} else if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
 		daemon_ended_early(d, err, errlen);
 		ret = -EPIPE;

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ipc/sandbox.h"
 #include "vmm/child.h"
 
 enum { DAEMON_READY_MS = 15000 };	/* it is given so long to be ready */
@@ -23,6 +24,7 @@ struct daemon {
 	int sock;		/* -1: nothing is heard of it */
 	struct event *ended, *spoke;
 	bool killed;		/* by us: its own doing */
+	struct sandbox sandbox;	/* as it says */
 	bool outside;		/* ended by a SIGKILL that was not ours, before it was ready */
 };
 
@@ -42,8 +44,8 @@ void daemon_discard(struct daemon *);		/* drops, kills and reaps it */
  * -errno.  `err` is for the user.  What has ended instead has been reaped.
  */
 int daemon_reply(struct daemon *, int ms, char *err, size_t errlen);
-/* The same of the message alone.  Any bytes will do. */
-int daemon_judge(const uint8_t *frame, size_t n, char *err, size_t errlen);
+/* The same of the message alone; `sandbox` is what it says of that.  Any bytes will do. */
+int daemon_judge(const uint8_t *frame, size_t n, struct sandbox *, char *err, size_t errlen);
 /* Its socket was closed before it was ready: reaps it. */
 void daemon_ended_early(struct daemon *, char *err, size_t errlen);
 /* Was it its own doing that it ended with this status? */

@@ -350,12 +350,19 @@ bool link_client_shadow(const struct link_client *lc, unsigned dev, unsigned wor
 	       link_shadow_read(&lc->link, word, value);
 }
 
-/* What the answer promises: its events have been applied, its bytes are here. */
+/*
+ * What the answer promises: its events have been applied, its bytes are here.
+ * A daemon that is lost by now has acknowledged it, and no successor will answer
+ * again: so its events are drained whether it lives or not.
+ */
 static int finish(struct link_client *lc, unsigned n, const struct link_req *asked, const struct link_comp *c, void *batch)
 {
 	if (c->event_seq > load_acquire(&lc->applied)) {
-		int err = link_client_drain(lc);
+		int err;
 
+		pthread_mutex_lock(&lc->drain_lock);
+		err = drain(lc);
+		pthread_mutex_unlock(&lc->drain_lock);
 		if (err)
 			return err;
 		if (c->event_seq > load_acquire(&lc->applied))
@@ -393,7 +400,7 @@ int link_client_receive(struct link_client *lc, unsigned n, const struct link_re
 		switch (link_comp_check(comp, asked, &why)) {
 		case LINK_GOOD:
 			err = finish(lc, n, asked, comp, batch);
-			if (err == 1)	/* else a successor is asked again */
+			if (err == 1)	/* else it is condemned */
 				c->committed = asked->seq;
 			return err;
 		case LINK_STALE:
@@ -791,14 +798,13 @@ int link_client_accept(struct link_client *lc, char err[LINK_ERR])
 	store_release(&lc->absent, 0);
 	store_release(&lc->told, 0);
 	store_release(&lc->lost, 0);
-	if ((r = link_client_drain(lc))) {
-		snprintf(err, LINK_ERR, "the device model's first events make no sense");
-		return r;
-	}
+	/* From here on it is the one that serves: what is wrong with it condemns it. */
+	if (link_client_drain(lc))
+		return 0;
 	for (unsigned n = 0; n <= lc->vm->nvcpus; n++)
-		if ((r = post_again(lc, n))) {
-			snprintf(err, LINK_ERR, "the device model writes to rings that it does not own");
-			return r;
+		if (post_again(lc, n)) {
+			condemn(lc, "request ring", "it is not the daemon's to write to");
+			return 0;
 		}
 	return 0;
 }

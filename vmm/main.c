@@ -24,6 +24,7 @@
 #include "vmm/link.h"
 #include "vmm/relay.h"
 #include "vmm/report.h"
+#include "vmm/sandbox.h"
 #include "vmm/stats.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
@@ -161,8 +162,10 @@ static int bring_up(struct program *p)
 		ret = control_new(&p->vm->control, p->vm, p->rundir.path, p->err, sizeof(p->err));
 	if (!ret && p->config->gdb)
 		ret = gdb_serve(&p->gdb, p->vm, p->config->gdb, p->err, sizeof(p->err));
-	if (!ret)
+	if (!ret) {
+		vmm_sandbox_log(p->vm);
 		ret = vm_start(p->vm, p->err, sizeof(p->err));
+	}
 	return ret;
 }
 
@@ -223,6 +226,7 @@ static int run(struct program *p)
 
 	if (!p->config->bootrom && !p->config->kernel)
 		return complain("nothing to start: --kernel PATH, or firmware with -l bootrom,PATH (Debian's package seabios has /usr/share/seabios/bios-256k.bin)");
+	vmm_sandbox_choose(p->config->sandbox);
 	ret = rundir_take(&p->rundir, p->config->name, p->err, sizeof(p->err));
 	if (!ret)
 		ret = bring_up(p);

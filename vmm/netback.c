@@ -17,9 +17,10 @@
 #include "proto/slirpconf.h"
 #include "vmm/child.h"
 #include "vmm/netback.h"
+#include "vmm/sandbox.h"
 #include "vmm/tap.h"
 
-enum { SPEC_MAX = 8192, ARGS_MAX = 3 + SLIRP_FORWARDS + 16, READY_MS = 15000, END_MS = 2000, QUICK_S = 1, WORD_MAX = 600 };
+enum { SPEC_MAX = 8192, ARGS_MAX = 4 + SLIRP_FORWARDS + 16, READY_MS = 15000, END_MS = 2000, QUICK_S = 1, WORD_MAX = 600 };
 
 enum kind { KIND_NULL, KIND_TAP, KIND_SLIRP, KINDS };
 
@@ -49,6 +50,7 @@ struct netback {
 	char *args;
 	char *argv[ARGS_MAX];
 	struct child child;
+	struct sandbox sandbox;
 	int sock;		/* what it says */
 	time_t started;
 	struct event *ended, *said, *again;
@@ -161,7 +163,7 @@ int netback_check(const char *spec, char *err, size_t errlen)
 	if (!text)
 		return -ENOMEM;
 	n = split(text, word, ARGS_MAX + 1);
-	if (strlen(spec) >= SPEC_MAX || n > ARGS_MAX - 2) {
+	if (strlen(spec) >= SPEC_MAX || n > ARGS_MAX - 3) {
 		snprintf(err, errlen, "too many options");
 		ret = -E2BIG;
 	} else if (kind == KIND_TAP) {
@@ -210,9 +212,10 @@ static int start(struct netback *b)
 	return ret;
 }
 
-/* Its sentence: 0 for "ready", -EAGAIN for none in this time, else `err` is what it says. */
+/* Its sentence: 0 for "ready" and how its sandbox stands, -EAGAIN for none in this time, else `err` is what it says. */
 static int listen_to(struct netback *b, int ms, char *err, size_t errlen)
 {
+	static const char ready[] = "ready ";
 	char word[WORD_MAX];
 	unsigned nfds = 0;
 	int none[1];
@@ -227,8 +230,10 @@ static int listen_to(struct netback *b, int ms, char *err, size_t errlen)
 		return -EPIPE;
 	}
 	word[n] = 0;
-	if (!strcmp(word, "ready"))
-		return 0;
+	if (!strncmp(word, ready, strlen(ready))) {
+		sandbox_scan(&b->sandbox, word + strlen(ready));
+		return vmm_sandbox_judge("cleave-slirp", &b->sandbox, err, errlen) ? -ECANCELED : 0;
+	}
 	for (char *p = word; *p; p++)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = ' ';
@@ -323,8 +328,9 @@ static int nonblocking(int fd)
 
 static int set_args(struct netback *b, const char *spec, unsigned mtu)
 {
+	static const char *const first[] = { "cleave-slirp", "--no-sandbox" };
+	unsigned head = vmm_sandbox_mode() == SANDBOX_OFF ? 2 : 1, n;
 	size_t size = strlen(spec) + 20;
-	unsigned n;
 
 	b->args = malloc(size);
 	if (!b->args)
@@ -333,9 +339,10 @@ static int set_args(struct netback *b, const char *spec, unsigned mtu)
 		snprintf(b->args, size, "%s,mtu=%u", spec, mtu);
 	else
 		snprintf(b->args, size, "%s", spec);
-	n = split(b->args, b->argv, ARGS_MAX - 1);
-	b->argv[0] = (char *)"cleave-slirp";
-	b->argv[n] = NULL;
+	/* the kind's place is the last of the first */
+	n = split(b->args, b->argv + head - 1, ARGS_MAX - head);
+	memcpy(b->argv, first, head * sizeof(*first));
+	b->argv[head - 1 + n] = NULL;
 	return 0;
 }
 
@@ -435,4 +442,14 @@ const char *netback_kind(const struct netback *b)
 int netback_fd(const struct netback *b)
 {
 	return b->fd;
+}
+
+const struct sandbox *netback_sandbox(const struct netback *b)
+{
+	return b->kind == KIND_SLIRP && b->child.pid > 0 ? &b->sandbox : NULL;
+}
+
+pid_t netback_pid(const struct netback *b)
+{
+	return b->child.pid;
 }

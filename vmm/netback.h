@@ -38,6 +38,9 @@ void netback_free(struct netback *);
 
 /* For the device model: "null", "tap" or "slirp", and the descriptor, non-blocking, or -1. */
 const char *netback_kind(const struct netback *);
+/* The helper's, or NULL where the network has none. */
+const struct sandbox *netback_sandbox(const struct netback *);
+pid_t netback_pid(const struct netback *);
 int netback_fd(const struct netback *);
 
 #endif

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@
 #include "vmm/daemon.h"
 #include "vmm/introduce.h"
 #include "vmm/link.h"
+#include "vmm/netback.h"
 #include "vmm/outage.h"
 #include "vmm/relay.h"
 #include "vmm/spare.h"
@@ -190,23 +192,32 @@ static int say_word(struct daemon *d, uint8_t word)
 	return fdpass_send(d->sock, &word, 1, NULL, 0);
 }
 
-/* It is ready: its link takes the place of the last one's, and it may go. */
+/*
+ * It is ready: its link and its arena, together, take the place of the last
+ * one's, and it may go.  One that has died meanwhile has been the last one: what
+ * the guest has seen of it stands in its arena.
+ */
 static int accept_it(struct supervise *s, char *err, size_t errlen)
 {
 	char link_err[LINK_ERR] = "";
-	int ret = link_client_accept(s->vm->link, link_err);
+	int ret;
 
-	if (!ret)
-		ret = say_word(&s->daemon, WORD_GO);
-	if (ret) {
-		snprintf(err, errlen, "the device model cannot be used: %s", *link_err ? link_err : strerror(-ret));
-		return ret;
-	}
 	pthread_mutex_lock(&s->lock);
 	s->why[0] = 0;
 	pthread_mutex_unlock(&s->lock);
+	ret = link_client_accept(s->vm->link, link_err);
+	if (ret) {
+		snprintf(err, errlen, "the device model cannot be used: %s", link_err);
+		return ret;
+	}
+	if (s->next_fd >= 0) {
+		close(s->arena_fd);
+		s->arena_fd = s->next_fd;
+		s->next_fd = -1;
+	}
 	set_state(s, SUPERVISE_SERVING);
 	s->info.generation++;
+	say_word(&s->daemon, WORD_GO);	/* if it does not arrive, on_ended() follows */
 	if (s->spare)
 		spare_keep(s->spare, s->daemon_fd);
 	return 0;
@@ -339,31 +350,41 @@ static void give_up(struct supervise *s, int error, const char *why)
 	}
 }
 
+/* What has never been written to is not copied: it has no memory, and is to get none. */
+static int copy_written(int from, int to)
+{
+	static uint8_t part[65536];
+	off_t at = 0, end = 0;
+
+	while ((at = lseek(from, end, SEEK_DATA)) >= 0 && (end = lseek(from, at, SEEK_HOLE)) >= 0)
+		while (at < end) {
+			size_t most = end - at < (off_t)sizeof(part) ? (size_t)(end - at) : sizeof(part);
+			ssize_t n = pread(from, part, most, at);
+
+			if (n <= 0 || pwrite(to, part, n, at) != n)
+				return -EIO;
+			at += n;
+		}
+	return errno == ENXIO ? 0 : -errno;	/* no more data */
+}
+
 static int copy_arena(struct supervise *s)
 {
+	int fd = new_arena(), ret;
 	struct stat st;
-	void *from, *to;
-	int fd = new_arena();
 
 	if (fd < 0)
 		return fd;
-	if (fstat(s->arena_fd, &st) || ftruncate(fd, st.st_size)) {
+	ret = fstat(s->arena_fd, &st) || ftruncate(fd, st.st_size) ? -errno : copy_written(s->arena_fd, fd);
+	if (ret) {
 		close(fd);
-		return -errno;
+		return ret;
 	}
 	seal(fd);
-	from = mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, s->arena_fd, 0);
-	to = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (from != MAP_FAILED && to != MAP_FAILED)
-		memcpy(to, from, st.st_size);
 	if (s->next_fd >= 0)
 		close(s->next_fd);
 	s->next_fd = fd;
-	if (from != MAP_FAILED)
-		munmap(from, st.st_size);
-	if (to != MAP_FAILED)
-		munmap(to, st.st_size);
-	return from == MAP_FAILED || to == MAP_FAILED ? -ENOMEM : 0;
+	return 0;
 }
 
 static void start_successor(struct supervise *s)
@@ -428,13 +449,6 @@ static int take_over(struct supervise *s, char *err, size_t errlen)
 	return ret;
 }
 
-static void keep_arena(struct supervise *s)
-{
-	close(s->arena_fd);
-	s->arena_fd = s->next_fd;
-	s->next_fd = -1;
-}
-
 /* The one that serves is of the new executable: so will be its successors. */
 static void adopt_program(struct supervise *s)
 {
@@ -471,7 +485,6 @@ static void on_ready(struct supervise *s)
 		give_up(s, ret, *err ? err : strerror(-ret));
 		return;
 	}
-	keep_arena(s);
 	s->info.restarts++;
 	outage_end(s->outage);
 	snprintf(line, sizeof(line), "%s; process %d took over after %llu ms", s->info.why, s->daemon.child.pid,
@@ -529,10 +542,7 @@ static int replace(struct supervise *s, const struct daemon *by, char *err, size
 	s->daemon = *by;
 	s->at_fault = false;
 	ret = take_over(s, err, errlen);
-	if (ret)
-		return ret;
-	keep_arena(s);
-	return watch(s);
+	return ret ? ret : watch(s);
 }
 
 static void stay(struct supervise *s, struct daemon *next, int error, const char *why)
@@ -592,6 +602,16 @@ void supervise_forget(struct supervise *s, const void *arg)
 
 /* ---- what happens to it */
 
+/* A system call that its sandbox stopped: which, it has said in the link. */
+static void name_forbidden(const struct supervise *s, char *how, size_t n)
+{
+	uint32_t call = __atomic_load_n(&link_client_link(s->vm->link)->header->forbidden, __ATOMIC_RELAXED);
+	char name[40];
+
+	if (call)
+		snprintf(how, n, "tried system call %s, which its sandbox forbids", sandbox_call_name(call - 1, name, sizeof(name)));
+}
+
 /* Killed from outside is nobody's fault. */
 static void on_ended(evutil_socket_t fd, short what, void *arg)
 {
@@ -603,6 +623,8 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	status = child_reap(&s->daemon.child, 0, false, how, sizeof(how));
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		name_forbidden(s, how, sizeof(how));
 	daemon_drop(&s->daemon);
 	event_del(s->later);
 	if (served && now_ms() - s->since > HEALTHY_MS)
@@ -786,4 +808,13 @@ void supervise_info(const struct supervise *s, struct supervise_info *info)
 	info->age_ms = now_ms() - s->since;
 	if (s->spare)
 		spare_info(s->spare, &info->spare);
+}
+
+void supervise_sandboxes(const struct supervise *s, void (*each)(void *arg, const char *program, pid_t, const struct sandbox *), void *arg)
+{
+	if (s->daemon.child.pid > 0)
+		each(arg, "cleaved", s->daemon.child.pid, &s->daemon.sandbox);
+	for (unsigned i = 0; i < s->back.n; i++)
+		if (s->back.end[i].net && netback_sandbox(s->back.end[i].net))
+			each(arg, "cleave-slirp", netback_pid(s->back.end[i].net), netback_sandbox(s->back.end[i].net));
 }

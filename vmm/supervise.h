@@ -34,6 +34,7 @@
 #include "vmm/spare.h"
 #include "vmm/upgrade.h"
 
+struct sandbox;
 struct vm;
 struct supervise;
 
@@ -70,6 +71,8 @@ int supervise_grow(struct supervise *, unsigned slot, unsigned func, uint64_t by
 void supervise_upgrade(struct supervise *, const char *path, upgrade_done *, void *arg);
 void supervise_forget(struct supervise *, const void *arg);
 pid_t supervise_pid(const struct supervise *);	/* 0: none */
+/* Calls for the device model's process and for each network's (vmm/sandbox.h). */
+void supervise_sandboxes(const struct supervise *, void (*each)(void *arg, const char *program, pid_t, const struct sandbox *), void *arg);
 void supervise_info(const struct supervise *, struct supervise_info *);
 
 #endif

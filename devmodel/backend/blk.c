@@ -339,13 +339,14 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-/* Workers take no signals: those are the loop's. */
+/* Workers take no signals, which are the loop's, but the one that says what the sandbox stopped. */
 static int start_workers(void)
 {
 	pthread_attr_t attr;
 	sigset_t all, old;
 
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, WORKER_STACK);
 	pthread_sigmask(SIG_BLOCK, &all, &old);

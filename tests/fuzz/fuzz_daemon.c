@@ -44,6 +44,7 @@ static void check_list(const struct devlist *l)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct devlist *l;
+	struct sandbox sandbox;
 	char err[200] = "";
 	int ret;
 
@@ -54,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	devlist_free(l);
 	err[0] = 0;
-	ret = daemon_judge(data, size, err, sizeof(err));
+	ret = daemon_judge(data, size, &sandbox, err, sizeof(err));
 	check_text(err);
 	if (ret < 0 && !*err)
 		abort();

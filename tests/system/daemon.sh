@@ -59,6 +59,20 @@ until_true devmodel '^restarts *[2-9]'
 grep -q "was killed by signal 11.*took over" x.err && ok || bad "not said: $(cat x.err)"
 "$ctl" --vm=x --destroy && ok || bad "--destroy"
 stopped 1
+# each says that it is ready, and dies before it hears that it may go, or soon after
+export CLEAVED=$builddir/tests/system/cleaved_faults
+CLEAVE_FAULTS=ready.said start x -l bootrom,poll.rom
+for i in $(seq 400); do
+	[ "$(grep -c 'dies at ready.said' x.err)" -lt 5 ] && kill -0 $vm_pid 2>/dev/null || break
+	kill -9 "$(daemon_pid x 2>/dev/null)" 2>/dev/null
+	sleep 0.02
+done
+[ "$(grep -c 'dies at ready.said' x.err)" -ge 5 ] && ok || bad "none died there"
+until_true devmodel '^state *serving'
+grep 'cannot be taken over' x.err && bad "a successor refuses" || ok
+ctl "running" --vm=x --get-all
+"$ctl" --vm=x --destroy && ok || bad "--destroy"
+stopped 1
 [ -z "$(ls run)" ] && ok || bad "left behind: $(ls run)"
 
 finish

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,6 +40,8 @@ static struct {
 	unsigned irqs, maps, codes, a20s, nmis, powers;
 	unsigned gsi, level, pmbase;
 	int kernel_bells;
+	void (*meanwhile)(struct env *);	/* runs while a line is set, with the link's events locked */
+	struct env *env;
 } told;
 
 void vcpu_kick(struct vcpu *v)
@@ -53,6 +56,8 @@ void irq_set(struct vm *vm, unsigned gsi, bool level)
 	told.irqs++;
 	told.gsi = gsi;
 	told.level = level;
+	if (told.meanwhile)
+		told.meanwhile(told.env);
 }
 
 void irq_msi(struct vm *v, uint64_t addr, uint32_t data)
@@ -1131,6 +1136,72 @@ static void test_late_answer_is_dropped(void **state)
 	assert_int_equal(e->lost, 1);
 }
 
+/* A vCPU that takes its answer from the ring, and waits for another thread that applies the answer's event. */
+static struct {
+	pthread_t thread;
+	_Atomic pid_t tid;
+	enum inout_wait result;
+} taker;
+
+static void *take_answer(void *arg)
+{
+	taker.tid = gettid();
+	taker.result = inout_wait(arg);
+	return NULL;
+}
+
+static bool sleeps(pid_t tid)
+{
+	char path[64], state = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*d (%*[^)]) %c", &state), 1);
+	fclose(f);
+	return state == 'S';
+}
+
+static void lose_it_meanwhile(struct env *e)
+{
+	unsigned still = 0;
+
+	told.meanwhile = NULL;
+	assert_int_equal(pthread_create(&taker.thread, NULL, take_answer, e->vcpu), 0);
+	while (still < 5) {
+		usleep(1000);
+		still = taker.tid && sleeps(taker.tid) ? still + 1 : 0;
+	}
+	link_client_lost(e->vm.link, "killed");
+}
+
+/* The daemon has answered and died.  Nobody answers again what is acknowledged: the answer counts. */
+static void test_answer_in_hand_when_it_dies(void **state)
+{
+	struct env *e = *state;
+	uint64_t value;
+	unsigned done;
+
+	store_release(&e->fake.raise_at, 1);
+	assert_int_equal(inout_in(e->vcpu, FAKE_PLAIN, 1, 1, INOUT_NO_MEM, &value, &done), IO_WAIT);
+	while (!fake_get(&e->fake.requests))
+		;
+	fake_kill(&e->fake);
+	told.env = e;
+	told.meanwhile = lose_it_meanwhile;
+	taker.tid = 0;
+	link_client_drain(e->vm.link);
+	pthread_join(taker.thread, NULL);
+	assert_int_equal(taker.result, INOUT_READY);
+	assert_int_equal(told.irqs, 1);
+	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), fake_byte(0));
+	link_close(&e->fake.link);
+	memset(&e->fake, 0, sizeof(e->fake));
+	fake_start(&e->fake, &e->vm);
+	assert_int_equal(e->fake.requests, 0);
+}
+
 static void test_control_times_out(void **state)
 {
 	struct env *e = *state;
@@ -1197,7 +1268,7 @@ int main(void)
 		T(test_events_reach_their_parts), T(test_doorbells),
 		cmocka_unit_test(test_hostile_completions), cmocka_unit_test(test_hostile_events),
 		T(test_hostile_event_alone), cmocka_unit_test(test_hostile_indices), T(test_hostile_commit), cmocka_unit_test(test_noise),
-		T(test_successor_gets_what_was_unacknowledged), T(test_request_made_during_the_outage),
+		T(test_successor_gets_what_was_unacknowledged), T(test_request_made_during_the_outage), T(test_answer_in_hand_when_it_dies),
 		T(test_outage_without_a_device), T(test_withdrawn_request_is_not_asked_again),
 		T(test_dead_daemons_answer_is_taken), T(test_late_answer_is_dropped),
 		T(test_control_times_out),

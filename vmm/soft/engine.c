@@ -546,13 +546,13 @@ static void soft_vcpu_free(struct vcpu *v)
 	block_cache_free(&s->cpu);
 	mmu_fini(&s->cpu);
 	pthread_mutex_destroy(&s->lock);
-	free(s);
+	mmu_room_free(s);
 	v->engine_state = NULL;
 }
 
 static int soft_vcpu_new(struct vcpu *v)
 {
-	struct soft *s = aligned_alloc(64, (sizeof(*s) + 63) & ~(size_t)63);
+	struct soft *s = mmu_room_new(sizeof(*s));
 	int err;
 
 	if (!s)

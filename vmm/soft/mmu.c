@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "vmm/inout.h"
 #include "vmm/mem.h"
@@ -124,35 +125,109 @@ bool mmu_translate(struct cpu *cpu, uint64_t lin, uint64_t *gpa)
 
 /* ---- filling and dropping entries */
 
-static void drop_entry(struct tlb_set *set, unsigned i)
+enum { FIRST = ~0u };		/* tlb_info.prev of a chain's first; 0: in none */
+
+static struct tlb_info *info_at(struct tlb *t, uint32_t number)
 {
-	set->e[i].read = set->e[i].write = set->e[i].exec = TLB_EMPTY;
+	return &t->notes[(number - 1) / TLB_ENTRIES].info[(number - 1) % TLB_ENTRIES];
 }
 
-/* Tags of an entry for what `page` allows and memory offers. */
-static void set_entry(struct cpu *cpu, struct tlb_set *set, uint64_t lin, const struct x86_page *page)
+static uint32_t *chain_of(struct tlb *t, uint64_t gpa)
+{
+	uint64_t page = gpa >> PAGE_SHIFT;
+
+	return &t->chain[(page ^ page >> TLB_BITS) % TLB_ENTRIES];
+}
+
+static void chain_add(struct tlb *t, uint32_t number)
+{
+	struct tlb_info *e = info_at(t, number);
+	uint32_t *head = chain_of(t, e->gpa);
+
+	e->prev = FIRST;
+	e->next = *head;
+	if (*head)
+		info_at(t, *head)->prev = number;
+	*head = number;
+}
+
+static void chain_remove(struct tlb *t, struct tlb_info *e)
+{
+	if (e->next)
+		info_at(t, e->next)->prev = e->prev;
+	if (e->prev == FIRST)
+		*chain_of(t, e->gpa) = e->next;
+	else
+		info_at(t, e->prev)->next = e->next;
+	e->prev = 0;
+}
+
+static void places_add(struct tlb_places *p, unsigned i)
+{
+	p->word[i / 64] |= 1ull << i % 64;
+	p->top[i / 64 / 64] |= 1ull << i / 64 % 64;
+}
+
+static void places_remove(struct tlb_places *p, unsigned i)
+{
+	p->word[i / 64] &= ~(1ull << i % 64);
+}
+
+/* As info.lin says. */
+static void set_tags(struct tlb *t, unsigned s, unsigned i)
+{
+	uint64_t lin = t->notes[s].info[i].lin, tag = -(lin >> PAGE_SHIFT);
+
+	t->set[s].read[i] = (lin & (TLB_READ | TLB_NO_READ)) == TLB_READ ? tag : TLB_NEVER;
+	t->set[s].write[i] = (lin & (TLB_WRITE | TLB_NO_WRITE)) == TLB_WRITE ? tag : TLB_NEVER;
+}
+
+static void drop_entry(struct tlb *t, unsigned s, unsigned i)
+{
+	t->notes[s].info[i].lin = 0;
+	t->set[s].read[i] = t->set[s].write[i] = TLB_NEVER;
+}
+
+static unsigned entry_bits(struct cpu *cpu, uint64_t at, uint64_t gpa, const struct x86_page *page, const struct mem_page *m)
+{
+	unsigned bits = m->read ? 0 : TLB_READ_MMIO;
+
+	if (page->executable)
+		bits |= TLB_EXEC;
+	if (page->readable)
+		bits |= TLB_READ | (debug_watches(cpu, at, false) ? TLB_READ_WATCH : 0);
+	if (page->writable)
+		bits |= TLB_WRITE | (m->write ? 0 : m->rom ? TLB_DROP : TLB_WRITE_MMIO)
+			| (m->read && m->write && m->read != m->write ? TLB_SPLIT : 0)
+			| (code_marked(&cpu->mmu, gpa) ? TLB_CODE : 0) | (debug_watches(cpu, at, true) ? TLB_WRITE_WATCH : 0);
+	return bits;
+}
+
+/* What `page` allows and memory offers. */
+static void set_entry(struct cpu *cpu, unsigned s, uint64_t lin, const struct x86_page *page)
 {
 	struct mmu *mmu = &cpu->mmu;
-	struct tlb_entry *e = tlb_at(set->e, lin);
-	unsigned i = e - set->e;
+	struct tlb *t = tlb_of(cpu);
+	unsigned i = tlb_place(lin);
+	struct tlb_info *e = &t->notes[s].info[i];
 	uint64_t at = lin & PAGE_FRAME, gpa = page->gpa & PAGE_FRAME & mmu->a20_mask;
 	struct mem_page m = mem_lookup(cpu->vcpu->vm->mem, gpa);
-	uint8_t *host = m.read ? m.read : m.write;
 
-	set->used[i / 64] |= 1ull << i % 64;
-	set->local[i / 64] &= ~(1ull << i % 64);
-	set->local[i / 64] |= (uint64_t)!page->global << i % 64;
-	set->info[i] = (struct tlb_info) { .gpa = gpa, .write = m.write };
-	e->addend = (uintptr_t)host - at;
-	e->read = e->write = TLB_EMPTY;
-	if (page->readable)
-		e->read = at | (m.read ? 0 : TLB_MMIO) | (debug_watches(cpu, at, false) ? TLB_WATCH : 0);
+	places_add(&t->notes[s].used, i);
+	if (page->global)
+		places_remove(&t->notes[s].local, i);
+	else
+		places_add(&t->notes[s].local, i);
+	if (e->prev && e->gpa != gpa)
+		chain_remove(t, e);
+	e->gpa = gpa;
+	if (page->writable && !e->prev)
+		chain_add(t, s * TLB_ENTRIES + i + 1);
+	e->lin = at | entry_bits(cpu, at, gpa, page, &m);
+	t->set[s].addend[i] = (uintptr_t)(m.read ? m.read : m.write) - at;
+	set_tags(t, s, i);
 	mmu->local_code |= page->executable && !page->global && at >> 63;
 	mmu->global_low_code |= page->executable && page->global && !(at >> 63);
-	e->exec = page->executable ? at | (m.read ? 0 : TLB_MMIO) : TLB_EMPTY;
-	if (page->writable)
-		e->write = at | (m.write ? 0 : m.rom ? TLB_DROP : TLB_MMIO) | (m.write && m.write != host ? TLB_SPLIT : 0)
-			| (code_marked(mmu, gpa) ? TLB_CODE : 0) | (debug_watches(cpu, at, true) ? TLB_WATCH : 0);
 }
 
 static _Noreturn void page_fault(struct cpu *cpu, uint64_t lin, uint32_t error)
@@ -183,49 +258,52 @@ static void walk(struct cpu *cpu, unsigned set, uint64_t lin, unsigned access, s
 	cpu->mmu.walks++;
 }
 
-static void fill(struct cpu *cpu, struct tlb_set *set, uint64_t lin, unsigned access)
+static void fill(struct cpu *cpu, unsigned set, uint64_t lin, unsigned access)
 {
-	unsigned s = set - cpu->mmu.set;
 	struct x86_page page;
 
-	if (!tlb2_find(&cpu->mmu, s, lin, &page) || !grants(&page, access))
-		walk(cpu, s, lin, access, &page);
+	if (!tlb2_find(&cpu->mmu, set, lin, &page) || !grants(&page, access))
+		walk(cpu, set, lin, access, &page);
 	cpu->mmu.fills++;
 	set_entry(cpu, set, lin, &page);
 }
 
-static bool tag_holds(uint64_t tag, uint64_t lin)
+static struct tlb_info *lookup(struct cpu *cpu, unsigned set, uint64_t lin, unsigned access)
 {
-	return !((tag ^ lin) & PAGE_FRAME) && !(tag & TLB_INVALID);
-}
+	struct tlb_info *e = &tlb_of(cpu)->notes[set].info[tlb_place(lin)];
+	unsigned needs = access == WRITE ? TLB_WRITE : access == FETCH ? TLB_EXEC : TLB_READ;
 
-static struct tlb_entry *lookup(struct cpu *cpu, struct tlb_set *set, uint64_t lin, unsigned access)
-{
-	struct tlb_entry *e = tlb_at(set->e, lin);
-	uint64_t tag = access == WRITE ? e->write : access == FETCH ? e->exec : e->read;
-
-	if (!tag_holds(tag, lin))
+	if (((e->lin ^ lin) & PAGE_FRAME) || !(e->lin & needs))
 		fill(cpu, set, lin, access);
 	return e;
 }
 
-static void flush_set(struct tlb_set *set, bool globals)
+static void flush_word(struct tlb *t, unsigned s, struct tlb_places *from, unsigned w)
 {
-	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++) {
-		uint64_t drop = globals ? set->used[w] : set->local[w];
+	uint64_t drop = from->word[w];
 
-		set->used[w] &= ~drop;
-		set->local[w] = 0;
-		for (; drop; drop &= drop - 1)
-			drop_entry(set, w * 64 + __builtin_ctzll(drop));
+	t->notes[s].used.word[w] &= ~drop;
+	t->notes[s].local.word[w] &= ~drop;
+	for (; drop; drop &= drop - 1)
+		drop_entry(t, s, w * 64 + __builtin_ctzll(drop));
+}
+
+static void flush_set(struct tlb *t, unsigned s, bool globals)
+{
+	struct tlb_places *from = globals ? &t->notes[s].used : &t->notes[s].local;
+
+	for (unsigned n = 0; n < TLB_ENTRIES / 64 / 64; n++) {
+		for (uint64_t words = from->top[n]; words; words &= words - 1)
+			flush_word(t, s, from, n * 64 + __builtin_ctzll(words));
+		from->top[n] = 0;
 	}
 }
 
-static void flush_sets(struct mmu *mmu, bool globals)
+static void flush_sets(struct cpu *cpu, bool globals)
 {
 	for (unsigned s = 0; s < MMU_SETS; s++)
-		flush_set(&mmu->set[s], globals);
-	mmu->flushes++;
+		flush_set(tlb_of(cpu), s, globals);
+	cpu->mmu.flushes++;
 }
 
 static unsigned pcid_of(const struct cpu *cpu)
@@ -235,7 +313,7 @@ static unsigned pcid_of(const struct cpu *cpu)
 
 void mmu_switch(struct cpu *cpu)
 {
-	flush_sets(&cpu->mmu, false);
+	flush_sets(cpu, false);
 	space_enter(&cpu->mmu, pcid_of(cpu));
 }
 
@@ -245,7 +323,7 @@ void mmu_flush(struct cpu *cpu, bool globals)
 		spaces_reset(&cpu->mmu);
 	else
 		space_forget(&cpu->mmu, pcid_of(cpu));
-	flush_sets(&cpu->mmu, globals);
+	flush_sets(cpu, globals);
 	space_enter(&cpu->mmu, pcid_of(cpu));
 }
 
@@ -273,7 +351,7 @@ void mmu_invlpg(struct cpu *cpu, uint64_t lin)
 		return;
 	}
 	for (unsigned s = 0; s < MMU_SETS; s++)
-		drop_entry(&mmu->set[s], tlb_at(mmu->set[s].e, lin) - mmu->set[s].e);
+		drop_entry(tlb_of(cpu), s, tlb_place(lin));
 	tlb2_drop(mmu, lin);
 	if (may_be_target(mmu, lin))
 		targets_changed(mmu, lin);
@@ -289,16 +367,16 @@ void mmu_set_a20(struct cpu *cpu, bool on)
 	mmu_flush(cpu, true);
 }
 
-static struct tlb_set *set_of(struct cpu *cpu, bool system)
+static unsigned set_of(const struct cpu *cpu, bool system)
 {
-	return &cpu->mmu.set[system ? MMU_SUPERVISOR : mode_set(cpu->mode)];
+	return system ? MMU_SUPERVISOR : mode_set(cpu->mode);
 }
 
 void mmu_select(struct cpu *cpu)
 {
-	struct mmu *mmu = &cpu->mmu;
+	struct tlb *t = tlb_of(cpu);
 
-	mmu->hit = cpu->mode & MODE_CHECKED ? mmu->none : set_of(cpu, false)->e;
+	cpu->mmu.hit = cpu->mode & MODE_CHECKED ? &t->none : &t->set[mode_set(cpu->mode)];
 }
 
 /* ---- pages with decoded code */
@@ -315,22 +393,20 @@ static void publish_code(struct cpu *cpu, uint64_t page, uint8_t mark)
 void mmu_code_page_add(struct cpu *cpu, uint64_t gpa)
 {
 	struct mmu *mmu = &cpu->mmu;
+	struct tlb *t = tlb_of(cpu);
 	uint64_t page = gpa >> PAGE_SHIFT;
 
 	if (page >= mmu->code_pages || code_marked(mmu, gpa))
 		return;
 	mmu->code[page / 64] |= 1ull << page % 64;
 	publish_code(cpu, page, 1);
-	for (unsigned s = 0; s < MMU_SETS; s++) {
-		struct tlb_set *set = &mmu->set[s];
+	for (uint32_t n = *chain_of(t, gpa); n; n = info_at(t, n)->next) {
+		struct tlb_info *e = info_at(t, n);
 
-		for (unsigned w = 0; w < TLB_ENTRIES / 64; w++)
-			for (uint64_t bits = set->used[w]; bits; bits &= bits - 1) {
-				unsigned i = w * 64 + __builtin_ctzll(bits);
-
-				if (set->info[i].gpa >> PAGE_SHIFT == page && !(set->e[i].write & TLB_INVALID))
-					set->e[i].write |= TLB_CODE;
-			}
+		if (e->gpa >> PAGE_SHIFT == page && (e->lin & TLB_WRITE)) {
+			e->lin |= TLB_CODE;
+			set_tags(t, (n - 1) / TLB_ENTRIES, (n - 1) % TLB_ENTRIES);
+		}
 	}
 }
 
@@ -352,37 +428,41 @@ static bool same_page(uint64_t lin, uint64_t len)
 	return (lin & PAGE_OFFSET) + len <= PAGE_BYTES;
 }
 
-static uint8_t *entry_host(const struct tlb_set *set, const struct tlb_entry *e, uint64_t lin, bool write)
+/* A page that is not memory any more has no host address: the map has changed since, and the bus is asked. */
+static uint8_t *entry_host(struct cpu *cpu, unsigned set, const struct tlb_info *e, uint64_t lin, bool write)
 {
-	if ((write ? e->write : e->read) & (TLB_MMIO | TLB_DROP))
+	uint8_t *page;
+
+	if (e->lin & (write ? TLB_WRITE_MMIO | TLB_DROP : TLB_READ_MMIO))
 		return NULL;
-	if (write && (e->write & TLB_SPLIT))
-		return set->info[e - set->e].write + (lin & PAGE_OFFSET);
-	return (uint8_t *)(lin + e->addend);
+	if (!write || !(e->lin & TLB_SPLIT))
+		return (uint8_t *)(lin + tlb_of(cpu)->set[set].addend[tlb_place(lin)]);
+	page = mem_lookup(cpu->vcpu->vm->mem, e->gpa).write;
+	return page ? page + (lin & PAGE_OFFSET) : NULL;
 }
 
-static void probe_part(struct cpu *cpu, struct tlb_set *set, uint64_t lin, unsigned len, bool write, struct mmu_part *part)
+static void probe_part(struct cpu *cpu, unsigned set, uint64_t lin, unsigned len, bool write, struct mmu_part *part)
 {
-	struct tlb_entry *e = lookup(cpu, set, lin, write ? WRITE : READ);
+	struct tlb_info *e = lookup(cpu, set, lin, write ? WRITE : READ);
 
-	part->gpa = set->info[e - set->e].gpa | (lin & PAGE_OFFSET);
-	if (write && (e->write & TLB_CODE) && !code_marked(&cpu->mmu, part->gpa))
-		e->write &= ~(uint64_t)TLB_CODE;
-	part->host = entry_host(set, e, lin, write);
+	part->gpa = e->gpa | (lin & PAGE_OFFSET);
+	if (write && (e->lin & TLB_CODE) && !code_marked(&cpu->mmu, part->gpa)) {
+		e->lin &= ~(uint64_t)TLB_CODE;
+		set_tags(tlb_of(cpu), set, tlb_place(lin));
+	}
+	part->host = entry_host(cpu, set, e, lin, write);
 	part->len = len;
-	part->drop = write && (e->write & TLB_DROP);
+	part->drop = write && (e->lin & TLB_DROP);
 }
 
-static bool watched(struct tlb_set *set, uint64_t lin, bool write)
+static bool watched(struct cpu *cpu, unsigned set, uint64_t lin, bool write)
 {
-	const struct tlb_entry *e = tlb_at(set->e, lin);
-
-	return (write ? e->write : e->read) & TLB_WATCH;
+	return tlb_of(cpu)->notes[set].info[tlb_place(lin)].lin & (write ? TLB_WRITE_WATCH : TLB_READ_WATCH);
 }
 
 static void probe(struct cpu *cpu, bool system, uint64_t lin, unsigned len, bool write, struct mmu_held *held)
 {
-	struct tlb_set *set = set_of(cpu, system);
+	unsigned set = set_of(cpu, system);
 	unsigned first = same_page(lin, len) ? len : PAGE_BYTES - (lin & PAGE_OFFSET);
 	uint64_t second = truncate_linear(cpu, lin + first, system);
 
@@ -393,9 +473,9 @@ static void probe(struct cpu *cpu, bool system, uint64_t lin, unsigned len, bool
 		held->parts = 2;
 		probe_part(cpu, set, second, len - first, write, &held->part[1]);
 	}
-	if (watched(set, lin, write))
+	if (watched(cpu, set, lin, write))
 		debug_data(cpu, lin, first, write);
-	if (first < len && watched(set, second, write))
+	if (first < len && watched(cpu, set, second, write))
 		debug_data(cpu, second, len - first, write);
 }
 
@@ -530,7 +610,7 @@ void mmu_held_touch(struct cpu *cpu, const struct mmu_held *held)
 
 void mmu_check_alignment(struct cpu *cpu, uint64_t lin, unsigned size)
 {
-	if ((lin & (size - 1)) && cpu->mmu.hit == cpu->mmu.none)
+	if ((lin & (size - 1)) && cpu->mode & MODE_CHECKED)
 		cpu_fault(cpu, X86_AC, 0);
 }
 
@@ -597,16 +677,14 @@ void mmu_rmw_store(struct cpu *cpu, const struct rmw *h, uint64_t val)
 
 static uint8_t *span(struct cpu *cpu, uint64_t lin, bool write)
 {
-	struct tlb_set *set = set_of(cpu, false);
-	struct tlb_entry *e;
+	unsigned set = set_of(cpu, false);
+	const struct tlb_set *tags = &tlb_of(cpu)->set[set];
 
 	lin = truncate_linear(cpu, lin, false);
-	if (cpu->mmu.hit == cpu->mmu.none)
+	if (cpu->mode & MODE_CHECKED)
 		return NULL;
-	e = lookup(cpu, set, lin, write ? WRITE : READ);
-	if ((write ? e->write : e->read) != (lin & PAGE_FRAME))
-		return NULL;
-	return (uint8_t *)(lin + e->addend);
+	lookup(cpu, set, lin, write ? WRITE : READ);
+	return write ? tlb_hit_write(tags, lin, 1) : tlb_hit_read(tags, lin, 1);
 }
 
 uint8_t *mmu_span_read(struct cpu *cpu, uint64_t lin)
@@ -621,34 +699,69 @@ uint8_t *mmu_span_write(struct cpu *cpu, uint64_t lin)
 
 const uint8_t *mmu_fetch_page(struct cpu *cpu, uint64_t lin, uint64_t *gpa)
 {
-	struct tlb_set *set = set_of(cpu, false);
-	struct tlb_entry *e;
+	unsigned set = set_of(cpu, false);
+	struct tlb_info *e;
 
 	lin = truncate_linear(cpu, lin, false);
 	e = lookup(cpu, set, lin, FETCH);	/* CR2 takes the byte that was fetched, not its page */
 	lin &= PAGE_FRAME;
-	*gpa = set->info[e - set->e].gpa;
-	return e->exec & TLB_MMIO ? NULL : (const uint8_t *)(lin + e->addend);
+	*gpa = e->gpa;
+	return e->lin & TLB_READ_MMIO ? NULL : (const uint8_t *)(lin + tlb_of(cpu)->set[set].addend[tlb_place(lin)]);
 }
 
 /* ---- life */
 
+enum { HUGE_PAGE = 2 << 20 };
+
+#define ROUND_UP(n, to)	(((n) + (to) - 1) & ~((size_t)(to) - 1))
+
+/* The two sets that everything uses have huge pages, so that the host's own TLB does not miss on each look at this one. */
+void *mmu_room_new(size_t bytes)
+{
+	size_t size = TLB_DISTANCE + ROUND_UP(sizeof(struct tlb), PAGE_BYTES);
+	uint8_t *all, *tlb, *room;
+
+	if (bytes > TLB_DISTANCE)
+		return NULL;
+	all = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (all == MAP_FAILED)
+		return NULL;
+	tlb = (uint8_t *)ROUND_UP((uintptr_t)all + TLB_DISTANCE, HUGE_PAGE);
+	room = tlb - TLB_DISTANCE;
+	if (room > all)
+		munmap(all, room - all);
+	munmap(room + size, all + HUGE_PAGE - room);
+	madvise(tlb, ROUND_UP(2 * sizeof(struct tlb_set), HUGE_PAGE), MADV_HUGEPAGE);
+	return room;
+}
+
+void mmu_room_free(void *room)
+{
+	if (room)
+		munmap(room, TLB_DISTANCE + ROUND_UP(sizeof(struct tlb), PAGE_BYTES));
+}
+
+/* Fresh memory never hits: see TLB_NEVER. */
+static void init_set(struct tlb_set *set)
+{
+	set->read[0] = set->write[0] = TLB_NEVER;
+	set->read[TLB_ENTRIES - 1] = set->write[TLB_ENTRIES - 1] = TLB_NEVER;
+}
+
 int mmu_init(struct cpu *cpu)
 {
 	struct mmu *mmu = &cpu->mmu;
+	struct tlb *t = tlb_of(cpu);
 
 	mmu->code_pages = (mem_ram_bytes(cpu->vcpu->vm->mem) + (4ull << 30)) >> PAGE_SHIFT;
-	mmu->set = calloc(MMU_SETS, sizeof(*mmu->set));
-	mmu->none = malloc(TLB_ENTRIES * sizeof(*mmu->none));
 	mmu->code = calloc(mmu->code_pages / 64 + 1, sizeof(*mmu->code));
-	if (!mmu->set || !mmu->none || !mmu->code || spaces_init(mmu)) {
+	if (!mmu->code || spaces_init(mmu)) {
 		mmu_fini(cpu);
 		return -ENOMEM;
 	}
 	for (unsigned s = 0; s < MMU_SETS; s++)
-		for (unsigned i = 0; i < TLB_ENTRIES; i++)
-			drop_entry(&mmu->set[s], i);
-	memset(mmu->none, 0xff, TLB_ENTRIES * sizeof(*mmu->none));
+		init_set(&t->set[s]);
+	init_set(&t->none);
 	mmu->a20_mask = ~0ull;
 	mmu->map_gen = mem_map_gen(cpu->vcpu->vm->mem);
 	mmu_select(cpu);
@@ -657,28 +770,54 @@ int mmu_init(struct cpu *cpu)
 
 void mmu_fini(struct cpu *cpu)
 {
-	free(cpu->mmu.set);
-	free(cpu->mmu.none);
 	free(cpu->mmu.code);
 	spaces_fini(&cpu->mmu);
-	cpu->mmu.set = NULL;
-	cpu->mmu.none = NULL;
 	cpu->mmu.code = NULL;
+}
+
+static bool holds(const struct tlb_places *p, unsigned i)
+{
+	bool held = p->word[i / 64] >> i % 64 & 1;
+
+	assert(!held || (p->top[i / 64 / 64] >> i / 64 % 64 & 1));
+	return held;
+}
+
+static bool never_hits(uint64_t tag, unsigned i)
+{
+	return tag == TLB_NEVER || (!tag && i != 0 && i != TLB_ENTRIES - 1);
+}
+
+static void check_entry(struct cpu *cpu, unsigned s, unsigned i)
+{
+	struct tlb *t = tlb_of(cpu);
+	const struct tlb_set *set = &t->set[s];
+	const struct tlb_info *e = &t->notes[s].info[i];
+	uint64_t tag = -(e->lin >> PAGE_SHIFT);
+
+	if (!holds(&t->notes[s].used, i)) {
+		assert(never_hits(set->read[i], i) && never_hits(set->write[i], i) && !holds(&t->notes[s].local, i));
+		return;
+	}
+	holds(&t->notes[s].local, i);
+	assert(!e->lin || tlb_place(e->lin) == i);
+	assert(set->read[i] == ((e->lin & (TLB_READ | TLB_NO_READ)) == TLB_READ ? tag : TLB_NEVER));
+	assert(set->write[i] == ((e->lin & (TLB_WRITE | TLB_NO_WRITE)) == TLB_WRITE ? tag : TLB_NEVER));
+	assert(!(e->lin & TLB_WRITE) || e->prev);
+	assert(!(e->lin & TLB_WRITE) || !code_marked(&cpu->mmu, e->gpa) || (e->lin & TLB_CODE));
+}
+
+static void check_chains(struct tlb *t)
+{
+	for (unsigned i = 0; i < TLB_ENTRIES; i++)
+		for (uint32_t n = t->chain[i], prev = FIRST; n; prev = n, n = info_at(t, n)->next)
+			assert(info_at(t, n)->prev == prev && chain_of(t, info_at(t, n)->gpa) == &t->chain[i]);
 }
 
 void mmu_check(struct cpu *cpu)
 {
-	for (unsigned s = 0; s < MMU_SETS; s++) {
-		const struct tlb_set *set = &cpu->mmu.set[s];
-
-		for (unsigned i = 0; i < TLB_ENTRIES; i++) {
-			const struct tlb_entry *e = &set->e[i];
-
-			if (e->read == TLB_EMPTY && e->write == TLB_EMPTY && e->exec == TLB_EMPTY)
-				continue;
-			assert(set->used[i / 64] >> i % 64 & 1);
-			assert(e->write == TLB_EMPTY || !((e->read ^ e->write) & PAGE_FRAME));
-			assert(!code_marked(&cpu->mmu, set->info[i].gpa) || (e->write & (TLB_CODE | TLB_INVALID)));
-		}
-	}
+	for (unsigned s = 0; s < MMU_SETS; s++)
+		for (unsigned i = 0; i < TLB_ENTRIES; i++)
+			check_entry(cpu, s, i);
+	check_chains(tlb_of(cpu));
 }

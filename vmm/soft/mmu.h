@@ -42,36 +42,38 @@ struct mmu_u16 { uint16_t v; } __attribute__((packed, may_alias));
 struct mmu_u32 { uint32_t v; } __attribute__((packed, may_alias));
 struct mmu_u64 { uint64_t v; } __attribute__((packed, may_alias));
 
-/* Pages that lie a multiple of TLB_ENTRIES apart, as large buffers do, have slots of their own. */
-static inline struct tlb_entry *tlb_at(struct tlb_entry *set, uint64_t lin)
+static inline struct tlb *tlb_of(struct cpu *cpu)
 {
-	uint64_t folded = lin ^ lin >> TLB_BITS;
-
-	return (struct tlb_entry *)((char *)set + (folded >> (PAGE_SHIFT - 5) & (uint64_t)(TLB_ENTRIES - 1) << 5));
+	return (struct tlb *)((char *)cpu + TLB_DISTANCE);
 }
 
-static inline void *tlb_host(const struct tlb_entry *e, uint64_t lin)
+static inline unsigned tlb_place(uint64_t lin)
 {
-	void *p = (void *)(lin + e->addend);
+	return lin >> PAGE_SHIFT & (TLB_ENTRIES - 1);
+}
+
+static inline void *tlb_host(const struct tlb_set *set, uint64_t lin)
+{
+	void *p = (void *)(lin + set->addend[tlb_place(lin)]);
 
 	if (!p)
 		__builtin_unreachable();	/* saves the callers a test */
 	return p;
 }
 
-/* One compare for presence, rights, and that the access stays in the page. */
-static inline void *tlb_hit_read(struct tlb_entry *set, uint64_t lin, unsigned size)
+static inline bool tlb_tag_hits(uint64_t tag, uint64_t lin, unsigned size)
 {
-	struct tlb_entry *e = tlb_at(set, lin);
-
-	return __builtin_expect(e->read == ((lin + size - 1) & PAGE_FRAME), 1) ? tlb_host(e, lin) : NULL;
+	return __builtin_expect(tag + ((lin + size - 1) >> PAGE_SHIFT) == 0, 1);
 }
 
-static inline void *tlb_hit_write(struct tlb_entry *set, uint64_t lin, unsigned size)
+static inline void *tlb_hit_read(const struct tlb_set *set, uint64_t lin, unsigned size)
 {
-	struct tlb_entry *e = tlb_at(set, lin);
+	return tlb_tag_hits(set->read[tlb_place(lin)], lin, size) ? tlb_host(set, lin) : NULL;
+}
 
-	return __builtin_expect(e->write == ((lin + size - 1) & PAGE_FRAME), 1) ? tlb_host(e, lin) : NULL;
+static inline void *tlb_hit_write(const struct tlb_set *set, uint64_t lin, unsigned size)
+{
+	return tlb_tag_hits(set->write[tlb_place(lin)], lin, size) ? tlb_host(set, lin) : NULL;
 }
 
 #define MMU_ACCESSORS(bits)										\
@@ -92,13 +94,13 @@ static inline void lin_st##bits(struct cpu *cpu, uint64_t lin, uint##bits##_t va
 }													\
 static inline uint##bits##_t sys_ld##bits(struct cpu *cpu, uint64_t lin)				\
 {													\
-	const volatile struct mmu_u##bits *p = tlb_hit_read(cpu->mmu.set[MMU_SUPERVISOR].e, lin, bits / 8); \
+	const volatile struct mmu_u##bits *p = tlb_hit_read(&tlb_of(cpu)->set[MMU_SUPERVISOR], lin, bits / 8); \
 													\
 	return p ? p->v : (uint##bits##_t)mmu_lin_ld_slow(cpu, lin, bits / 8, true);			\
 }													\
 static inline void sys_st##bits(struct cpu *cpu, uint64_t lin, uint##bits##_t val)			\
 {													\
-	volatile struct mmu_u##bits *p = tlb_hit_write(cpu->mmu.set[MMU_SUPERVISOR].e, lin, bits / 8);	\
+	volatile struct mmu_u##bits *p = tlb_hit_write(&tlb_of(cpu)->set[MMU_SUPERVISOR], lin, bits / 8);	\
 													\
 	if (p)												\
 		p->v = val;										\
@@ -217,7 +219,13 @@ const uint8_t *mmu_fetch_page(struct cpu *, uint64_t lin, uint64_t *gpa);
 void mmu_code_page_add(struct cpu *, uint64_t gpa);
 void mmu_code_page_drop(struct cpu *, uint64_t gpa);
 
-/* ---- control: 0 or -errno; the rest cannot fail */
+/* ---- control */
+
+/* Zeroed room for `bytes` that begin with a struct cpu, and for its translations.  NULL: no memory. */
+void *mmu_room_new(size_t bytes);
+void mmu_room_free(void *);
+
+/* 0 or -errno; the rest cannot fail.  The CPU stands in a room. */
 int mmu_init(struct cpu *);
 void mmu_fini(struct cpu *);
 void mmu_select(struct cpu *);				/* cpu->mode is another */

@@ -1,16 +1,25 @@
 /*
  * vmm/soft/tlb.h - what a memory access looks at: translations.
  *
- * Types only, for struct cpu to embed as `mmu`; mmu.h has the accessors,
- * mmu.c keeps the invariants.  A set caches translations for one
- * privilege: supervisor and user accesses hit different sets, so that a hit
- * needs no privilege check.  `hit` is the set that an ordinary access of the
- * running privilege looks at; it is `none`, in which nothing ever hits, while
- * every access must be looked at (alignment checking armed).
+ * Types and places only; mmu.h has the accessors, mmu.c keeps the invariants.
+ * A set caches translations for one privilege: supervisor and user accesses
+ * hit different sets, so that a hit needs no privilege check.  A page's place is
+ * the low bits of its number.
  *
- * Invariant: a tag is either the page's linear address, exactly (the access
- * may go straight to `addend` + linear), or has bits set below the page size
- * (TLB_*), which no page-aligned compare matches: the slow path looks closer.
+ * A tag is minus the number of a page, so that an access of `size` bytes hits if
+ *
+ *	tag[place of lin] + ((lin + size - 1) >> 12) == 0
+ *
+ * and is then at lin + addend[place]: one addition and a test that needs no flags
+ * for presence, rights, that it is plain RAM, that nobody wants to know, and
+ * that it stays in the page.
+ *
+ * Invariant: a tag hits only where the access may go straight to memory, as
+ * TLB_NO_READ and TLB_NO_WRITE say; what stands in its way is in `info`, where
+ * the slow path looks.
+ *
+ * The sets stand at a constant distance from struct cpu, in the same room:
+ * translated code reaches them, as it reaches registers, by a displacement.
  */
 #ifndef CLEAVE_VMM_SOFT_TLB_H
 #define CLEAVE_VMM_SOFT_TLB_H
@@ -19,37 +28,91 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TLB_BITS = 10, TLB_ENTRIES = 1 << TLB_BITS };
+enum { TLB_BITS = 16, TLB_ENTRIES = 1 << TLB_BITS };
 enum { PAGE_SHIFT = 12, PAGE_BYTES = 1 << PAGE_SHIFT };
 #define PAGE_OFFSET	((uint64_t)PAGE_BYTES - 1)
 #define PAGE_FRAME	(~PAGE_OFFSET)
 
-/* Reasons for a tag not to hit; several may be set. */
-#define TLB_INVALID	0x001u	/* nothing cached */
-#define TLB_MMIO	0x002u	/* not memory: the bus answers */
-#define TLB_DROP	0x004u	/* ROM: a write goes nowhere */
-#define TLB_CODE	0x008u	/* decoded code on the page: a write must be told to the block cache */
-#define TLB_WATCH	0x010u	/* a data breakpoint on the page */
-#define TLB_SPLIT	0x020u	/* reads and writes go to different host pages (PAM): see info.write */
-#define TLB_EMPTY	(~0ull)
+/*
+ * Never sums to 0 with a page's number.  Nor does 0 itself, which fresh memory
+ * has, but in the first place and the last: for page 0, and for an access that
+ * begins in the last page there is and goes on in page 0.
+ */
+#define TLB_NEVER	1ull
 
-struct tlb_entry {
-	uint64_t read, write, exec;	/* tags */
-	uintptr_t addend;		/* host address less linear address */
+/* info.lin, below the page: what is granted, and what a straight access would miss. */
+enum {
+	TLB_READ = 1 << 0,
+	TLB_WRITE = 1 << 1,
+	TLB_EXEC = 1 << 2,
+	TLB_READ_MMIO = 1 << 3,		/* not memory: the bus answers */
+	TLB_WRITE_MMIO = 1 << 4,
+	TLB_READ_WATCH = 1 << 5,	/* a data breakpoint on the page */
+	TLB_WRITE_WATCH = 1 << 6,
+	TLB_DROP = 1 << 7,		/* ROM: a write goes nowhere */
+	TLB_CODE = 1 << 8,		/* decoded code on the page: a write must be told to the block cache */
+	TLB_SPLIT = 1 << 9,		/* writes go to another host page than reads (PAM) */
+	TLB_NO_READ = TLB_READ_MMIO | TLB_READ_WATCH,
+	TLB_NO_WRITE = TLB_WRITE_MMIO | TLB_WRITE_WATCH | TLB_DROP | TLB_CODE | TLB_SPLIT,
 };
 
-/* What only the slow path wants to know; same index. */
+/* What only the slow path wants to know; same place. */
 struct tlb_info {
-	uint64_t gpa;		/* of the page */
-	uint8_t *write;		/* host page for writes where it differs from that for reads */
+	uint64_t lin;		/* page, and TLB_*; 0: nothing */
+	uint64_t gpa;		/* page */
+	uint32_t prev, next;	/* in a chain of struct tlb; stays there though nothing is cached any more */
 };
 
+/* The arrays are apart by some lines of the host's cache, so that a place in them is not one set of it. */
 struct tlb_set {
-	struct tlb_entry e[TLB_ENTRIES];
-	struct tlb_info info[TLB_ENTRIES];
-	uint64_t used[TLB_ENTRIES / 64];	/* entries to clear on a flush, */
-	uint64_t local[TLB_ENTRIES / 64];	/* ... of one that leaves the global ones */
+	uint64_t read[TLB_ENTRIES + 8 * 5];	/* tags */
+	uint64_t write[TLB_ENTRIES + 8 * 5];
+	uintptr_t addend[TLB_ENTRIES + 8 * 5];	/* host address less linear address */
 };
+
+/* A set of places.  `top` has a bit for each word that may not be 0, so that going through it takes what it holds. */
+struct tlb_places {
+	uint64_t top[TLB_ENTRIES / 64 / 64];
+	uint64_t word[TLB_ENTRIES / 64];
+};
+
+struct tlb_notes {
+	struct tlb_info info[TLB_ENTRIES];
+	struct tlb_places used;		/* entries to clear on a flush, */
+	struct tlb_places local;	/* ... of one that leaves the global ones */
+};
+
+/* MMU_OPEN: the supervisor's where SMAP is on and EFLAGS.AC lifts it. */
+enum { MMU_SUPERVISOR, MMU_USER, MMU_OPEN, MMU_SETS };
+
+struct tlb {
+	struct tlb_set set[MMU_SETS];
+	struct tlb_set none;		/* never hits */
+	struct tlb_notes notes[MMU_SETS];
+	uint32_t chain[TLB_ENTRIES];	/* by guest page: entries that grant writes, as set * TLB_ENTRIES + place + 1; 0: end */
+};
+
+/*
+ * In a room, struct cpu comes first, and struct tlb this far behind it, where a
+ * huge page of the host begins.  What the room does not use it does not take.
+ */
+enum { TLB_DISTANCE = 64 << 10 };
+
+/* From struct cpu to the arrays of a set. */
+static inline int32_t tlb_read_tags(unsigned set)
+{
+	return TLB_DISTANCE + offsetof(struct tlb, set[0].read) + set * sizeof(struct tlb_set);
+}
+
+static inline int32_t tlb_write_tags(unsigned set)
+{
+	return TLB_DISTANCE + offsetof(struct tlb, set[0].write) + set * sizeof(struct tlb_set);
+}
+
+static inline int32_t tlb_addends(unsigned set)
+{
+	return TLB_DISTANCE + offsetof(struct tlb, set[0].addend) + set * sizeof(struct tlb_set);
+}
 
 /* A range whose translation is held: at most two pages. */
 struct mmu_part {
@@ -71,13 +134,8 @@ struct rmw {
 	struct mmu_held held;
 };
 
-/* MMU_OPEN: the supervisor's where SMAP is on and EFLAGS.AC lifts it. */
-enum { MMU_SUPERVISOR, MMU_USER, MMU_OPEN, MMU_SETS };
-
 struct mmu {
-	struct tlb_entry *hit;		/* set[].e or none */
-	struct tlb_set *set;		/* MMU_SETS of them */
-	struct tlb_entry *none;		/* never hits */
+	struct tlb_set *hit;		/* what an ordinary access looks at: the mode's set, or none */
 	uint64_t a20_mask;		/* ANDed to every physical address */
 	uint64_t *code;			/* a bit for each guest-physical page that has decoded code */
 	uint64_t code_pages;		/* bits in it */
@@ -93,8 +151,5 @@ struct mmu {
 	bool global_low_code;		/* ... in the lower half that is */
 	uint64_t walks, fills, flushes;	/* statistics: fills from the second level are those without a walk */
 };
-
-_Static_assert(sizeof(struct tlb_entry) == 32, "index by shift");
-_Static_assert(offsetof(struct tlb_entry, addend) == 24, "known to translators");
 
 #endif

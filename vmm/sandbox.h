@@ -1,0 +1,30 @@
+/*
+ * vmm/sandbox.h - the sandboxes of a machine's processes, as the engine sees them.
+ *
+ * One machine a process: what was asked for is the process's.  How a measure
+ * is taken is ipc/sandbox.h's.
+ *
+ * Thread: main.
+ */
+#ifndef CLEAVE_VMM_SANDBOX_H
+#define CLEAVE_VMM_SANDBOX_H
+
+#include <sys/types.h>
+
+#include "ipc/sandbox.h"
+
+struct vm;
+
+void vmm_sandbox_choose(enum sandbox_mode);	/* before a process is started */
+enum sandbox_mode vmm_sandbox_mode(void);
+
+/* 0, or where all of it is wanted and not all of it there -EPERM, and `err` says what not. */
+int vmm_sandbox_judge(const char *program, const struct sandbox *, char *err, size_t errlen);
+
+/* Calls for each process of the machine. */
+typedef void sandbox_each_fn(void *arg, const char *program, pid_t pid, const struct sandbox *);
+void vmm_sandbox_each(struct vm *, sandbox_each_fn *, void *arg);
+/* Tells the log what could not be applied. */
+void vmm_sandbox_log(struct vm *);
+
+#endif
