@@ -20,6 +20,7 @@
 #include "vmm/config.h"
 #include "vmm/netback.h"
 #include "vmm/relay.h"
+#include "vmm/jit/jit.h"
 #include "vmm/x86/cpuid.h"
 
 /* Long options without a short one. */
@@ -93,6 +94,9 @@ static const struct option_row option_table[] = {
 	  x86_level_names, X86_LEVELS },
 	{ "engine", VALUE_CHOICE, AT(engine), "auto", "what executes the guest: kvm, soft (needs no privilege), or auto: kvm where a trial guest runs at speed",
 	  engine_names, ENGINES },
+	{ "jit", VALUE_BOOL, AT(jit), "true", "with engine=soft: hot code of 64-bit guests is translated to the host's", NULL, 0 },
+	{ "jit.cache", VALUE_SIZE, AT(jit_cache), "32M", "memory for translated code: 1M to 1G", NULL, 0 },
+	{ "jit.threshold", VALUE_COUNT, AT(jit_threshold), "24", "times that a block is interpreted before it is translated", NULL, 0 },
 	{ "kvm.irqchip", VALUE_CHOICE, AT(irqchip), "kernel", "with engine=kvm: interrupt controllers of the kernel, where it has them, or of cleave",
 	  irqchip_names, IRQCHIPS },
 	{ "x86.strictmsr", VALUE_BOOL, AT(strict_msr), "true", "an unknown model-specific register is a fault, else zero and ignored",
@@ -815,6 +819,8 @@ static int resolve_options(struct config *c)
 		return fail(c, -EINVAL, "%.80s is no name for a machine: want letters, digits, '.', '_' and '-', at most 63", c->name);
 	if (!c->memory || c->memory & 0xfffff)
 		return fail(c, -EINVAL, "memory.size: want whole megabytes, at least one");
+	if (c->jit_cache < JIT_CACHE_MIN || c->jit_cache > JIT_CACHE_MAX)
+		return fail(c, -EINVAL, "jit.cache=%s: want 1M to 1G", config_get(c, "jit.cache"));
 	if (c->cpus != 1)
 		return fail(c, -ENOTSUP, "%u processors: this version runs one (-c 1)", c->cpus);
 	if (!c->uuid_text)

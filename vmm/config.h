@@ -83,6 +83,9 @@ struct config {
 	bool strict_msr;
 	unsigned engine;		/* enum config_engine */
 	unsigned irqchip;		/* enum config_irqchip */
+	bool jit;			/* engine=soft: vmm/jit */
+	uint64_t jit_cache;		/* bytes */
+	unsigned jit_threshold;
 	char *bootrom;
 	char *gdb;			/* -G */
 	char *kernel, *initrd, *append;	/* direct boot: instead of a boot ROM */

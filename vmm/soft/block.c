@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmm/jit/jit.h"
 #include "vmm/soft/system.h"
 #include "vmm/soft/thread.h"
 #include "vmm/x86/exception.h"
@@ -116,7 +117,7 @@ static void set_rip_relative(const struct x86_insn *x, struct insn *in, bool pla
 	in->disp = disp;
 }
 
-static void translate_insn(const struct x86_insn *x, struct insn *in, uint32_t mode, unsigned off, unsigned n)
+void block_decoded(const struct x86_insn *x, struct insn *in, uint32_t mode, unsigned off, unsigned n)
 {
 	const struct x86_opcode *row = &x86_opcodes[x->row];
 	const struct op_dispatch *d = &op_dispatch[x->row];
@@ -197,7 +198,7 @@ static bool decode_block(struct block *b, const uint8_t *code, unsigned avail, u
 			n++;
 			break;
 		}
-		translate_insn(&x, in, b->mode, b->bytes, n);
+		block_decoded(&x, in, b->mode, b->bytes, n);
 		if (insn_has_link(in) && ((b->gpa + (int64_t)in->disp) ^ b->gpa) & PAGE_FRAME)
 			in->fn = branch_far(in->fn);
 		b->bytes += x.len;
@@ -286,6 +287,7 @@ static struct block *build_block(struct cpu *cpu, uint64_t gpa, const uint8_t *p
 		no_memory(cpu);
 	memcpy(b, c->scratch, block_size(c->scratch));
 	insert_block(cpu, b);
+	jit_watch(cpu, b);
 	return b;
 }
 
@@ -441,8 +443,11 @@ static void unlist(struct block **at, struct block *b)
 }
 
 /* Out of everything but its page's list, which the caller walks. */
-static void kill_block(struct block_cache *c, struct block *b)
+static void kill_block(struct cpu *cpu, struct block *b)
 {
+	struct block_cache *c = cpu->blocks;
+
+	jit_kill(cpu, b);
 	unlist(bucket_of(c, b->gpa, b->mode), b);
 	forget_jumps(c, b);
 	for (unsigned i = 0; i <= b->count; i++)
@@ -468,7 +473,7 @@ static bool overlaps(const struct block *b, uint64_t gpa, uint64_t len)
 }
 
 /* The page's list without the blocks that were decoded from the range. True if there was one. */
-static bool kill_range(struct block_cache *c, struct code_page *page, uint64_t gpa, uint64_t len)
+static bool kill_range(struct cpu *cpu, struct code_page *page, uint64_t gpa, uint64_t len)
 {
 	struct block **at = &page->blocks;
 	bool killed = false;
@@ -479,7 +484,7 @@ static bool kill_range(struct block_cache *c, struct code_page *page, uint64_t g
 
 		if (overlaps(b, gpa, len)) {
 			*at = b->page_next;
-			kill_block(c, b);
+			kill_block(cpu, b);
 			killed = true;
 		} else {
 			page->chunks |= chunk_mask(b->gpa, b->bytes);
@@ -498,7 +503,7 @@ bool block_invalidate(struct cpu *cpu, uint64_t gpa, uint64_t len)
 		return true;
 	if (!(page->chunks & chunk_mask(gpa, len)))
 		return false;
-	if (kill_range(c, page, gpa, len))
+	if (kill_range(cpu, page, gpa, len))
 		for (struct block *b = page->blocks; b; b = b->page_next)
 			drop_links(b);
 	if (page->blocks)
@@ -511,7 +516,7 @@ bool block_invalidate(struct cpu *cpu, uint64_t gpa, uint64_t len)
 static void drop_page(struct cpu *cpu, struct code_page *page)
 {
 	for (struct block *b = page->blocks; b; b = b->page_next)
-		kill_block(cpu->blocks, b);
+		kill_block(cpu, b);
 	mmu_code_page_drop(cpu, page->gpa);
 	free(page);
 }

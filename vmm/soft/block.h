@@ -29,6 +29,9 @@ struct block {
 	uint64_t gpa;
 	uint32_t jumps;			/* its slots in the jump cache, by jump_entry.next; JUMP_END: none */
 	struct block *bucket_next, *page_next;
+	struct jit_unit *unit;		/* vmm/jit: its translation; it keeps these three */
+	insn_fn *first;			/* what insn[0].fn was */
+	uint32_t heat;
 	struct insn insn[];
 };
 
@@ -82,6 +85,11 @@ void branch_slow(struct cpu *, const struct insn *, uint64_t rip, unsigned done)
 
 /* interp.c: handlers that block building needs. */
 insn_fn thread_plain, thread_plain_end, thread_follow, thread_stale, thread_break, thread_ud, thread_too_long;
+
+/* One decoded instruction as it executes outside of a block; `n` stand before it. */
+void block_decoded(const struct x86_insn *, struct insn *, uint32_t mode, unsigned off, unsigned n);
+/* interp.c: carries out `in` by its plain handler; rip is the block's.  Then rip is its own and next_rip the next one's. */
+bool interp_plain(struct cpu *, const struct insn *);
 
 /* fuse.c: merge instructions that stand together and drop flags that nobody reads. */
 void block_optimise(struct block *);

@@ -131,6 +131,24 @@ enum unwind {
 /* MWAIT's ends by itself as well. */
 enum idle { AWAKE, IN_HLT, IN_MWAIT };
 
+struct jit;
+struct jit_op;
+struct jit_exit;
+
+/* What translated code reaches from GS, besides registers and the TLB (vmm/jit/jit.h). */
+struct cpu_jit {
+	uint64_t base;				/* rip of the first byte of the page whose code runs */
+	uint64_t tmp;				/* of one instruction */
+	const void *code;			/* ... of one branch */
+	const _Atomic uint32_t *calm;		/* of the vCPU */
+	struct jit_exit *exit;			/* by which code was left; NULL: by an instruction that leaves by itself */
+	uint64_t host_sp;
+	struct cpu *self;
+	bool (*call_insn)(struct cpu *, struct jit_op *);
+	bool done;				/* the instruction that was called has come to its end */
+	struct jit *j;				/* NULL: no translator */
+};
+
 struct cpu {
 	/* hot: registers first, so that a byte offset from here is a register operand */
 	union {
@@ -151,6 +169,7 @@ struct cpu {
 	uint64_t icount;	/* instructions retired */
 	struct block *block;	/* executing */
 	uintptr_t stack_floor;	/* of the host's stack: vmm/soft/thread.h */
+	struct cpu_jit jit;
 	struct seg seg[SEG_SLOTS];
 	struct mmu mmu;
 	struct simd simd;

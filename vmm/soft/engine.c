@@ -22,6 +22,7 @@
 #include "vmm/inout.h"
 #include "vmm/irq.h"
 #include "vmm/mem.h"
+#include "vmm/jit/jit.h"
 #include "vmm/soft/insn.h"
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/seg.h"
@@ -544,10 +545,23 @@ static void soft_vcpu_free(struct vcpu *v)
 	if (!s)
 		return;
 	block_cache_free(&s->cpu);
+	jit_free(&s->cpu);
 	mmu_fini(&s->cpu);
 	pthread_mutex_destroy(&s->lock);
 	mmu_room_free(s);
 	v->engine_state = NULL;
+}
+
+/* Without one the interpreter does it all, and the log says why. */
+static int translator_new(struct cpu *cpu, const struct config *c)
+{
+	const char *why;
+	int err = jit_new(cpu, c->jit_cache, c->jit_threshold, &why);
+
+	if (err != -ENOTSUP)
+		return err;
+	fprintf(stderr, "cleave: no translation of hot code: %s\n", why);
+	return 0;
 }
 
 static int soft_vcpu_new(struct vcpu *v)
@@ -563,6 +577,8 @@ static int soft_vcpu_new(struct vcpu *v)
 	err = mmu_init(&s->cpu);
 	if (!err)
 		err = block_cache_new(&s->cpu);
+	if (!err && v->vm->config && v->vm->config->jit)
+		err = translator_new(&s->cpu, v->vm->config);
 	if (err) {
 		soft_vcpu_free(v);
 		return err;

@@ -84,7 +84,7 @@ void branch_slow(struct cpu *cpu, const struct insn *in, uint64_t rip, unsigned 
 /* ---- handlers of no instruction */
 
 /* Carry out `in` by its plain handler.  True: it neither transferred control nor repeats. */
-static bool run_plain(struct cpu *cpu, const struct insn *in)
+bool interp_plain(struct cpu *cpu, const struct insn *in)
 {
 	uint64_t block_rip = cpu->rip, next = (block_rip + in->off + in->len) & cpu->ip_mask;
 
@@ -101,7 +101,7 @@ static bool run_plain(struct cpu *cpu, const struct insn *in)
 
 void thread_plain(struct cpu *cpu, const struct insn *in)
 {
-	if (!run_plain(cpu, in)) {
+	if (!interp_plain(cpu, in)) {
 		cpu->rip = cpu->next_rip;
 		return;
 	}
@@ -114,7 +114,7 @@ void thread_plain_end(struct cpu *cpu, const struct insn *in)
 {
 	struct block *b;
 
-	run_plain(cpu, in);
+	interp_plain(cpu, in);
 	cpu->rip = cpu->next_rip;
 	b = jump_block(cpu, cpu->rip);
 	if (b && block_may_run(cpu, b, cpu->rip))

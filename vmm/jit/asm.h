@@ -1,0 +1,92 @@
+/*
+ * vmm/jit/asm.h - an assembler for what the translator emits: x86-64, one
+ * instruction a call, into a buffer that is copied to where it runs.
+ *
+ * Knows encodings (SDM vol. 2 chapter 2), nothing of guests.  A buffer that is
+ * full swallows what follows and says so at the end.
+ */
+#ifndef CLEAVE_VMM_JIT_ASM_H
+#define CLEAVE_VMM_JIT_ASM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum host_reg {
+	H_RAX, H_RCX, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI, H_R8, H_R9, H_R10, H_R11, H_R12, H_R13, H_R14, H_R15,
+	H_NONE = 0xff
+};
+
+/* What ModRM.rm and SIB say: a register, or memory, relative to GS if `gs`. */
+struct operand {
+	bool mem, gs;
+	uint8_t reg;
+	uint8_t base, index, scale;	/* H_NONE: none; RSP is no index */
+	int32_t disp;
+};
+
+static inline struct operand op_reg(unsigned reg)
+{
+	return (struct operand){ .reg = reg };
+}
+
+static inline struct operand op_mem(unsigned base, unsigned index, unsigned scale, int32_t disp)
+{
+	return (struct operand){ .mem = true, .base = base, .index = index, .scale = scale, .disp = disp };
+}
+
+/* At an offset from where GS points: struct cpu. */
+static inline struct operand op_gs(unsigned index, unsigned scale, int32_t disp)
+{
+	return (struct operand){ .mem = true, .gs = true, .base = H_NONE, .index = index, .scale = scale, .disp = disp };
+}
+
+struct encoding {
+	uint8_t map;		/* enum x86_map, without those whose opcode is a ModRM byte */
+	uint8_t opcode;
+	uint8_t prefix;		/* F2, F3 or 0 */
+	bool osize, lock, w;
+	bool rex;		/* there is one, whatever it says: SPL to DIL */
+	bool no_modrm;		/* the register's low bits are in the opcode: `rm` names it */
+	bool vex_l;
+	uint8_t vvvv;		/* VEX */
+	uint8_t reg;
+	struct operand rm;
+	uint8_t imm_bytes;
+	uint64_t imm;
+};
+
+/* `at` counts on when `bytes` is full. */
+struct code {
+	uint8_t *bytes;
+	uint32_t at, size;
+};
+
+void asm_encode(struct code *, const struct encoding *);
+void asm_byte(struct code *, uint8_t);
+void asm_u32(struct code *, uint32_t);
+void asm_u64(struct code *, uint64_t);
+
+/* ---- what glue is made of; none of these changes a flag */
+void asm_mov(struct code *, unsigned to, unsigned from);		/* 64 bits */
+void asm_mov32(struct code *, unsigned to, unsigned from);
+void asm_load(struct code *, unsigned to, struct operand from);		/* 64 bits */
+void asm_load32(struct code *, unsigned to, struct operand from);
+void asm_load16(struct code *, unsigned to, struct operand from);	/* zero-extended */
+void asm_store(struct code *, struct operand to, unsigned from);
+void asm_lea(struct code *, unsigned to, struct operand from);
+void asm_imm(struct code *, unsigned to, uint64_t);			/* in the shortest form */
+void asm_movzx16(struct code *, unsigned to, unsigned from);
+void asm_shrx(struct code *, unsigned to, unsigned from, unsigned count);
+/* Branches over a distance that is not yet known: the offset of its field, for asm_here(). */
+uint32_t asm_jrcxz(struct code *);
+uint32_t asm_jmp(struct code *);
+uint32_t asm_jcc(struct code *, unsigned cc);
+uint32_t asm_call(struct code *);
+void asm_here8(struct code *, uint32_t field);
+void asm_here(struct code *, uint32_t field);
+void asm_target(struct code *, uint32_t field, uint32_t target);
+void asm_jmp_mem(struct code *, struct operand);
+void asm_jmp_reg(struct code *, unsigned);
+
+#endif

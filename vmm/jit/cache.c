@@ -1,0 +1,290 @@
+/*
+ * vmm/jit/cache.c - where translations live: code memory, links between them,
+ * the table of branch targets.
+ *
+ * Code memory is one memfd, mapped twice: written through one mapping, executed
+ * through the other, never both.  It is a ring: units are placed one behind the
+ * other, and when the end is reached the oldest make room.
+ *
+ * A unit that dies is unlinked at once; its code stays until the ring comes
+ * round, since it may be executing.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmm/jit/unit.h"
+#include "vmm/soft/mmu.h"
+
+enum { UNIT_MAX = 32 << 10, JUMP_BYTES = JIT_JUMPS * sizeof(struct jit_jump) };
+
+/* ---- links */
+
+static void set_jump(struct jit *j, uint32_t site, uint32_t target)
+{
+	uint32_t rel = target - (site + 4);
+
+	memcpy(j->rw + site, &rel, 4);
+}
+
+static void unlink_exit(struct jit *j, struct jit_exit *e)
+{
+	if (!e->to)
+		return;
+	*e->at = e->next;
+	if (e->next)
+		e->next->at = e->at;
+	e->to = NULL;
+	set_jump(j, e->site, e->site + 4);	/* on to what stands behind: the way out */
+}
+
+void jit_link(struct jit *j, struct jit_exit *e, struct jit_unit *to)
+{
+	if (!e->site || e->to)
+		return;
+	e->to = to;
+	e->next = to->incoming;
+	e->at = &to->incoming;
+	if (e->next)
+		e->next->at = &e->next;
+	to->incoming = e;
+	set_jump(j, e->site, to->entry - j->rx);
+	j->stats.links++;
+}
+
+static void unlink_unit(struct jit *j, struct jit_unit *u)
+{
+	while (u->incoming)
+		unlink_exit(j, u->incoming);
+	for (unsigned i = 0; i < u->exits; i++)
+		unlink_exit(j, &u->exit[i]);
+}
+
+/* ---- branch targets */
+
+static void clear_slot(struct jit_jumps *t, unsigned i)
+{
+	t->slot[i] = (struct jit_jump){ .not_rip = i == JIT_JUMPS - 1 ? JUMP_NEVER : 0 };
+}
+
+static void clear_jumps(struct jit_jumps *t)
+{
+	if (t->noted > JUMPS_NOTED) {
+		madvise(t->slot, JUMP_BYTES, MADV_DONTNEED);
+		clear_slot(t, JIT_JUMPS - 1);
+	} else {
+		for (unsigned i = 0; i < t->noted; i++)
+			clear_slot(t, t->note[i]);
+	}
+	t->noted = 0;
+	t->half[0] = t->half[1] = false;
+}
+
+void jit_follow(struct cpu *cpu, unsigned set)
+{
+	struct jit_jumps *t = &cpu->jit.j->jumps[set];
+
+	for (unsigned h = 0; h < 2; h++) {
+		if (t->gen[h] == cpu->mmu.gen[h])
+			continue;
+		if (t->half[h])
+			clear_jumps(t);
+		t->gen[h] = cpu->mmu.gen[h];
+	}
+}
+
+void jit_remember(struct cpu *cpu, unsigned set, uint64_t rip, struct jit_unit *u)
+{
+	struct jit_jumps *t = &cpu->jit.j->jumps[set];
+	unsigned i = rip % JIT_JUMPS;
+
+	jit_follow(cpu, set);
+	mmu_note_target(&cpu->mmu, rip);
+	if (!t->slot[i].code) {
+		if (t->noted < JUMPS_NOTED)
+			t->note[t->noted] = i;
+		if (t->noted <= JUMPS_NOTED)
+			t->noted++;
+	}
+	t->slot[i] = (struct jit_jump){ .not_rip = ~rip, .code = u->far };
+	t->half[rip >> 63] = true;
+}
+
+/* All linear addresses that lead here agree in 12 bits of the 16. */
+static void forget_target(struct jit *j, const struct jit_unit *u)
+{
+	for (unsigned set = 0; set < MMU_SETS; set++)
+		for (unsigned i = u->block->gpa & PAGE_OFFSET; i < JIT_JUMPS; i += PAGE_BYTES)
+			if (j->jumps[set].slot[i].code == u->far)
+				clear_slot(&j->jumps[set], i);	/* it stays noted */
+}
+
+/* ---- life of units */
+
+static void retire(struct jit *j, struct jit_unit *u)
+{
+	unlink_unit(j, u);
+	forget_target(j, u);
+	u->block->unit = NULL;
+	u->block = NULL;
+}
+
+void jit_kill(struct cpu *cpu, struct block *b)
+{
+	struct jit *j = cpu->jit.j;
+
+	if (!b->unit)
+		return;
+	retire(j, b->unit);
+	j->stats.killed++;
+}
+
+static void evict(struct jit *j)
+{
+	struct jit_unit *u = j->oldest;
+
+	if (u->block) {
+		jit_cool(u->block);
+		retire(j, u);
+		j->stats.evicted++;
+	}
+	j->oldest = u->newer;
+	if (!j->oldest)
+		j->newest = NULL;
+	free(u);
+}
+
+static bool overlaps(const struct jit_unit *u, uint32_t at, uint32_t bytes)
+{
+	return u->start < at + bytes && at < u->start + u->bytes;
+}
+
+/* `bytes` in one piece: behind the newest, or at the beginning. */
+static void make_room(struct jit *j, uint32_t bytes)
+{
+	if (j->at + bytes > j->size) {
+		while (j->oldest && j->oldest->start >= j->at)
+			evict(j);
+		j->at = j->first;
+	}
+	while (j->oldest && overlaps(j->oldest, j->at, bytes))
+		evict(j);
+}
+
+struct code jit_reserve(struct jit *j)
+{
+	make_room(j, UNIT_MAX);
+	return (struct code){ .bytes = j->rw + j->at, .size = UNIT_MAX };
+}
+
+bool jit_keep(struct jit *j, struct jit_unit *u, const struct code *c)
+{
+	if (c->at > c->size) {
+		u->block->unit = NULL;
+		free(u);
+		return false;
+	}
+	u->bytes = (c->at + 15) & ~15u;
+	j->at += u->bytes;
+	if (j->newest)
+		j->newest->newer = u;
+	else
+		j->oldest = u;
+	j->newest = u;
+	j->stats.units++;
+	j->stats.bytes += u->bytes;
+	return true;
+}
+
+/* ---- code memory */
+
+static int map_code(struct jit *j, size_t bytes)
+{
+	int fd = memfd_create("cleave-code", MFD_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, bytes) < 0)
+		err = -errno;
+	if (!err) {
+		j->rw = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		j->rx = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+		j->size = bytes;
+		if (j->rw == MAP_FAILED || j->rx == MAP_FAILED)
+			err = -errno;
+	}
+	close(fd);
+	return err;
+}
+
+static int map_jumps(struct jit_jumps *t)
+{
+	t->slot = mmap(NULL, JUMP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	if (t->slot == MAP_FAILED)
+		return -errno;
+	clear_slot(t, JIT_JUMPS - 1);
+	return 0;
+}
+
+int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
+{
+	struct jit *j = calloc(1, sizeof(*j));
+	struct code c;
+	int err;
+
+	*why = NULL;
+	if (!j)
+		return -ENOMEM;
+	cpu->jit.j = j;
+	j->threshold = threshold;
+	j->rw = j->rx = MAP_FAILED;
+	for (unsigned i = 0; i < MMU_SETS; i++)
+		j->jumps[i].slot = MAP_FAILED;
+	if (!__builtin_cpu_supports("bmi2")) {
+		*why = "the processor has no BMI2";
+		err = -ENOTSUP;
+		goto fail;
+	}
+	err = map_code(j, bytes);
+	for (unsigned i = 0; i < MMU_SETS && !err; i++)
+		err = map_jumps(&j->jumps[i]);
+	if (err)
+		goto fail;
+	c = (struct code){ .bytes = j->rw, .size = PAGE_BYTES };
+	jit_emit_thunks(j, &c);
+	j->first = j->at = PAGE_BYTES;
+	j->enter = (void (*)(const void *))(uintptr_t)j->rx;
+	cpu->jit.self = cpu;
+	cpu->jit.call_insn = jit_call_insn;
+	cpu->jit.calm = &cpu->vcpu->calm;
+	return 0;
+fail:
+	jit_free(cpu);
+	return err;
+}
+
+void jit_free(struct cpu *cpu)
+{
+	struct jit *j = cpu->jit.j;
+
+	if (!j)
+		return;
+	while (j->oldest)
+		evict(j);
+	for (unsigned i = 0; i < MMU_SETS; i++)
+		if (j->jumps[i].slot != MAP_FAILED)
+			munmap(j->jumps[i].slot, JUMP_BYTES);
+	if (j->rw != MAP_FAILED)
+		munmap(j->rw, j->size);
+	if (j->rx != MAP_FAILED)
+		munmap(j->rx, j->size);
+	free(j);
+	cpu->jit.j = NULL;
+}
+
+void jit_get_stats(const struct cpu *cpu, struct jit_stats *out)
+{
+	*out = cpu->jit.j ? cpu->jit.j->stats : (struct jit_stats){ 0 };
+}

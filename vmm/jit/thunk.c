@@ -1,0 +1,115 @@
+/*
+ * vmm/jit/thunk.c - the code that leads into translated code, out of it, and
+ * from it to C and back.  One copy, at the beginning of code memory.
+ */
+#include <stddef.h>
+
+#include "vmm/jit/unit.h"
+#include "vmm/soft/cpu.h"
+#include "vmm/x86/decode.h"
+
+const uint8_t jit_host_of[16] = {
+	[X86_RAX] = H_R9, [X86_RCX] = H_R10, [X86_RDX] = H_R11, [X86_RBX] = H_RBX,
+	[X86_RSP] = H_R15, [X86_RBP] = H_RBP, [X86_RSI] = H_RSI, [X86_RDI] = H_RDI,
+	[X86_R8] = H_R8, [X86_R9] = H_NONE, [X86_R10] = H_NONE, [X86_R11] = H_NONE,
+	[X86_R12] = H_R12, [X86_R13] = H_R13, [X86_R14] = H_R14, [X86_R15] = H_NONE,
+};
+
+static const uint8_t callee_saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
+
+#define FIELD(f)	op_gs(H_NONE, 0, offsetof(struct cpu, f))
+
+static void push(struct code *c, unsigned reg)
+{
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x50, .no_modrm = true, .rm = op_reg(reg) });
+}
+
+static void pop(struct code *c, unsigned reg)
+{
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x58, .no_modrm = true, .rm = op_reg(reg) });
+}
+
+static void save_guest(struct code *c)
+{
+	/* lahf; seto %al; mov %ax, fl */
+	asm_byte(c, 0x9f);
+	asm_byte(c, 0x0f), asm_byte(c, 0x90), asm_byte(c, 0xc0);
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x89, .osize = true, .reg = H_RAX, .rm = FIELD(fl) });
+	for (unsigned r = 0; r < 16; r++)
+		if (jit_host_of[r] != H_NONE)
+			asm_store(c, op_gs(H_NONE, 0, offsetof(struct cpu, gpr) + 8 * r), jit_host_of[r]);
+}
+
+static void load_guest(struct code *c)
+{
+	for (unsigned r = 0; r < 16; r++)
+		if (jit_host_of[r] != H_NONE)
+			asm_load(c, jit_host_of[r], op_gs(H_NONE, 0, offsetof(struct cpu, gpr) + 8 * r));
+	/* movzx fl, %eax; add $127, %al (OF); sahf */
+	asm_load16(c, H_RAX, FIELD(fl));
+	asm_byte(c, 0x04), asm_byte(c, 0x7f);
+	asm_byte(c, 0x9e);
+}
+
+static void go_back(struct code *c)
+{
+	asm_load(c, H_RSP, FIELD(jit.host_sp));
+	for (unsigned i = sizeof(callee_saved); i--;)
+		pop(c, callee_saved[i]);
+	asm_byte(c, 0xc3);
+}
+
+/* void enter(const void *code) */
+static void emit_enter(struct code *c)
+{
+	for (unsigned i = 0; i < sizeof(callee_saved); i++)
+		push(c, callee_saved[i]);
+	asm_store(c, FIELD(jit.host_sp), H_RSP);
+	asm_mov(c, H_RDX, H_RDI);
+	asm_lea(c, H_RSP, op_mem(H_RSP, H_NONE, 0, -256));
+	/* and $-64, %rsp */
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x83, .w = true, .reg = 4, .rm = op_reg(H_RSP),
+					  .imm = (uint8_t)-64, .imm_bytes = 1 });
+	asm_lea(c, H_RSP, op_mem(H_RSP, H_NONE, 0, 12));
+	load_guest(c);
+	asm_jmp_reg(c, H_RDX);
+}
+
+/*
+ * Called with RAX at a struct jit_op: the interpreter's handler carries it out.
+ * Comes back to its caller, or leaves for good.
+ */
+static void emit_call(struct jit *j, struct code *c)
+{
+	uint32_t left;
+
+	asm_mov(c, H_RDX, H_RAX);
+	save_guest(c);
+	asm_load(c, H_RDI, FIELD(jit.self));
+	asm_mov(c, H_RSI, H_RDX);
+	asm_lea(c, H_RSP, op_mem(H_RSP, H_NONE, 0, -4));		/* 4 modulo 64 here: now aligned */
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0xff, .reg = 2, .rm = FIELD(jit.call_insn) });
+	asm_lea(c, H_RSP, op_mem(H_RSP, H_NONE, 0, 4));
+	asm_byte(c, 0x84), asm_byte(c, 0xc0);				/* test %al, %al */
+	left = asm_jcc(c, 4);
+	load_guest(c);
+	asm_byte(c, 0xc3);
+	asm_here(c, left);
+	asm_imm(c, H_RAX, 0);
+	asm_target(c, asm_jmp(c), j->leave_saved);
+}
+
+void jit_emit_thunks(struct jit *j, struct code *c)
+{
+	emit_enter(c);
+	/* jmp with RAX at a struct jit_exit; or NULL, and all is saved */
+	j->leave = c->at;
+	asm_store(c, FIELD(jit.exit), H_RAX);
+	save_guest(c);
+	go_back(c);
+	j->leave_saved = c->at;
+	asm_store(c, FIELD(jit.exit), H_RAX);
+	go_back(c);
+	j->call = c->at;
+	emit_call(j, c);
+}

@@ -1,0 +1,98 @@
+/*
+ * vmm/jit/unit.h - what a translation is made of, for the files of vmm/jit.
+ */
+#ifndef CLEAVE_VMM_JIT_UNIT_H
+#define CLEAVE_VMM_JIT_UNIT_H
+
+#include "vmm/jit/asm.h"
+#include "vmm/jit/jit.h"
+#include "vmm/soft/block.h"
+
+/* One instruction as the interpreter's handler takes it, and behind it one that comes back. */
+struct jit_op {
+	struct insn insn[2];
+	struct jit_unit *unit;
+};
+
+enum jit_leave {
+	LEAVE_BRANCH,		/* to `target`: everything before is done and counted */
+	LEAVE_OP,		/* before instruction `op`, which C carries out */
+};
+
+/* A way out of a unit; code holds its address. */
+struct jit_exit {
+	struct jit_unit *from, *to;	/* `to`: linked */
+	struct jit_exit *next, **at;	/* of those that lead there */
+	int64_t target;			/* from the page's start */
+	uint32_t site;			/* in code memory: where the jump's distance stands; 0: it is never linked */
+	uint16_t op;
+	uint8_t why;			/* enum jit_leave */
+};
+
+struct jit_unit {
+	struct block *block;		/* NULL: dead */
+	struct jit_unit *newer;
+	struct jit_exit *incoming;
+	uint32_t start, bytes;		/* in code memory */
+	const uint8_t *entry;		/* from the same page, base as it is; */
+	const uint8_t *far;		/* with the linear address in RAX, from anywhere */
+	uint16_t ops, exits;
+	struct jit_exit *exit;
+	struct jit_op op[];
+};
+
+/*
+ * Where a branch to a linear address leads, by its low 16 bits: a table for
+ * each set of the TLB that code may run with.  All zero: empty, but in the last
+ * slot, where ~rip is 0 for an address that belongs there: see JUMP_NEVER.
+ */
+struct jit_jump {
+	uint64_t not_rip;		/* ~rip */
+	const void *code;
+};
+enum { JIT_JUMPS = 1 << 16, JUMP_NEVER = 1, JUMPS_NOTED = 4096 };
+
+struct jit_jumps {
+	struct jit_jump *slot;		/* below 2 GiB */
+	uint64_t gen[2];		/* of the lower and the upper half, that they were filled under */
+	bool half[2];			/* there are some of it */
+	unsigned noted;			/* of note[]; beyond JUMPS_NOTED all may be used */
+	uint16_t note[JUMPS_NOTED];
+};
+
+struct jit {
+	uint8_t *rw, *rx;		/* the same memory */
+	uint32_t size, at, first;	/* next free; behind the thunks */
+	unsigned threshold;
+	struct jit_unit *oldest, *newest;
+	void (*enter)(const void *code);
+	uint32_t leave, leave_saved, call;	/* thunks */
+	struct jit_jumps jumps[MMU_SETS];
+	struct jit_stats stats;
+};
+
+/* Guest register to the host's; H_NONE: it is in memory. */
+extern const uint8_t jit_host_of[16];
+
+/* thunk.c: what leads in and out; at the beginning of code memory. */
+void jit_emit_thunks(struct jit *, struct code *);
+/* run.c */
+bool jit_call_insn(struct cpu *, struct jit_op *);	/* called from code; false: it does not go on there */
+void jit_set_return(struct jit_op *);
+bool jit_is_branch(const struct insn *);		/* a transfer of control that run.c makes */
+void jit_cool(struct block *);				/* its unit has gone */
+/* translate.c: into `c`.  NULL: it cannot be translated, or no memory. */
+struct jit_unit *jit_emit_unit(struct cpu *, struct block *, const uint8_t *bytes, struct code *c);
+/* cache.c */
+/* Room for one unit in code memory, where the oldest make way; it begins at j->at. */
+struct code jit_reserve(struct jit *);
+/* What was emitted there is the unit's from now on.  False: it did not fit; the unit is freed. */
+bool jit_keep(struct jit *, struct jit_unit *, const struct code *);
+/* The exit jumps straight to `to` from now on. */
+void jit_link(struct jit *, struct jit_exit *, struct jit_unit *to);
+/* Branches of `set` to `rip` lead to the unit from now on, as long as the generation stays. */
+void jit_remember(struct cpu *, unsigned set, uint64_t rip, struct jit_unit *);
+/* Forgets what other generations have left; before code is entered. */
+void jit_follow(struct cpu *, unsigned set);
+
+#endif
