@@ -96,7 +96,7 @@ struct arena_stream {
 };
 
 enum txn_kind {
-	TXN_NONE,
+	TXN_NONE,		/* the order is enum link_cause's */
 	TXN_INIT,		/* dev */
 	TXN_REQUEST,		/* ring, seq */
 	TXN_TIMER,		/* dev, index */

@@ -280,15 +280,18 @@ void machine_reset(struct machine *m)
 {
 	for (unsigned i = 0; i < m->ndevs; i++) {
 		struct dev *d = &m->dev[i];
+		bool out = d->a->out;
 
 		m->arena->at_work = i;
-		if (d->a->out && m->refusing)
+		if (out && m->refusing)
 			continue;
 		recover_reset(d);
 		if (d->ops->pci)
 			pci_reset_function(d);
 		if (make_late(d) && d->ops->reset)
 			d->ops->reset(d);
+		if (out)
+			recover_tell(d);
 	}
 	/* It went well when the machine was made, and depends on nothing that has changed since. */
 	if (m->conf.direct)

@@ -83,8 +83,10 @@ static void strike(struct machine *m)
 	struct arena_header *a = m->arena;
 	struct arena_strike *k = find_strike(a, &a->source);
 
-	if (!k)
+	if (!k) {
 		k = new_strike(a, &a->source);
+		k->source.dev = device_of(a);
+	}
 	if (txn_number(a) - k->number > IN_A_ROW)
 		k->count = 0;
 	k->number = txn_number(a);
@@ -110,6 +112,31 @@ bool recover_refused(const struct machine *m, const struct txn_source *s)
 void recover_reset(struct dev *d)
 {
 	d->a->out = 0;
+}
+
+/* ---- what the engine is told of it, for the user */
+
+_Static_assert((int)TXN_INIT == LINK_BY_START && (int)TXN_REQUEST == LINK_BY_REQUEST && (int)TXN_NET == LINK_BY_FRAMES &&
+	       (int)TXN_KINDS == LINK_CAUSES, "kinds of transactions are causes");
+
+void recover_tell(struct dev *d)
+{
+	txn_event(d->m, &(struct link_event){ .kind = LINK_EV_SERVICE, .a = d->id, .b = !d->a->out });
+}
+
+static void announce_strikes(struct machine *m)
+{
+	for (unsigned i = 0; i < ARENA_STRIKES; i++) {
+		const struct arena_strike *k = &m->arena->strike[i];
+		bool request = k->source.kind == TXN_REQUEST;
+
+		/* the arena may be anybody's: what is no strike is no news */
+		if (!k->count || !k->source.kind || k->source.kind >= TXN_KINDS)
+			continue;
+		txn_event(m, &(struct link_event){
+			.kind = LINK_EV_STRIKE, .a = k->source.kind, .b = k->source.dev < m->ndevs ? k->source.dev : LINK_NO_DEVICE,
+			.c = k->source.index, .d = k->count, .value = request ? k->source.seq : 0 });
+	}
 }
 
 /* ---- the transaction */
@@ -206,8 +233,11 @@ int recover_announce(struct machine *m)
 		if (err)
 			return err;
 		announce_regions(&m->dev[i]);
-		if (i + 1 == m->ndevs)
+		recover_tell(&m->dev[i]);
+		if (i + 1 == m->ndevs) {
 			announce_lines(m);
+			announce_strikes(m);
+		}
 		txn_end(m);
 	}
 	for (unsigned i = 0; i < m->ndevs; i++)

@@ -28,5 +28,7 @@ int recover_announce(struct machine *);
 bool recover_refused(const struct machine *, const struct txn_source *);
 /* `d` has come to a reset: it is in service again. */
 void recover_reset(struct dev *d);
+/* The engine hears whether `d` is in service; inside a transaction. */
+void recover_tell(struct dev *d);
 
 #endif

@@ -222,6 +222,22 @@ static enum link_verdict check_doorbell(const struct link_event *e, const char *
 	return LINK_GOOD;
 }
 
+static enum link_verdict check_strike(const struct link_event *e, const char **why)
+{
+	REFUSE_IF(!e->a || e->a >= LINK_CAUSES, "a strike without a cause");
+	REFUSE_IF(e->b > LINK_NO_DEVICE || e->c > 0xffff, "device or index out of range");
+	REFUSE_IF(!e->d, "a strike that is none");
+	REFUSE_IF(e->a != LINK_BY_REQUEST && e->value, "a sequence number without a request");
+	return LINK_GOOD;
+}
+
+static enum link_verdict check_service(const struct link_event *e, const char **why)
+{
+	REFUSE_IF(e->a >= LINK_NO_DEVICE, "device out of range");
+	REFUSE_IF(e->b > 1, "service is not 0 or 1");
+	return LINK_GOOD;
+}
+
 static enum link_verdict check_nothing(const struct link_event *e, const char **why)
 {
 	(void)e;
@@ -244,6 +260,8 @@ static const struct {
 	[LINK_EV_POWER] = { "power", check_power },
 	[LINK_EV_DOORBELL] = { "doorbell", check_doorbell },
 	[LINK_EV_NMI] = { "nmi", check_nothing },
+	[LINK_EV_STRIKE] = { "strike", check_strike },
+	[LINK_EV_SERVICE] = { "service", check_service },
 };
 
 enum link_verdict link_event_check(const struct link_event *e, uint64_t last_seq, const char **why)

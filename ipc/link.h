@@ -166,8 +166,27 @@ enum link_event_kind {
 	LINK_EV_POWER,		/* a: enum link_power, b: argument */
 	LINK_EV_DOORBELL,	/* a: enum link_doorbell_flags, b: doorbell, c: size, addr, value: data match */
 	LINK_EV_NMI,
+	LINK_EV_STRIKE,		/* killed a process, d times in a row: a: enum link_cause, b: device id or LINK_NO_DEVICE,
+				 * c: vCPU, timer, stream, slot or queue, value: a request's sequence number */
+	LINK_EV_SERVICE,	/* a: device id, b: 1 in service, 0 out of it until a reset */
 	LINK_EV_KINDS
 };
+
+/* What a transaction is for. */
+enum link_cause {
+	LINK_BY_NOBODY,
+	LINK_BY_START,		/* a device is made from its state */
+	LINK_BY_REQUEST,
+	LINK_BY_TIMER,
+	LINK_BY_INPUT,
+	LINK_BY_IO,		/* operations that ended */
+	LINK_BY_DOORBELL,
+	LINK_BY_SIGNAL,		/* an interrupt that was held back */
+	LINK_BY_FRAMES,
+	LINK_CAUSES
+};
+
+#define LINK_NO_DEVICE		0xffffu
 
 enum link_region_flags {
 	LINK_RGN_MMIO = 1u << 0,	/* else ports */

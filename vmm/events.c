@@ -11,6 +11,7 @@
 #include "vmm/bus.h"
 #include "vmm/dev/devs.h"
 #include "vmm/irq.h"
+#include "vmm/ledger.h"
 #include "vmm/link.h"
 #include "vmm/mem.h"
 #include "vmm/vm.h"
@@ -111,6 +112,13 @@ static const char *apply_pmbase(struct vm *vm, const struct link_event *e)
 	return NULL;
 }
 
+static const char *apply_service(struct vm *vm, const struct link_event *e)
+{
+	if (vm->ledger)
+		ledger_service(vm->ledger, e->a, e->b);
+	return NULL;
+}
+
 const char *event_apply(struct vm *vm, const struct link_event *e)
 {
 	static apply_fn *const table[LINK_EV_KINDS] = {
@@ -123,6 +131,7 @@ const char *event_apply(struct vm *vm, const struct link_event *e)
 		[LINK_EV_CODE] = apply_code,
 		[LINK_EV_POWER] = apply_power,
 		[LINK_EV_NMI] = apply_nmi,
+		[LINK_EV_SERVICE] = apply_service,
 	};
 
 	if (e->kind >= LINK_EV_KINDS || !table[e->kind])

@@ -20,6 +20,7 @@
 #include "ipc/check.h"
 #include "vmm/bus.h"
 #include "vmm/events.h"
+#include "vmm/ledger.h"
 #include "vmm/vm.h"
 
 /* One channel's private side. */
@@ -57,6 +58,7 @@ struct link_client {
 
 	uint32_t lost;			/* no traffic: before accept, after a loss */
 	uint32_t told;			/* hooks.lost() has been called for this generation */
+	bool accepting;			/* main thread only, vCPUs parked */
 	uint32_t absent;		/* an outage that not everybody waits for: see `forsaken` */
 	bool forsaken[LINK_CLIENT_DEVICES];	/* written while not `absent`, vCPUs read it while so */
 
@@ -632,11 +634,27 @@ void link_client_halted(struct link_client *lc, unsigned n, bool halted)
 
 /* ---- events: under drain_lock */
 
+/*
+ * The request that it names is told of too, where its copy is here: a successor
+ * tells of it before it is accepted, when no vCPU makes another.
+ */
+static const char *note_strike(struct link_client *lc, const struct link_event *e)
+{
+	const struct channel *c = e->c <= lc->vm->nvcpus ? &lc->chan[e->c] : NULL;
+	bool known = lc->accepting && e->a == LINK_BY_REQUEST && c && e->value > c->committed && e->value <= c->last;
+
+	if (lc->vm->ledger)
+		ledger_strike(lc->vm->ledger, e, known ? &c->copy[e->value % LINK_REQ_SLOTS] : NULL);
+	return NULL;
+}
+
 static const char *apply(struct link_client *lc, const struct link_event *e)
 {
 	switch (e->kind) {
 	case LINK_EV_DOORBELL:
 		return set_doorbell(lc, e);
+	case LINK_EV_STRIKE:
+		return note_strike(lc, e);
 	case LINK_EV_IRQ:
 		count(lc, LINK_STAT_IRQS);
 		break;
@@ -799,7 +817,10 @@ int link_client_accept(struct link_client *lc, char err[LINK_ERR])
 	store_release(&lc->told, 0);
 	store_release(&lc->lost, 0);
 	/* From here on it is the one that serves: what is wrong with it condemns it. */
-	if (link_client_drain(lc))
+	lc->accepting = true;
+	r = link_client_drain(lc);
+	lc->accepting = false;
+	if (r)
 		return 0;
 	for (unsigned n = 0; n <= lc->vm->nvcpus; n++)
 		if (post_again(lc, n)) {

@@ -26,6 +26,7 @@
 #include "vmm/engine.h"
 #include "vmm/inout.h"
 #include "vmm/irq.h"
+#include "vmm/ledger.h"
 #include "vmm/link.h"
 #include "vmm/mem.h"
 #include "vmm/timer.h"
@@ -459,8 +460,9 @@ static int new_parts(struct vm *vm, char *err, size_t errlen)
 	if (ret)
 		return ret;
 	vm->bus = bus_new();
+	vm->ledger = ledger_new();
 	vm->timers = timers_new(vm->events_base, &vm->dev_lock, clock_of_timers, vm);
-	if (!vm->bus || !vm->timers)
+	if (!vm->bus || !vm->timers || !vm->ledger)
 		return -ENOMEM;
 	tsc_start();
 	ret = engine_choose(vm, err, errlen);
@@ -551,6 +553,7 @@ void vm_free(struct vm *vm)
 	if (vm->engine && vm->engine->vm_free)
 		vm->engine->vm_free(vm);
 	link_client_free(vm->link);
+	ledger_free(vm->ledger);
 	if (vm->timers)
 		timers_free(vm->timers);
 	if (vm->bus)

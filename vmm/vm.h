@@ -26,6 +26,7 @@
 
 struct mem;
 struct bus;
+struct ledger;
 struct link_client;
 struct timers;
 struct pic;
@@ -82,6 +83,7 @@ struct vm {
 	const struct irqchip_ops *irqchip;	/* vmm/irq.h: the engine has interrupt controllers; NULL: vmm/dev's */
 	char engine_why[200];		/* engine=auto: why it is this one */
 	struct link_client *link;	/* vmm/link.h */
+	struct ledger *ledger;		/* vmm/ledger.h */
 	struct timers *timers;		/* vmm/timer.h */
 	pthread_mutex_t state_lock, dev_lock;
 

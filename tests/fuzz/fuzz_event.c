@@ -52,6 +52,12 @@ static void harmless(const struct link_event *e)
 		break;
 	case LINK_EV_NMI:
 		break;
+	case LINK_EV_STRIKE:
+		MUST(e->a >= 1 && e->a < LINK_CAUSES && e->b <= LINK_NO_DEVICE && e->d);
+		break;
+	case LINK_EV_SERVICE:
+		MUST(e->a < LINK_NO_DEVICE && e->b <= 1);
+		break;
 	default:
 		abort();
 	}

@@ -41,6 +41,7 @@ struct harness {
 	uint64_t seq[ARENA_RINGS], event_seq, requests;
 	struct link_comp comp;		/* the last */
 	struct seen_region region[ARENA_MAX_DEVS * DEV_REGIONS];
+	bool out[ARENA_MAX_DEVS];
 	bool line[LINK_GSIS];
 	unsigned edges[LINK_GSIS];
 	bool full[LINK_STREAMS];
@@ -212,6 +213,15 @@ static void take_event(struct harness *h, const struct link_event *ev)
 		if (same)
 			return;		/* a successor tells what was known */
 	}
+	if (ev->kind == LINK_EV_SERVICE && ev->a < ARENA_MAX_DEVS) {
+		bool same = h->out[ev->a] == !ev->b;
+
+		h->out[ev->a] = !ev->b;
+		if (same)
+			return;
+	}
+	if (ev->kind == LINK_EV_STRIKE && !h->crashes)
+		return;			/* of no interest to tests of devices */
 	if (ev->kind == LINK_EV_DOORBELL)
 		h->bell[ev->b] = *ev;
 	CHECK(h->nevents < MAX_EVENTS);

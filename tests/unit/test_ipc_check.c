@@ -201,6 +201,17 @@ static void test_events(void **state)
 	event_is(EV(.kind = UINT32_MAX), LINK_BAD);
 	event_is(EV(.kind = LINK_EV_NMI), LINK_GOOD);
 	event_is(EV(.kind = LINK_EV_NMI, .reserved = { 0, 0, 0, 1 }), LINK_BAD);
+	event_is(EV(.kind = LINK_EV_STRIKE, .a = LINK_BY_REQUEST, .b = 3, .d = 1, .value = 77), LINK_GOOD);
+	event_is(EV(.kind = LINK_EV_STRIKE, .a = LINK_BY_TIMER, .b = LINK_NO_DEVICE, .c = 5, .d = 3), LINK_GOOD);
+	event_is(EV(.kind = LINK_EV_STRIKE, .a = LINK_BY_NOBODY, .d = 1), LINK_BAD);
+	event_is(EV(.kind = LINK_EV_STRIKE, .a = LINK_CAUSES, .d = 1), LINK_BAD);
+	event_is(EV(.kind = LINK_EV_STRIKE, .a = LINK_BY_IO), LINK_BAD);
+	event_is(EV(.kind = LINK_EV_STRIKE, .a = LINK_BY_IO, .d = 1, .b = LINK_NO_DEVICE + 1), LINK_BAD);
+	event_is(EV(.kind = LINK_EV_STRIKE, .a = LINK_BY_IO, .d = 1, .c = 0x10000), LINK_BAD);
+	event_is(EV(.kind = LINK_EV_STRIKE, .a = LINK_BY_IO, .d = 1, .value = 1), LINK_BAD);
+	event_is(EV(.kind = LINK_EV_SERVICE, .a = 63, .b = 1), LINK_GOOD);
+	event_is(EV(.kind = LINK_EV_SERVICE, .a = LINK_NO_DEVICE), LINK_BAD);
+	event_is(EV(.kind = LINK_EV_SERVICE, .b = 2), LINK_BAD);
 	event_is(EV(.kind = LINK_EV_MSI, .addr = 0xfee01000, .value = 0x4041), LINK_GOOD);
 	event_is(EV(.kind = LINK_EV_MSI, .addr = 0xfed01000), LINK_BAD);
 	event_is(EV(.kind = LINK_EV_MSI, .addr = 0x1fee01000), LINK_BAD);

@@ -87,6 +87,38 @@ static void reset_brings_it_back(void **state)
 	assert_true(arena_of(h)->out);
 }
 
+/* The engine hears of each strike, and who is out of service, from every successor: for its user. */
+static void the_engine_is_told(void **state)
+{
+	struct harness *h = *state;
+	unsigned dev = harness_dev(h, "pvpanic")->id;
+	struct link_event e;
+
+	h_drop_events(h);
+	h_out(h, KILLS, 1, 1);
+	for (unsigned n = 1; n <= 3; n++) {
+		if (n == 3) {
+			assert_true(h_event_of(h, LINK_EV_SERVICE, &e));
+			assert_int_equal(e.a, dev);
+			assert_int_equal(e.b, 0);
+		}
+		assert_true(h_event_of(h, LINK_EV_STRIKE, &e));
+		assert_int_equal(e.a, LINK_BY_REQUEST);
+		assert_int_equal(e.b, dev);
+		assert_int_equal(e.c, 0);
+		assert_int_equal(e.d, n);
+		assert_int_equal(e.value, h_requests(h));
+	}
+	h_succeed(h, false);
+	assert_true(h_event_of(h, LINK_EV_STRIKE, &e));
+	assert_int_equal(e.d, 3);
+	h_drop_events(h);
+	h_reset(h);
+	assert_true(h_event_of(h, LINK_EV_SERVICE, &e));
+	assert_int_equal(e.a, dev);
+	assert_int_equal(e.b, 1);
+}
+
 /* A posted write is dropped. */
 static void posted(void **state)
 {
@@ -101,7 +133,7 @@ static void posted(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(three_strikes), TEST(outlives_a_process), TEST(reset_brings_it_back), TEST(posted) };
+	const struct CMUnitTest tests[] = { TEST(three_strikes), TEST(outlives_a_process), TEST(reset_brings_it_back), TEST(posted), TEST(the_engine_is_told) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
