@@ -10,13 +10,35 @@
 
 #include "ctl/ctl.h"
 
+/* "12.345 s" */
+static const char *seconds(uint64_t ms)
+{
+	static char text[40];
+
+	snprintf(text, sizeof(text), "%" PRIu64 ".%03u s", ms / 1000, (unsigned)(ms % 1000));
+	return text;
+}
+
+static void print_ledger(const Cleave__Devmodel *d)
+{
+	for (size_t i = 0; i < d->n_restart; i++)
+		printf("restart     %s ago, after %" PRIu64 " ms: %s\n", seconds(d->restart[i]->ago_ms), d->restart[i]->took_ms, d->restart[i]->why);
+	for (size_t i = 0; i < d->n_strike; i++) {
+		const Cleave__Strike *s = d->strike[i];
+
+		printf("strike      %" PRIu32 ", %s ago: %s%s%s\n", s->count, seconds(s->ago_ms), s->device, *s->device ? ": " : "", s->source);
+	}
+	for (size_t i = 0; i < d->n_quarantined; i++)
+		printf("quarantined %s, for %s, until the machine is reset\n", d->quarantined[i]->device, seconds(d->quarantined[i]->for_ms));
+}
+
 static void print(const Cleave__Devmodel *d)
 {
 	printf("state       %s\n", d->state);
 	if (d->pid)
 		printf("pid         %" PRIu32 "\n", d->pid);
 	printf("generation  %" PRIu32 "\n", d->generation);
-	printf("age         %" PRIu64 ".%03u s\n", d->age_ms / 1000, (unsigned)(d->age_ms % 1000));
+	printf("age         %s\n", seconds(d->age_ms));
 	printf("restarts    %" PRIu32 "\n", d->restarts);
 	if (*d->why)
 		printf("last end    %s\n", d->why);
@@ -24,6 +46,7 @@ static void print(const Cleave__Devmodel *d)
 		printf("upgrades    %" PRIu32 "\n", d->upgrades);
 	if (*d->upgrade)
 		printf("upgrade     %s\n", d->upgrade);
+	print_ledger(d);
 	if (!*d->spare)
 		return;
 	printf("spare       %s", d->spare);

@@ -17,10 +17,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "proto/control.pb-c.h"
 #include "proto/frame.h"
 #include "proto/rundir.h"
 #include "vmm/control.h"
+#include "vmm/control_parts.h"
 #include "vmm/link.h"
 #include "vmm/regs.h"
 #include "vmm/report.h"
@@ -39,15 +39,7 @@ struct control {
 	unsigned nclients;
 };
 
-/* An answer under construction. */
-struct answer {
-	Cleave__Response r;
-	char text[400];
-};
-
-static int refuse(struct answer *a, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-static int refuse(struct answer *a, int error, const char *fmt, ...)
+int control_refuse(struct answer *a, int error, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -59,7 +51,7 @@ static int refuse(struct answer *a, int error, const char *fmt, ...)
 	return error;
 }
 
-static size_t pack(const Cleave__Response *r, uint8_t **to)
+size_t control_pack(const Cleave__Response *r, uint8_t **to)
 {
 	size_t n = cleave__response__get_packed_size(r);
 
@@ -71,7 +63,7 @@ static struct vcpu *find_cpu(struct vm *vm, uint32_t cpu, struct answer *a)
 {
 	if (cpu < vm->nvcpus)
 		return &vm->vcpu[cpu];
-	refuse(a, ENOENT, "there is no vCPU %u: this machine has %u, from 0", cpu, vm->nvcpus);
+	control_refuse(a, ENOENT, "there is no vCPU %u: this machine has %u, from 0", cpu, vm->nvcpus);
 	return NULL;
 }
 
@@ -83,7 +75,7 @@ static int hold(struct vm *vm, struct answer *a)
 	int ret = vm_park(vm, GATE_PAUSE);
 
 	if (ret)
-		refuse(a, -ret, "a vCPU waits for the device model, which does not answer");
+		control_refuse(a, -ret, "a vCPU waits for the device model, which does not answer");
 	return ret;
 }
 
@@ -136,7 +128,7 @@ static size_t get_state(struct vm *vm, const Cleave__GetState *q, struct answer 
 	struct x86_state s;
 
 	if (!v || hold(vm, a))
-		return pack(&a->r, reply);
+		return control_pack(&a->r, reply);
 	v->engine->get_state(v, &s);
 	state.cpu = q->cpu;
 	state.condition = (char *)condition(vm, v, &s);
@@ -145,7 +137,7 @@ static size_t get_state(struct vm *vm, const Cleave__GetState *q, struct answer 
 	fill_descriptors(&s, &state, desc, descp);
 	a->r.what_case = CLEAVE__RESPONSE__WHAT_STATE;
 	a->r.state = &state;
-	return pack(&a->r, reply);
+	return control_pack(&a->r, reply);
 }
 
 static int change_register(struct x86_state *s, const Cleave__Register *q, struct answer *a)
@@ -154,9 +146,9 @@ static int change_register(struct x86_state *s, const Cleave__Register *q, struc
 	char hint[500];
 
 	if (!r)
-		return refuse(a, ENOENT, "no register %.40s%.300s", q->name, reg_hint(q->name, hint, sizeof(hint)));
+		return control_refuse(a, ENOENT, "no register %.40s%.300s", q->name, reg_hint(q->name, hint, sizeof(hint)));
 	if (reg_set(s, r, q->value))
-		return refuse(a, ERANGE, "%s has %u bits", r->name, r->width * 8);
+		return control_refuse(a, ERANGE, "%s has %u bits", r->name, r->width * 8);
 	return 0;
 }
 
@@ -168,9 +160,9 @@ static int change_descriptor(struct x86_state *s, const Cleave__DescriptorChange
 	char hint[500];
 
 	if (!d)
-		return refuse(a, ENOENT, "no descriptor %.40s%.300s", q->name, desc_hint(q->name, hint, sizeof(hint)));
+		return control_refuse(a, ENOENT, "no descriptor %.40s%.300s", q->name, desc_hint(q->name, hint, sizeof(hint)));
 	if (d->table && q->set_access)
-		return refuse(a, EINVAL, "%s has no access rights", d->name);
+		return control_refuse(a, EINVAL, "%s has no access rights", d->name);
 	seg = (struct x86_segment *)((char *)s + d->offset);
 	table = (struct x86_table *)((char *)s + d->offset);
 	if (q->set_address)
@@ -189,7 +181,7 @@ static size_t set_state(struct vm *vm, const Cleave__SetState *q, struct answer 
 	int ret = 0;
 
 	if (!v || hold(vm, a))
-		return pack(&a->r, reply);
+		return control_pack(&a->r, reply);
 	v->engine->get_state(v, &s);
 	for (size_t i = 0; i < q->n_register_ && !ret; i++)
 		ret = change_register(&s, q->register_[i], a);
@@ -198,10 +190,10 @@ static size_t set_state(struct vm *vm, const Cleave__SetState *q, struct answer 
 	if (!ret) {
 		ret = v->engine->set_state(v, &s);
 		if (ret)
-			refuse(a, ret, "no processor can be in that state: nothing is changed");
+			control_refuse(a, ret, "no processor can be in that state: nothing is changed");
 	}
 	vm_unpark(vm);
-	return pack(&a->r, reply);
+	return control_pack(&a->r, reply);
 }
 
 /* ---- counters */
@@ -233,54 +225,23 @@ static size_t get_stats(struct vm *vm, const Cleave__GetStats *q, struct answer 
 	size_t n;
 
 	if (q->one_cpu && !find_cpu(vm, q->cpu, a))
-		return pack(&a->r, reply);
+		return control_pack(&a->r, reply);
 	/* vCPUs count instructions when they leave the engine: make them.  One that does not come out has older numbers. */
 	if (!vm_park(vm, GATE_PAUSE))
 		vm_unpark(vm);
 	c = calloc(1, sizeof(*c));
 	if (!c) {
-		refuse(a, ENOMEM, "out of memory");
-		return pack(&a->r, reply);
+		control_refuse(a, ENOMEM, "out of memory");
+		return control_pack(&a->r, reply);
 	}
 	report_each(vm, q->one_cpu ? (int)q->cpu : -1, add_counter, c);
 	stats.counter = c->regp;
 	stats.n_counter = c->n;
 	a->r.what_case = CLEAVE__RESPONSE__WHAT_STATS;
 	a->r.stats = &stats;
-	n = pack(&a->r, reply);
+	n = control_pack(&a->r, reply);
 	free(c);
 	return n;
-}
-
-static size_t get_devmodel(struct vm *vm, struct answer *a, uint8_t **reply)
-{
-	static const char *const state[] = {
-		[SUPERVISE_NONE] = "none", [SUPERVISE_SERVING] = "serving", [SUPERVISE_WAITING] = "waiting", [SUPERVISE_STARTING] = "starting",
-	};
-	static const char *const spare[] = {
-		[SPARE_NONE] = "", [SPARE_DUE] = "due", [SPARE_ENDING] = "ending", [SPARE_STARTING] = "starting", [SPARE_READY] = "ready",
-	};
-	Cleave__Devmodel d = CLEAVE__DEVMODEL__INIT;
-	struct supervise_info info = { .state = SUPERVISE_NONE };
-
-	if (vm->supervise)
-		supervise_info(vm->supervise, &info);
-	d.state = (char *)state[info.state];
-	d.pid = info.pid > 0 ? info.pid : 0;
-	d.generation = info.generation;
-	d.age_ms = info.age_ms;
-	d.restarts = info.restarts;
-	d.why = info.why;
-	d.spare = (char *)spare[info.spare.state];
-	d.spare_pid = info.spare.pid;
-	d.spares_taken = info.spare.taken;
-	d.spares_lost = info.spare.lost;
-	d.spare_why = info.spare.why;
-	d.upgrades = info.upgrades;
-	d.upgrade = (char *)(info.upgrade ? info.upgrade : "");
-	a->r.what_case = CLEAVE__RESPONSE__WHAT_DEVMODEL;
-	a->r.devmodel = &d;
-	return pack(&a->r, reply);
 }
 
 /* ---- sandboxes */
@@ -329,8 +290,8 @@ static size_t get_sandbox(struct vm *vm, struct answer *a, uint8_t **reply)
 	size_t n;
 
 	if (!all) {
-		refuse(a, ENOMEM, "out of memory");
-		return pack(&a->r, reply);
+		control_refuse(a, ENOMEM, "out of memory");
+		return control_pack(&a->r, reply);
 	}
 	s.mode = (char *)sandbox_modes[vmm_sandbox_mode()];
 	vmm_sandbox_each(vm, add_process, all);
@@ -338,7 +299,7 @@ static size_t get_sandbox(struct vm *vm, struct answer *a, uint8_t **reply)
 	s.n_process = all->n;
 	a->r.what_case = CLEAVE__RESPONSE__WHAT_SANDBOX;
 	a->r.sandbox = &s;
-	n = pack(&a->r, reply);
+	n = control_pack(&a->r, reply);
 	free(all);
 	return n;
 }
@@ -358,7 +319,7 @@ static void pause_vm(struct vm *vm, struct answer *a)
 	int ret = vm_pause(vm);
 
 	if (ret)
-		refuse(a, ret, "a vCPU waits for the device model, which does not answer");
+		control_refuse(a, ret, "a vCPU waits for the device model, which does not answer");
 }
 
 static void press_power_button(struct vm *vm, struct answer *a)
@@ -366,7 +327,7 @@ static void press_power_button(struct vm *vm, struct answer *a)
 	int ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_POWER_BUTTON, 0, KEY_TIMEOUT_NS);
 
 	if (ret)
-		refuse(a, ret, ret == -ENXIO ? "the machine has no power button" : "the device model does not answer");
+		control_refuse(a, ret, ret == -ENXIO ? "the machine has no power button" : "the device model does not answer");
 }
 
 static size_t act(struct vm *vm, const Cleave__Act *q, struct answer *a, uint8_t **reply)
@@ -394,17 +355,17 @@ static size_t act(struct vm *vm, const Cleave__Act *q, struct answer *a, uint8_t
 		press_power_button(vm, a);
 		break;
 	default:
-		refuse(a, ENOSYS, "this cleave does not know action %d", q->action);
+		control_refuse(a, ENOSYS, "this cleave does not know action %d", q->action);
 		break;
 	}
-	return pack(&a->r, reply);
+	return control_pack(&a->r, reply);
 }
 
 static bool slot_ok(uint32_t slot, uint32_t function, struct answer *a)
 {
 	if (slot <= 31 && function <= 7)
 		return true;
-	refuse(a, EINVAL, "slot %u:%u: there are slots 0-31 with functions 0-7", slot, function);
+	control_refuse(a, EINVAL, "slot %u:%u: there are slots 0-31 with functions 0-7", slot, function);
 	return false;
 }
 
@@ -414,19 +375,19 @@ static size_t resize_disk(struct vm *vm, const Cleave__ResizeDisk *q, struct ans
 	int ret = 0;
 
 	if (!slot_ok(q->slot, q->function, a))
-		return pack(&a->r, reply);
+		return control_pack(&a->r, reply);
 	if (q->bytes && vm->supervise)
 		ret = supervise_grow(vm->supervise, q->slot, q->function, q->bytes, err, sizeof(err));
 	if (ret) {
-		refuse(a, ret, "%s", err);
-		return pack(&a->r, reply);
+		control_refuse(a, ret, "%s", err);
+		return control_pack(&a->r, reply);
 	}
 	ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_RESIZE, q->slot << 3 | q->function, KEY_TIMEOUT_NS);
 	if (ret == -ENXIO)
-		refuse(a, ret, "slot %u:%u has no virtio disk, or its image's size is no number of whole sectors", q->slot, q->function);
+		control_refuse(a, ret, "slot %u:%u has no virtio disk, or its image's size is no number of whole sectors", q->slot, q->function);
 	else if (ret)
-		refuse(a, ret, "the device model does not answer");
-	return pack(&a->r, reply);
+		control_refuse(a, ret, "the device model does not answer");
+	return control_pack(&a->r, reply);
 }
 
 static size_t set_link(struct vm *vm, const Cleave__SetLink *q, struct answer *a, uint8_t **reply)
@@ -434,13 +395,13 @@ static size_t set_link(struct vm *vm, const Cleave__SetLink *q, struct answer *a
 	int ret;
 
 	if (!slot_ok(q->slot, q->function, a))
-		return pack(&a->r, reply);
+		return control_pack(&a->r, reply);
 	ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_LINK, (q->up ? 0x100 : 0) | q->slot << 3 | q->function, KEY_TIMEOUT_NS);
 	if (ret == -ENXIO)
-		refuse(a, ret, "slot %u:%u has no network card", q->slot, q->function);
+		control_refuse(a, ret, "slot %u:%u has no network card", q->slot, q->function);
 	else if (ret)
-		refuse(a, ret, "the device model does not answer");
-	return pack(&a->r, reply);
+		control_refuse(a, ret, "the device model does not answer");
+	return control_pack(&a->r, reply);
 }
 
 /* ---- keys: typed one by one, as the keyboard's buffer is small */
@@ -450,7 +411,7 @@ static int type_key(struct vm *vm, uint64_t sequence, struct answer *a)
 	int ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_KEY, sequence, KEY_TIMEOUT_NS);
 
 	if (ret)
-		refuse(a, ret, ret == -ENXIO ? "the machine has no keyboard" : "the device model does not answer");
+		control_refuse(a, ret, ret == -ENXIO ? "the machine has no keyboard" : "the device model does not answer");
 	return ret;
 }
 
@@ -475,7 +436,7 @@ static void type_next(evutil_socket_t fd, short what, void *arg)
 	free(c->key);
 	c->key = NULL;
 	a.r.id = c->key_id;
-	n = pack(&a.r, &reply);
+	n = control_pack(&a.r, &reply);
 	bufferevent_enable(c->bev, EV_READ);
 	reply_to(c, reply, n);
 }
@@ -485,13 +446,13 @@ static size_t send_keys(struct vm *vm, struct control_client *c, const Cleave__S
 	int ret = 0;
 
 	if (q->n_sequence > KEYS_MAX) {
-		refuse(a, E2BIG, "at most %d key movements at once", KEYS_MAX);
-		return pack(&a->r, reply);
+		control_refuse(a, E2BIG, "at most %d key movements at once", KEYS_MAX);
+		return control_pack(&a->r, reply);
 	}
 	if (!c->control) {
 		for (size_t i = 0; i < q->n_sequence && !ret; i++)
 			ret = type_key(vm, q->sequence[i], a);
-		return pack(&a->r, reply);
+		return control_pack(&a->r, reply);
 	}
 	c->key = malloc((q->n_sequence + 1) * sizeof(*c->key));
 	if (!c->key_timer)
@@ -499,8 +460,8 @@ static size_t send_keys(struct vm *vm, struct control_client *c, const Cleave__S
 	if (!c->key || !c->key_timer) {
 		free(c->key);
 		c->key = NULL;
-		refuse(a, ENOMEM, "out of memory");
-		return pack(&a->r, reply);
+		control_refuse(a, ENOMEM, "out of memory");
+		return control_pack(&a->r, reply);
 	}
 	memcpy(c->key, q->sequence, q->n_sequence * sizeof(*c->key));
 	c->nkeys = q->n_sequence;
@@ -534,7 +495,7 @@ static void on_upgraded(void *arg, const struct upgrade_result *result)
 	}
 	a.r.id = c->upgrade_id;
 	c->upgrading = 0;
-	n = pack(&a.r, &reply);
+	n = control_pack(&a.r, &reply);
 	bufferevent_enable(c->bev, EV_READ);
 	reply_to(c, reply, n);
 }
@@ -542,8 +503,8 @@ static void on_upgraded(void *arg, const struct upgrade_result *result)
 static size_t upgrade_devmodel(struct vm *vm, struct control_client *c, const Cleave__UpgradeDevmodel *q, struct answer *a, uint8_t **reply)
 {
 	if (!vm->supervise || !c->control) {
-		refuse(a, ENXIO, "the machine has no device model");
-		return pack(&a->r, reply);
+		control_refuse(a, ENXIO, "the machine has no device model");
+		return control_pack(&a->r, reply);
 	}
 	c->upgrading = 1;
 	c->upgrade_id = a->r.id;
@@ -561,9 +522,9 @@ static size_t hello(struct vm *vm, struct control_client *c, const Cleave__Hello
 
 	if (version < 0) {
 		c->close = 1;
-		refuse(a, EPROTONOSUPPORT, "this cleave speaks control versions %d to %d, the tool %u to %u: use tools of one build",
+		control_refuse(a, EPROTONOSUPPORT, "this cleave speaks control versions %d to %d, the tool %u to %u: use tools of one build",
 		       CONTROL_OLDEST, CONTROL_VERSION, q->oldest, q->version);
-		return pack(&a->r, reply);
+		return control_pack(&a->r, reply);
 	}
 	c->greeted = 1;
 	h.version = version;
@@ -577,7 +538,7 @@ static size_t hello(struct vm *vm, struct control_client *c, const Cleave__Hello
 	h.engine_why = vm->engine_why;
 	a->r.what_case = CLEAVE__RESPONSE__WHAT_HELLO;
 	a->r.hello = &h;
-	return pack(&a->r, reply);
+	return control_pack(&a->r, reply);
 }
 
 size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *message, size_t n, uint8_t **reply)
@@ -589,20 +550,20 @@ size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *me
 	*reply = NULL;
 	if (!q) {
 		c->close = 1;
-		refuse(&a, EBADMSG, "not a control message");
-		return pack(&a.r, reply);
+		control_refuse(&a, EBADMSG, "not a control message");
+		return control_pack(&a.r, reply);
 	}
 	a.r.id = q->id;
 	if (!q->id) {		/* an answer without an id and without an error would be empty: no frame */
-		refuse(&a, EINVAL, "a request's id is not 0");
-		len = pack(&a.r, reply);
+		control_refuse(&a, EINVAL, "a request's id is not 0");
+		len = control_pack(&a.r, reply);
 		cleave__request__free_unpacked(q, NULL);
 		return len;
 	}
 	if (!c->greeted && q->what_case != CLEAVE__REQUEST__WHAT_HELLO) {
 		c->close = 1;
-		refuse(&a, EPROTO, "hello comes first");
-		len = pack(&a.r, reply);
+		control_refuse(&a, EPROTO, "hello comes first");
+		len = control_pack(&a.r, reply);
 		cleave__request__free_unpacked(q, NULL);
 		return len;
 	}
@@ -620,7 +581,7 @@ size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *me
 		len = get_stats(vm, q->get_stats, &a, reply);
 		break;
 	case CLEAVE__REQUEST__WHAT_GET_DEVMODEL:
-		len = get_devmodel(vm, &a, reply);
+		len = control_devmodel(vm, &a, reply);
 		break;
 	case CLEAVE__REQUEST__WHAT_GET_SANDBOX:
 		len = get_sandbox(vm, &a, reply);
@@ -641,8 +602,8 @@ size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *me
 		len = set_link(vm, q->set_link, &a, reply);
 		break;
 	default:
-		refuse(&a, ENOSYS, "this cleave does not know that request");
-		len = pack(&a.r, reply);
+		control_refuse(&a, ENOSYS, "this cleave does not know that request");
+		len = control_pack(&a.r, reply);
 		break;
 	}
 	cleave__request__free_unpacked(q, NULL);

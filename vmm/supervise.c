@@ -31,6 +31,7 @@
 #include "vmm/config.h"
 #include "vmm/daemon.h"
 #include "vmm/introduce.h"
+#include "vmm/ledger.h"
 #include "vmm/link.h"
 #include "vmm/netback.h"
 #include "vmm/outage.h"
@@ -486,6 +487,7 @@ static void on_ready(struct supervise *s)
 		return;
 	}
 	s->info.restarts++;
+	ledger_restart(s->vm->ledger, s->info.why, now_ms() - lost);
 	outage_end(s->outage);
 	snprintf(line, sizeof(line), "%s; process %d took over after %llu ms", s->info.why, s->daemon.child.pid,
 		 (unsigned long long)(now_ms() - lost));
