@@ -437,6 +437,10 @@ int link_client_withdraw(struct link_client *lc, unsigned n, const struct link_r
 {
 	struct channel *c = &lc->chan[n];
 
+	/* What it published before it died has happened, and what answers name counts only then. */
+	pthread_mutex_lock(&lc->drain_lock);
+	drain(lc);
+	pthread_mutex_unlock(&lc->drain_lock);
 	salvage(lc, n);
 	if (c->has_saved && take_saved(c, asked, comp, batch))
 		return 1;
