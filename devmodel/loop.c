@@ -414,7 +414,7 @@ static void last_requests(struct machine *m)
  */
 static bool hold(struct loop *l)
 {
-	const uint8_t held = WORD_HELD;
+	const uint8_t held = l->m->ios ? WORD_HELD_BUSY : WORD_HELD;
 
 	if (l->m->ios && wait_now() < l->hold_by)
 		return true;

@@ -55,6 +55,7 @@ struct supervise {
 	int daemon_fd;		/* the executable */
 	enum supervise_state state;
 	struct daemon daemon;	/* on its way in, or at work */
+	struct daemon leaving;	/* held, killed, and still to be reaped */
 	struct spare *spare;	/* NULL: none is wanted */
 	bool was_spare;		/* the daemon was one, and may still have to say that it stood by */
 	int arena_fd;		/* of the daemon that serves, or has died */
@@ -501,8 +502,11 @@ static void on_ready(struct supervise *s)
 
 /* ---- upgrade */
 
-/* The guest begins to wait.  -EPIPE: it has gone; -ETIMEDOUT: it will hold when it gets round to it, and go on then. */
-static int hold(struct supervise *s)
+/*
+ * The guest begins to wait.  -EPIPE: it has gone; -ETIMEDOUT: it will hold when
+ * it gets round to it, and go on then.
+ */
+static int hold(struct supervise *s, bool *busy)
 {
 	unsigned nfds = 0;
 	uint8_t word = 0;
@@ -512,7 +516,8 @@ static int hold(struct supervise *s)
 	if (!n)
 		n = fdpass_recv(s->daemon.sock, &word, 1, none, 0, &nfds, HOLD_MS);
 	s->lost = wait_now();
-	if (n == 1 && word == WORD_HELD)
+	*busy = word == WORD_HELD_BUSY;
+	if (n == 1 && (word == WORD_HELD || *busy))
 		return 0;
 	s->late_held = n == -EAGAIN;
 	return n == -EAGAIN ? -ETIMEDOUT : -EPIPE;
@@ -535,12 +540,39 @@ static int give_turn(struct supervise *s, struct daemon *to, char *err, size_t e
 	return ret > 0 ? -EPROTO : ret;
 }
 
+static void on_left(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervise *s = arg;
+
+	(void)fd, (void)what;
+	daemon_discard(&s->leaving);
+}
+
+static void on_leaves(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervise *s = arg;
+
+	(void)fd, (void)what;
+	event_del(s->leaving.spoke);
+}
+
+/* It has nothing to do any more, unless it is busy: its memory is taken apart while the next one serves. */
+static void dismiss(struct supervise *s, bool busy)
+{
+	daemon_discard(&s->leaving);
+	daemon_kill(&s->daemon);
+	daemon_unwatch(&s->daemon);
+	s->leaving = s->daemon;
+	if (busy || daemon_watch(&s->leaving, s->vm->base, on_left, on_leaves, s))
+		daemon_discard(&s->leaving);
+}
+
 /* It is ready, and the last one is still there. */
-static int replace(struct supervise *s, const struct daemon *by, char *err, size_t errlen)
+static int replace(struct supervise *s, const struct daemon *by, bool busy, char *err, size_t errlen)
 {
 	int ret;
 
-	daemon_discard(&s->daemon);
+	dismiss(s, busy);
 	s->daemon = *by;
 	s->at_fault = false;
 	ret = take_over(s, err, errlen);
@@ -560,19 +592,20 @@ static void hand_over(struct supervise *s)
 {
 	struct daemon next;
 	char err[600] = "";
+	bool busy;
 	int ret;
 
 	if (!upgrade_take(s->upgrade, &next))
 		return;
 	store_release(&s->handing_over, 1);
-	ret = hold(s);
+	ret = hold(s, &busy);
 	if (ret == -EPIPE) {		/* on_ended() */
 		upgrade_put_back(s->upgrade, &next);
 	} else if (ret) {
 		stay(s, &next, ret, "the present device model does not come to rest: try again");
 	} else if ((ret = give_turn(s, &next, err, sizeof(err)))) {
 		stay(s, &next, ret, err);
-	} else if ((ret = replace(s, &next, err, sizeof(err)))) {
+	} else if ((ret = replace(s, &next, busy, err, sizeof(err)))) {
 		give_up(s, ret, *err ? err : strerror(-ret));
 	} else {
 		adopt_program(s);
@@ -668,7 +701,7 @@ static void on_spoke(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	n = fdpass_recv(s->daemon.sock, &byte, 1, got, 0, &ngot, 0);
-	if (n == 1 && byte == WORD_HELD && s->late_held) {	/* and has been told to go on already */
+	if (n == 1 && (byte == WORD_HELD || byte == WORD_HELD_BUSY) && s->late_held) {	/* and has been told to go on already */
 		s->late_held = false;
 		return;
 	}
@@ -760,7 +793,7 @@ int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd, const ch
 	*out = s;
 	if (!s)
 		return -ENOMEM;
-	*s = (struct supervise){ .vm = vm, .daemon_fd = daemon_fd, .daemon = DAEMON_NONE, .arena_fd = -1, .next_fd = -1 };
+	*s = (struct supervise){ .vm = vm, .daemon_fd = daemon_fd, .daemon = DAEMON_NONE, .leaving = DAEMON_NONE, .arena_fd = -1, .next_fd = -1 };
 	pthread_mutex_init(&s->lock, NULL);
 	link_client_set_hooks(vm->link, &hooks);
 	s->later = event_new(vm->base, -1, 0, on_later, s);
@@ -780,6 +813,7 @@ void supervise_free(struct supervise *s)
 	supervise_stop(s);
 	spare_free(s->spare);
 	upgrade_free(s->upgrade);
+	daemon_discard(&s->leaving);
 	daemon_drop(&s->daemon);
 	back_ends_close(&s->back);
 	outage_free(s->outage);

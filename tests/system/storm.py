@@ -1,4 +1,7 @@
-# storm.py NAME KILLS: kill -9 for the device model of a machine, again and again, and somebody who types meanwhile.
+# storm.py NAME KILLS PID: kill -9 for the device model of a machine, again and again, and somebody who types meanwhile.
+#
+# With $STORM_UPGRADE, the path of cleavectl, it is upgraded instead, each time to
+# the other of $STORM_UPGRADE_TO's programs.
 #
 # Follows cleave's NAME.err: 1 to 100 ms after each successor has taken over it is
 # killed.  Through the UNIX socket NAME.com2 lines are typed, each once the one
@@ -9,13 +12,15 @@ import os
 import random
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
 
 name, wanted, vm = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 random.seed(os.environ.get("SEED", "1"))
-kills, wrong, lines = 0, [], 0
+kills, wrong, lines, stalls = 0, [], 0, []
+upgrade, programs = os.environ.get("STORM_UPGRADE"), os.environ.get("STORM_UPGRADE_TO", "").split()
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -72,6 +77,18 @@ def ready():
         return b"result: ready" in f.read()
 
 
+def upgrade_children():
+    """No sooner than the last one has ended."""
+    global kills
+    path = f"={programs[kills % len(programs)]}" if programs else ""
+    done = subprocess.run([upgrade, f"--vm={name}", f"--upgrade-devmodel{path}"], capture_output=True, text=True, check=False)
+    if m := re.search(r"stall (\d+) us", done.stdout):
+        stalls.append(int(m[1]))
+        kills += 1
+    elif alive():
+        wrong.append(("", f"cleavectl: {done.stderr or done.stdout}"))
+
+
 def kill_children(err):
     global kills
     typist = None
@@ -80,6 +97,10 @@ def kill_children(err):
         if not typist and os.path.exists(name + ".com2") and ready():
             typist = threading.Thread(target=run_typist, daemon=True)
             typist.start()
+        if upgrade and kills < wanted and not wrong:
+            time.sleep(random.uniform(0.001, 0.1))
+            upgrade_children()
+            continue
         text += err.read()
         *whole, text = text.split("\n")
         pids = [int(m[1]) for line in whole if (m := re.search(r"process (\d+) took over", line))]
@@ -108,11 +129,16 @@ while alive() and not name.endswith("-boot") and not ready():
     time.sleep(0.01)
 with open(name + ".err") as err:
     time.sleep(random.uniform(0.001, 0.1))
-    if alive():
+    if alive() and not upgrade:
         os.kill(first(), 9)
         kills += 1
     kill_children(err)
-print(f"{kills} kills, {lines} lines typed and echoed")
+if stalls:
+    stalls.sort()
+    p50, p99 = (stalls[min(len(stalls) - 1, len(stalls) * p // 100)] for p in (50, 99))
+    print(f"{kills} upgrades, stall p50 {p50} us, p99 {p99} us, {lines} lines typed and echoed")
+else:
+    print(f"{kills} kills, {lines} lines typed and echoed")
 for sent, got in wrong:
     print(f"typed {sent!r}, came back {got!r}")
 sys.exit(1 if wrong else 0)

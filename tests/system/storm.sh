@@ -6,13 +6,16 @@
 #
 #	storm.sh [pio|dma|virtio|net|boot|all]...	$KILLS (40) for each way; pio when none is named
 #
-# storm_long.sh is all of them, at length.  SEED= sets other times.
+# storm_long.sh is all of them, at length.  SEED= sets other times.  With
+# STORM_UPGRADE=1 nobody is killed: the device model is upgraded, as often
+# (upgrade_load.sh).
 . "$(dirname "$0")/common.sh"
 need busybox-static /bin/busybox
 need cpio cpio
 need python3 python3
 kernel=$("$srcdir/scripts/getkernel") || skip "no kernel: install the Debian package linux-image-cloud-amd64, or set CLEAVE_KERNEL"
 [ -z "${STORM_DAEMON-}" ] || export CLEAVED=$STORM_DAEMON	# another device model
+[ -z "${STORM_UPGRADE-}" ] || export STORM_UPGRADE=$ctl
 kills=${KILLS:-40} seconds=${STORM_SECONDS:-600}
 
 mkdir -p add
