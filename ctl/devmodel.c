@@ -42,6 +42,8 @@ static void print(const Cleave__Devmodel *d)
 	printf("restarts    %" PRIu32 "\n", d->restarts);
 	if (*d->why)
 		printf("last end    %s\n", d->why);
+	if (d->in_vain)
+		printf("in vain     %" PRIu32 " in a row died while they took over\n", d->in_vain);
 	if (d->upgrades)
 		printf("upgrades    %" PRIu32 "\n", d->upgrades);
 	if (*d->upgrade)

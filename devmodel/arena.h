@@ -194,7 +194,7 @@ struct arena_header {
 	uint64_t undo_used;
 	struct txn_source source;
 	uint32_t at_work;	/* TXN_REQUEST: the device that serves it */
-	uint32_t reserved2;
+	uint32_t ending;	/* a successor is about to undo or to publish it */
 	struct txn_out out;
 };
 

@@ -109,10 +109,11 @@ static bool convert_turn(struct conf *c, struct fds *f, const Cleave__DaemonTurn
 	link[LINK_FD_RELAY] = claim(f, t->relay_fd);
 	link[LINK_FD_KICK] = claim(f, t->kick_fd);
 	c->arena_fd = claim(f, t->arena_fd);
+	c->tried_fd = t->tried_fd ? claim(f, t->tried_fd - 1) : -1;
 	for (unsigned i = 0; i < LINK_FDS; i++)
 		if (link[i] < 0)
 			return false;
-	if (c->arena_fd < 0 || t->n_asked > ARENA_RINGS)
+	if (c->arena_fd < 0 || (t->tried_fd && c->tried_fd < 0) || t->n_asked > ARENA_RINGS)
 		return false;
 	memcpy(c->link_fd, link, sizeof(link));
 	m->fresh = t->fresh;

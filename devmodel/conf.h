@@ -16,6 +16,7 @@ enum { CONF_VERSION = 2, CONF_FRAME_MAX = 65536 };
 struct conf {
 	struct conf_machine machine;
 	int link_fd[LINK_FDS], ram_fd, arena_fd;
+	int tried_fd;			/* the arena's copy over which another died on its way in; -1: none */
 	int flash_fd;			/* -1: none */
 	bool standby;			/* its turn is to be waited for */
 

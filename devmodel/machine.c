@@ -124,14 +124,16 @@ static int start_dev(struct machine *m, struct dev *d, bool fresh)
 		return err;
 	}
 	/* A state that cannot be is replaced: one device is reset, the others go on. */
-	if (!fresh && d->ops->check && d->ops->check(d, d->state)) {
+	d->unmade = d->a->out;
+	if (!d->unmade)
+		TXN_STEP(d->ops->name);
+	if (!fresh && !d->unmade && d->ops->check && d->ops->check(d, d->state)) {
 		dev_log(d, "its state is damaged; it starts as after power-on");
 		memset(dev_write(d), 0, d->ops->state_size);
 		fresh = true;
 	}
 	if (d->ops->pci)
 		pci_attach(d, fresh);
-	d->unmade = d->a->out;
 	if (d->ops->init && !d->unmade)
 		err = d->ops->init(d, fresh);
 	if (err && !m->error[0])

@@ -105,6 +105,7 @@ struct dispatch_head {
 struct machine {
 	struct conf_machine conf;
 	struct arena_header *arena;
+	const struct arena_header *tried;	/* arena_bytes, or NULL: recover.h */
 	size_t arena_bytes;
 	uint8_t *batch;			/* LINK_PAGE bytes, in the arena */
 	uint8_t *undo;

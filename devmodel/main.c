@@ -146,6 +146,19 @@ static int map_arena(struct daemon *d, void **arena)
 	return 0;
 }
 
+/* It tells what to be careful of: one that cannot be read tells nothing. */
+static void map_tried(struct daemon *d)
+{
+	const void *tried = MAP_FAILED;
+
+	if (d->conf.tried_fd < 0)
+		return;
+	if (!check_memory(d->conf.tried_fd, d->arena_bytes, F_SEAL_SHRINK))
+		tried = mmap(NULL, d->arena_bytes, PROT_READ, MAP_SHARED, d->conf.tried_fd, 0);
+	d->machine.tried = tried == MAP_FAILED ? NULL : tried;
+	close(d->conf.tried_fd);
+}
+
 /* All that can be done before there is a link and an arena. */
 static int prepare(struct daemon *d)
 {
@@ -177,6 +190,7 @@ static int take_turn(struct daemon *d)
 		err = map_arena(d, &arena);
 	if (err)
 		return err;
+	map_tried(d);
 	d->loop = loop_new(&d->machine, d->sock);
 	if (!d->loop)
 		return fail(d, -ENOMEM, "no event loop");

@@ -59,7 +59,7 @@ static unsigned device_of(const struct arena_header *a)
 }
 
 /* Its timers would be due for ever. */
-static void put_out(struct machine *m, unsigned dev)
+static void put_out(struct machine *m, unsigned dev, enum txn_kind kind)
 {
 	static const char *const what[TXN_KINDS] = {
 		[TXN_INIT] = "taking over its state", [TXN_REQUEST] = "a request", [TXN_TIMER] = "a timer",
@@ -75,24 +75,41 @@ static void put_out(struct machine *m, unsigned dev)
 	if (m->quiet)
 		return;
 	fprintf(stderr, "cleaved: %s: %s has killed %u device models in a row: out of service until the machine is reset\n",
-		d->name, what[m->arena->source.kind], STRIKES_OUT);
+		d->name, what[kind], STRIKES_OUT);
 }
 
-static void strike(struct machine *m)
+/* For what was under way in `where`. */
+static void strike(struct machine *m, const struct arena_header *where)
 {
-	struct arena_header *a = m->arena;
-	struct arena_strike *k = find_strike(a, &a->source);
+	struct arena_strike *k = find_strike(m->arena, &where->source);
 
 	if (!k) {
-		k = new_strike(a, &a->source);
-		k->source.dev = device_of(a);
+		k = new_strike(m->arena, &where->source);
+		k->source.dev = device_of(where);
 	}
-	if (txn_number(a) - k->number > IN_A_ROW)
+	if (txn_number(where) - k->number > IN_A_ROW)
 		k->count = 0;
-	k->number = txn_number(a);
+	k->number = txn_number(where);
 	k->count++;
 	if (k->count >= STRIKES_OUT)
-		put_out(m, device_of(a));
+		put_out(m, device_of(where), where->source.kind);
+}
+
+/* What it was at has a strike more than it left behind; the copy is believed no more than any arena. */
+static void blame(struct machine *m)
+{
+	struct arena_plan plan[ARENA_MAX_DEVS];
+	const char *why;
+
+	for (unsigned i = 0; i < m->ndevs; i++)
+		plan[i] = (struct arena_plan){ .ops = m->dev[i].ops, .devfn = m->dev[i].a->devfn };
+	if (arena_check(m->tried, m->arena_bytes, plan, m->ndevs, m->nrings, &why)) {
+		m->tried = NULL;
+		return;
+	}
+	memcpy(m->arena->strike, m->tried->strike, sizeof(m->arena->strike));
+	if (txn_state(m->tried) != TXN_IDLE && (m->tried->ending || m->tried->word != m->arena->word))
+		strike(m, m->tried);
 }
 
 /* In service or not, in this process: `out` came with the arena. */
@@ -168,18 +185,33 @@ static int check_progress(struct machine *m)
 	return 0;
 }
 
+/* Neither undone nor published: what it would have answered is asked again, and refused. */
+static bool abandoned(struct machine *m)
+{
+	if (!m->tried || !m->tried->ending || !recover_refused(m, &m->arena->source))
+		return false;
+	txn_abandon(m);
+	return true;
+}
+
 int recover_transaction(struct machine *m)
 {
 	struct arena_header *a = m->arena;
 
+	if (m->tried)
+		blame(m);
+	if (!m->tried && txn_state(a) == TXN_ACTIVE && m->conf.at_fault)
+		strike(m, a);
+	if (abandoned(m) && !m->quiet)
+		fprintf(stderr, "cleaved: the transaction that was under way is abandoned\n");
+	a->ending = 1;
+	TXN_STEP("recover.ending");
 	switch (txn_state(a)) {
 	case TXN_IDLE:
 		break;
 	case TXN_ACTIVE:
 		if (txn_undo(m))
 			return refuse(m, "its undo log is damaged");
-		if (m->conf.at_fault)
-			strike(m);
 		break;
 	case TXN_COMMITTED:
 		if (a->source.kind == TXN_REQUEST && a->source.seq > m->conf.asked[a->source.index])
@@ -187,6 +219,7 @@ int recover_transaction(struct machine *m)
 		txn_publish(m);
 		break;
 	}
+	a->ending = 0;
 	for (unsigned i = 0; i < m->nrings; i++)
 		link_commit(m->link, i, a->acked[i]);
 	look_for_quarantine(m);

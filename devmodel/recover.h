@@ -12,6 +12,11 @@
  * quarantined: its request is answered by nobody, its timer or byte dropped,
  * and the device is out of service until the guest's next reset.
  *
+ * So it is with what kills successors while they take over: making a device
+ * from its state is a transaction, and so is what is undone or published first.
+ * Such a process has worked on a copy that is nobody's; the next one gets it
+ * beside the arena (machine.tried), for no more than to read what killed it.
+ *
  * Thread: the loop's.
  */
 #ifndef CLEAVE_DEVMODEL_RECOVER_H

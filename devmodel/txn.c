@@ -120,6 +120,11 @@ int txn_undo(struct machine *m)
 	return 0;
 }
 
+void txn_abandon(struct machine *m)
+{
+	set_state(m->arena, txn_number(m->arena), TXN_IDLE);
+}
+
 void txn_event(struct machine *m, const struct link_event *ev)
 {
 	struct txn_out *o = &m->arena->out;

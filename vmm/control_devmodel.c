@@ -153,6 +153,7 @@ static void fill_process(const struct vm *vm, struct words *w)
 	d->spares_taken = info->spare.taken;
 	d->spares_lost = info->spare.lost;
 	d->spare_why = info->spare.why;
+	d->in_vain = info->in_vain;
 	d->upgrades = info->upgrades;
 	d->upgrade = (char *)(info->upgrade ? info->upgrade : "");
 }

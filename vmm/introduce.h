@@ -43,6 +43,7 @@ struct turn {
 	int arena_fd;
 	bool fresh;			/* an empty arena, else a dead predecessor's */
 	bool at_fault;			/* that died by its own doing */
+	int tried_fd;			/* the copy over which a successor did so too, while it took over; -1: none */
 };
 
 int introduce_turn(int sock, const struct turn *);

@@ -42,7 +42,7 @@
 #include "vmm/vm.h"
 
 enum {
-	END_MS = 10000, HEALTHY_MS = 10000,
+	END_MS = 10000, HEALTHY_MS = 10000, IN_VAIN = 3,
 	HOLD_MS = 1000,		/* to come to rest for an upgrade */
 	TURN_MS = 1000,		/* for the new one to take over, while the guest waits */
 };
@@ -60,6 +60,7 @@ struct supervise {
 	bool was_spare;		/* the daemon was one, and may still have to say that it stood by */
 	int arena_fd;		/* of the daemon that serves, or has died */
 	int next_fd;		/* the copy that its successor works on; -1: none */
+	int tried_fd;		/* the copy over which the last one died by its own doing, before it came to serve; -1: none */
 	struct back_ends back;
 	struct outage *outage;
 	struct upgrade *upgrade;
@@ -143,6 +144,14 @@ int supervise_grow(struct supervise *s, unsigned slot, unsigned func, uint64_t b
 
 /* ---- the process */
 
+/* A descriptor, or -1, in place of what was there. */
+static void put(int *place, int fd)
+{
+	if (*place >= 0)
+		close(*place);
+	*place = fd;
+}
+
 static void set_state(struct supervise *s, enum supervise_state state)
 {
 	s->state = state;
@@ -213,10 +222,11 @@ static int accept_it(struct supervise *s, char *err, size_t errlen)
 		return ret;
 	}
 	if (s->next_fd >= 0) {
-		close(s->arena_fd);
-		s->arena_fd = s->next_fd;
+		put(&s->arena_fd, s->next_fd);
 		s->next_fd = -1;
 	}
+	put(&s->tried_fd, -1);
+	s->info.in_vain = 0;
 	set_state(s, SUPERVISE_SERVING);
 	s->info.generation++;
 	say_word(&s->daemon, WORD_GO);	/* if it does not arrive, on_ended() follows */
@@ -243,7 +253,7 @@ static int open_link(struct supervise *s, bool beside, char *err, size_t errlen)
 /* To a process that knows what it is to do: from the spare, or from nothing. */
 static int launch(struct supervise *s, int arena_fd, bool fresh, char *err, size_t errlen)
 {
-	const struct turn turn = { .vm = s->vm, .arena_fd = arena_fd, .fresh = fresh, .at_fault = s->at_fault };
+	const struct turn turn = { .vm = s->vm, .arena_fd = arena_fd, .fresh = fresh, .at_fault = s->at_fault, .tried_fd = s->tried_fd };
 	int ret = open_link(s, false, err, errlen);
 
 	if (ret)
@@ -313,6 +323,25 @@ static void say(const struct supervise *s, const char *what)
 }
 
 /*
+ * It has died by its own doing while it took over: what it was at stands in its
+ * copy, which the next one gets to see.  For as long as the same happens again
+ * and again there is no device model, and the user is told.
+ */
+static void died_in_vain(struct supervise *s, const char *why)
+{
+	char line[LINK_ERR + 240];
+
+	put(&s->tried_fd, s->next_fd);
+	s->next_fd = -1;
+	s->info.in_vain++;
+	if (s->info.in_vain != IN_VAIN && s->info.in_vain % (10 * IN_VAIN))
+		return;
+	snprintf(line, sizeof(line), "%u device models in a row have died while they took over, the last: %s; "
+		 "the machine waits, and more are tried", s->info.in_vain, why);
+	say(s, line);
+}
+
+/*
  * After the end of a daemon, of one that did not come to serve too: the next,
  * soon, unless the user wants none.  `why` NULL: as before.
  */
@@ -324,6 +353,8 @@ static void go_on(struct supervise *s, const char *why, bool at_fault)
 
 	if (s->vm->ended)
 		return;
+	if (at_fault && s->state == SUPERVISE_STARTING)
+		died_in_vain(s, why);
 	s->failures = at_fault ? s->failures + 1 : 0;
 	if (why)
 		snprintf(s->info.why, sizeof(s->info.why), "%s", why);
@@ -383,9 +414,7 @@ static int copy_arena(struct supervise *s)
 		return ret;
 	}
 	seal(fd);
-	if (s->next_fd >= 0)
-		close(s->next_fd);
-	s->next_fd = fd;
+	put(&s->next_fd, fd);
 	return 0;
 }
 
@@ -525,7 +554,7 @@ static int hold(struct supervise *s, bool *busy)
 
 static int give_turn(struct supervise *s, struct daemon *to, char *err, size_t errlen)
 {
-	struct turn turn = { .vm = s->vm };
+	struct turn turn = { .vm = s->vm, .tried_fd = -1 };
 	int ret = open_link(s, true, err, errlen);
 
 	if (!ret)
@@ -793,7 +822,7 @@ int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd, const ch
 	*out = s;
 	if (!s)
 		return -ENOMEM;
-	*s = (struct supervise){ .vm = vm, .daemon_fd = daemon_fd, .daemon = DAEMON_NONE, .leaving = DAEMON_NONE, .arena_fd = -1, .next_fd = -1 };
+	*s = (struct supervise){ .vm = vm, .daemon_fd = daemon_fd, .daemon = DAEMON_NONE, .leaving = DAEMON_NONE, .arena_fd = -1, .next_fd = -1, .tried_fd = -1 };
 	pthread_mutex_init(&s->lock, NULL);
 	link_client_set_hooks(vm->link, &hooks);
 	s->later = event_new(vm->base, -1, 0, on_later, s);
@@ -817,10 +846,9 @@ void supervise_free(struct supervise *s)
 	daemon_drop(&s->daemon);
 	back_ends_close(&s->back);
 	outage_free(s->outage);
-	if (s->arena_fd >= 0)
-		close(s->arena_fd);
-	if (s->next_fd >= 0)
-		close(s->next_fd);
+	put(&s->arena_fd, -1);
+	put(&s->next_fd, -1);
+	put(&s->tried_fd, -1);
 	if (s->later)
 		event_free(s->later);
 	if (s->condemned)

@@ -44,6 +44,7 @@ struct supervise_info {
 	enum supervise_state state;
 	pid_t pid;			/* 0: none */
 	unsigned generation, restarts;
+	unsigned in_vain;		/* successors in a row that died while they took over, by their own doing */
 	uint64_t age_ms;		/* in this state */
 	char why[240];			/* the last restart; "": there was none */
 	struct spare_info spare;

@@ -132,10 +132,12 @@ static void serve(struct successor *s, uint64_t seq, struct input *in)
 	}
 }
 
-static void succeed(struct harness *h, uint8_t *arena, uint64_t seq, struct input *in)
+/* `tried`: the copy that another one died over, or NULL. */
+static void succeed(struct harness *h, uint8_t *arena, const uint8_t *tried, uint64_t seq, struct input *in)
 {
 	struct machine *last = harness_machine(h);
-	struct successor s = { .m = { .ram = last->ram, .flash = last->flash, .clock = clock_of, .wait_events = wait_events, .quiet = true } };
+	struct successor s = { .m = { .ram = last->ram, .flash = last->flash, .clock = clock_of, .wait_events = wait_events, .quiet = true,
+					.tried = (const struct arena_header *)tried } };
 	struct conf_machine conf = last->conf;
 
 	conf.fresh = false;
@@ -194,19 +196,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct harness *h;
-	static uint8_t *arena;
+	static uint8_t *arena, *tried;
 	struct input in = { data, size };
 	struct machine *m;
 
 	if (!h) {
 		h = predecessor();
 		arena = aligned_alloc(LINK_PAGE, harness_machine(h)->arena_bytes);
-		if (!arena)
+		tried = aligned_alloc(LINK_PAGE, harness_machine(h)->arena_bytes);
+		if (!arena || !tried)
 			abort();
 	}
 	m = harness_machine(h);
 	memcpy(arena, m->arena, m->arena_bytes);
 	change_all(m, arena, &in);
-	succeed(h, arena, h_requests(h), &in);
+	memcpy(tried, arena, m->arena_bytes);
+	if (size % 3 == 0)
+		change_all(m, tried, &in);
+	succeed(h, arena, size % 3 == 2 ? NULL : tried, h_requests(h), &in);
 	return 0;
 }

@@ -73,6 +73,32 @@ grep 'cannot be taken over' x.err && bad "a successor refuses" || ok
 ctl "running" --vm=x --get-all
 "$ctl" --vm=x --destroy && ok || bad "--destroy"
 stopped 1
+# each aborts while it makes the same device from its state: that one is put out of service, and the machine goes on
+poisoned() {
+	local label=$1 words=$2; shift 2
+	CLEAVE_FAULTS=$label start x -l bootrom,poll.rom -l com1,file=log "$@"
+	kill -9 "$(daemon_pid x)"
+	until_true grep -q "uart: $words has killed 3 device models in a row: out of service" x.err
+	until_true devmodel '^state *serving'
+	devmodel '^in vain' && bad "in vain: $(cat devmodel)" || ok
+	[ "$(grep -c '^cleaved: dies at' x.err)" -eq 3 ] && ok || bad "$(cat x.err)"
+	grep -q '3 device models in a row have died while they took over, the last: .*signal 6' x.err && ok || bad "not said: $(cat x.err)"
+	# it can be brought back by a reset
+	ctl "running" --vm=x --get-all
+	ctl "" --vm=x --force-reset
+	ctl "running" --vm=x --get-all
+	"$ctl" --vm=x --destroy && ok || bad "--destroy"
+	stopped 1
+}
+poisoned uart! "taking over its state"
+poisoned uart! "taking over its state" -o devmodel.spare=on
+# where no device can be blamed, there is no end to it, but for the user
+CLEAVE_FAULTS=recover.transaction! start x -l bootrom,poll.rom
+kill -9 "$(daemon_pid x)"
+until_true devmodel '^in vain *[3-9]'
+grep -q '3 device models in a row have died while they took over' x.err && ok || bad "not said: $(cat x.err)"
+"$ctl" --vm=x --destroy && ok || bad "--destroy"
+stopped 1
 [ -z "$(ls run)" ] && ok || bad "left behind: $(ls run)"
 
 finish

@@ -3,8 +3,9 @@
  *
  * Linked with the daemon's own main and libdevmodel_faults.a.  $CLEAVE_FAULTS
  * lists labels; each process that succeeds another chooses one of them, and
- * kills itself at one of its occurrences, soon or late.  The machine's first
- * process does not: it must come to serve.
+ * kills itself at one of its occurrences, soon or late; with a label that ends
+ * in "!" it aborts, by its own fault, at the first.  The machine's first process
+ * does not: it must come to serve.
  *
  * While there is a file $CLEAVE_ABSENT a process that begins does nothing: an
  * outage as long as the test wants it.
@@ -20,8 +21,9 @@
 
 enum { LABELS = 128 };
 
-static const char *label;
+static char *label;
 static unsigned left;		/* occurrences */
+static bool own_fault;
 
 /* The first step of a process that succeeds nobody is a transaction's begin. */
 static bool succeeds(const char *first)
@@ -38,6 +40,8 @@ static void at_step(const char *at)
 	if (!succeeds(at) || strcmp(at, label) || --left)
 		return;
 	dprintf(STDERR_FILENO, "cleaved: dies at %s\n", label);
+	if (own_fault)
+		abort();
 	kill(getpid(), SIGKILL);
 }
 
@@ -52,7 +56,8 @@ __attribute__((constructor)) static void stay_away(void)
 __attribute__((constructor)) static void choose(void)
 {
 	static const unsigned within[] = { 1, 8, 64, 512 };
-	const char *list = getenv("CLEAVE_FAULTS"), *all[LABELS];
+	const char *list = getenv("CLEAVE_FAULTS");
+	char *all[LABELS], *mark;
 	struct timespec t;
 	unsigned n = 0;
 
@@ -66,5 +71,11 @@ __attribute__((constructor)) static void choose(void)
 		return;
 	label = all[random() % n];
 	left = 1 + random() % within[random() % 4];
+	mark = strchr(label, '!');
+	if (mark) {
+		*mark = 0;
+		own_fault = true;
+		left = 1;
+	}
 	txn_step = at_step;
 }

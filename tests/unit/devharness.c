@@ -56,6 +56,7 @@ struct harness {
 	bool at_fault;		/* by its own doing */
 	const char *crashes;	/* the device whose writes do that, or NULL */
 	struct dev_ops crash_ops;
+	const struct arena_header *tried;
 	unsigned deaths;
 	const struct link_req *waits;	/* has no answer yet */
 };
@@ -408,12 +409,17 @@ void h_crashes(struct harness *h, const char *model)
 	plant_crash(h);
 }
 
+void h_tried(struct harness *h, const struct arena_header *tried)
+{
+	h->tried = tried;
+}
+
 /* What the engine does when the process has gone; the arena is the same memory, which no one writes meanwhile. */
 void h_succeed(struct harness *h, bool at_fault)
 {
 	struct conf_machine conf = h->m.conf;
 	struct machine new = { .ram = h->m.ram, .flash = h->m.flash, .link = &h->daemon, .clock = harness_clock, .clock_arg = h,
-			       .wait_events = wait_events, .quiet = true };
+			       .wait_events = wait_events, .quiet = true, .tried = h->tried };
 	uint8_t page[LINK_PAGE];
 
 	/* What was published counts. */
@@ -435,6 +441,7 @@ void h_succeed(struct harness *h, bool at_fault)
 	link_data_put(&h->engine, 0, 0, page, sizeof(page));	/* a batch that goes out again, or one that came in */
 	h->m = new;
 	h->m.conf = conf;
+	h->tried = NULL;
 	if (machine_init(&h->m, &conf, h->arena, h->arena_bytes))
 		fail_msg("harness: no successor: %s", h->m.error);
 	if (h->crashes)

@@ -47,6 +47,8 @@ struct harness *harness_new(const struct harness_conf *);
 void harness_free(struct harness *);
 /* The device model is gone and a successor takes over; `at_fault`: it died by its own doing. */
 void h_succeed(struct harness *, bool at_fault);
+/* The next successor hears of another, which has died over this copy of the arena.  It stays the caller's. */
+void h_tried(struct harness *, const struct arena_header *);
 /* From now on each write to this device kills the process that serves it. */
 void h_crashes(struct harness *, const char *model);
 const char *harness_error(const struct harness *);	/* "" when all is well */

@@ -4,10 +4,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "devmodel/recover.h"
+#include "devmodel/txn.h"
 #include "tests/unit/devharness.h"
 
 enum { KILLS = 0x505, DEBUG = 0x402 };		/* pvpanic's port, debugcon's */
@@ -129,11 +131,123 @@ static void posted(void **state)
 	assert_true(arena_of(h)->out);
 }
 
+/* ---- successors that died while they took over */
+
+static struct arena_header *copy(struct harness *h)
+{
+	const struct machine *m = harness_machine(h);
+	void *to = malloc(m->arena_bytes);
+
+	assert_non_null(to);
+	return memcpy(to, m->arena, m->arena_bytes);
+}
+
+/* A successor follows one that died over `tried`. */
+static void after(struct harness *h, struct arena_header *tried)
+{
+	h_tried(h, tried);
+	h_succeed(h, false);
+	free(tried);
+}
+
+/* One that died while it made the device. */
+static struct arena_header *died_making(struct harness *h, unsigned dev)
+{
+	struct arena_header *a = copy(h);
+
+	a->word = (txn_number(a) + 1 + dev) << 2 | TXN_ACTIVE;
+	a->source = (struct txn_source){ .kind = TXN_INIT, .dev = dev };
+	return a;
+}
+
+/* A transaction that can be neither undone nor published, and one that died over it. */
+static struct arena_header *died_ending(struct harness *h, enum txn_state state)
+{
+	struct arena_header *a = harness_machine(h)->arena, *tried;
+
+	a->word = (txn_number(a) + 1) << 2 | state;
+	a->source = (struct txn_source){ .kind = TXN_REQUEST, .seq = h_requests(h) + 1000 };
+	a->at_work = harness_dev(h, "pvpanic")->id;
+	memset(&a->out, 0, offsetof(struct txn_out, comp));
+	a->out.event_base = a->event_seq;
+	a->undo_used = 8;
+	tried = copy(h);
+	tried->ending = 1;
+	return tried;
+}
+
+/* Three that died of the same device, and the fourth does without it; nobody has looked at its state. */
+static void three_successors(void **state)
+{
+	struct harness *h = *state;
+
+	for (unsigned i = 0; i < 3; i++) {
+		assert_false(arena_of(h)->out);
+		after(h, died_making(h, 0));
+	}
+	assert_true(arena_of(h)->out);
+	assert_true(harness_dev(h, "pvpanic")->unmade);
+	assert_false(harness_dev(h, "debugcon")->unmade);
+	h_in(h, KILLS, 1);
+	assert_true(h_unclaimed(h));
+	h_reset(h);
+	assert_false(arena_of(h)->out);
+	assert_int_equal(h_in(h, KILLS, 1), 1);
+}
+
+/* Two of one device and two of another: neither is it. */
+static void not_the_same(void **state)
+{
+	struct harness *h = *state;
+
+	for (unsigned i = 0; i < 4; i++)
+		after(h, died_making(h, i & 1));
+	assert_false(arena_of(h)->out);
+	assert_false(harness_dev(h, "debugcon")->a->out);
+}
+
+/* It is given up with the third. */
+static void cannot_be_ended(void **state)
+{
+	static const enum txn_state how[] = { TXN_ACTIVE, TXN_COMMITTED };
+	struct harness *h = *state;
+
+	for (unsigned n = 0; n < 2; n++) {
+		struct arena_header *tried = died_ending(h, how[n]);
+
+		tried->strike[0] = (struct arena_strike){ .source = tried->source, .number = txn_number(tried), .count = 2 };
+		after(h, tried);
+		assert_true(arena_of(h)->out);
+		assert_int_equal(txn_state(harness_machine(h)->arena), TXN_IDLE);
+		h_reset(h);
+		assert_false(arena_of(h)->out);
+	}
+}
+
+/* One that died before it came to the transaction says nothing about that, nor does a copy that is damaged. */
+static void no_evidence(void **state)
+{
+	struct harness *h = *state;
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct arena_header *a = harness_machine(h)->arena, *tried = died_ending(h, TXN_ACTIVE);
+
+		a->undo_used = 0;
+		tried->ending = 0;
+		after(h, tried);
+		tried = died_making(h, 0);
+		tried->source.dev = 77;
+		after(h, tried);
+	}
+	assert_false(arena_of(h)->out);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, make, unmake)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(three_strikes), TEST(outlives_a_process), TEST(reset_brings_it_back), TEST(posted), TEST(the_engine_is_told) };
+	const struct CMUnitTest tests[] = { TEST(three_strikes), TEST(outlives_a_process), TEST(reset_brings_it_back), TEST(posted), TEST(the_engine_is_told),
+		TEST(three_successors), TEST(not_the_same), TEST(cannot_be_ended), TEST(no_evidence) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
