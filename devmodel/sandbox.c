@@ -80,8 +80,16 @@ static const struct sandbox_limit limits[] = {
 
 static uint32_t *last_words;
 
+#ifdef CLEAVE_FAULTS
+void (*devmodel_sandbox_stopped)(int call);
+#endif
+
 static void on_stopped(int call)
 {
+#ifdef CLEAVE_FAULTS
+	if (devmodel_sandbox_stopped)
+		devmodel_sandbox_stopped(call);
+#endif
 	if (last_words)
 		*last_words = (uint32_t)call + 1;
 }

@@ -22,4 +22,9 @@ void devmodel_sandbox_settle(void);
 /* Where the number of a forbidden system call is left, plus one. */
 void devmodel_sandbox_last_words(uint32_t *at);
 
+#ifdef CLEAVE_FAULTS
+/* A test's, called before a forbidden call ends this process: need not return. */
+extern void (*devmodel_sandbox_stopped)(int call);
+#endif
+
 #endif

@@ -38,6 +38,10 @@ say() { echo "ok: $*"; }
 die() { echo "FAIL: $*"; exit 1; }
 skip() { echo "SKIP: $*"; exit 77; }
 
+# Built with a sanitizer; with system call filters, which a sanitizer's build has not.
+sanitized() { grep -q '^SAN_FLAGS = .*-fsanitize' "$builddir/Makefile"; }
+filtered() { grep -q "define HAVE_SECCOMP" "$builddir/config.h" && ! sanitized; }
+
 # need PACKAGE FILE...: files, or programs (also those in /sbin), of a Debian package.
 need() {
 	local package=$1 file; shift

@@ -36,7 +36,7 @@ h=$(helper)
 [ -n "$h" ] && ok || bad "no helper"
 listens $port && ok || bad "nobody listens on $port"
 [ "$(awk '$1 == "NoNewPrivs:" { print $2 }' "/proc/$h/status")" = 1 ] && ok || bad "the helper may gain privileges"
-if grep -q HAVE_SECCOMP "$builddir/config.h" && ! grep -q fsanitize "$builddir/Makefile"; then
+if filtered; then
 	[ "$(awk '$1 == "Seccomp:" { print $2 }' "/proc/$h/status")" = 2 ] && ok || bad "the helper's system calls are not filtered"
 fi
 if [ "$(id -u)" -eq 0 ]; then

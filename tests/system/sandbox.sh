@@ -1,0 +1,111 @@
+#!/bin/bash
+# sandbox.sh: a device model that tries to break out of its sandbox, started as
+# any other; each layer of it alone; and that all of what it tries works once
+# there is none.
+. "${srcdir:-$(dirname "$0")/../..}/tests/system/common.sh"
+escape=$builddir/tests/system/cleaved_escape
+[ -x "$escape" ] || skip "tests/system/cleaved_escape is not built: make check"
+need python3 python3
+
+# the hooks are not in what is installed
+grep -qa "CLEAVE_SANDBOX_ONLY\|ESCAPE_DIR" "$builddir/cleaved" && bad "test hooks in cleaved" || ok
+
+export ESCAPE_DIR=$work/dir ESCAPE_PORT
+mkdir -m 755 "$ESCAPE_DIR"
+echo secret >"$ESCAPE_DIR/secret"
+python3 - "$ESCAPE_DIR" >port <<'EOF' &
+import os, select, socket, sys
+d = sys.argv[1]
+inet, unix, abstract = (socket.socket(f) for f in (socket.AF_INET, socket.AF_UNIX, socket.AF_UNIX))
+inet.bind(("127.0.0.1", 0))
+unix.bind(d + "/socket")
+os.chmod(d + "/socket", 0o777)
+abstract.bind("\0" + d)
+for s in inet, unix, abstract:
+    s.listen(64)
+print(inet.getsockname()[1], flush=True)
+while os.path.exists(d):
+    for s in select.select((inet, unix, abstract), (), (), 1)[0]:
+        s.accept()[0].close()
+EOF
+listener=$!
+trap 'kill $listener 2>/dev/null; cleanup' EXIT
+wait_for 10 test -s port
+ESCAPE_PORT=$(cat port)
+
+# attempts FILE ARGS...: what became of each, in FILE
+attempts() {
+	local file=$1; shift
+	CLEAVED=$escape start escape -l bootrom,poll.rom "$@" || return
+	wait_for 20 grep -q "^escape: done" escape.err || bad "not all was tried: $(cat escape.err)"
+	sed -n 's/^escape: //p' escape.err >"$file"
+	cp escape.err "$file.err"
+	"$ctl" --vm=escape --get-sandbox >"$file.sandbox"
+	"$ctl" --vm=escape --destroy
+	stopped 1
+}
+# through FILE NAME... and held FILE NAME...: these got through, or did not.
+through() {
+	local file=$1 name; shift
+	for name; do grep -q "^$name: got through" "$file" && ok || bad "$file: $name was to get through: $(grep "^$name:" "$file")"; done
+}
+held() {
+	local file=$1 name; shift
+	for name; do grep -qE "^$name: (failed|forbidden)" "$file" && ok || bad "$file: $name was to fail: $(grep "^$name:" "$file")"; done
+}
+files="read-file write-file make-file make-dir read-proc list-root"
+sockets="inet inet-listen unix abstract"
+others="ptrace read-parent signal"
+programs="fork fork-raw exec exec-call"
+memory="exec-memory make-executable"
+rest="message-queue userfaultfd io-uring keyring mount root"
+
+# with none, everything works: whoever fails below fails by the sandbox
+attempts none -o sandbox=off
+through none $files $sockets $others $programs $memory message-queue
+grep -q "^sandbox *off" none.sandbox && ok || bad "--get-sandbox: $(cat none.sandbox)"
+[ "$(id -u)" -ne 0 ] || through none root
+
+# all of it
+if filtered; then
+	attempts all
+	held all $files $sockets $others $programs $memory $rest
+	grep -q "forbidden" all && ok || bad "the filter stopped nothing"
+fi
+cat all.sandbox 2>/dev/null
+
+# layers FILE BITS: of the measures only these (ipc/sandbox.h)
+layer() { CLEAVE_SANDBOX_ONLY=$2 attempts "$1"; }
+applied() { grep -q "^  $2  *applied" "$1.sandbox"; }
+if filtered; then
+	layer calls 0x200
+	held calls $files $sockets $others $programs $memory $rest
+fi
+layer landlock 0x100
+if applied landlock Landlock; then
+	held landlock $files exec ptrace read-parent mount
+	grep -q "inet: failed" landlock || echo "this kernel's Landlock does not know TCP"
+	through landlock fork exec-memory
+else
+	echo "no Landlock: $(grep Landlock landlock.sandbox)"
+fi
+if ! sanitized; then
+	layer files 0x10
+	if applied files "empty file system"; then
+		held files read-file write-file read-proc list-root exec unix
+		through files fork exec-memory
+	else
+		echo "no empty root: $(grep "empty file" files.sandbox)"
+	fi
+fi
+
+# a forbidden call ends it, and the log, the cause of the restart and its successor's trace say so
+if filtered; then
+	CLEAVED=$escape ESCAPE_DIES=1 ESCAPE=exec-call start dies -l bootrom,poll.rom
+	said() { "$ctl" --vm=dies --get-devmodel | grep -q "last end.*tried system call execve, which its sandbox forbids"; }
+	until_true said
+	grep -q "^cleaved: tried system call 59, which its sandbox forbids" dies.err && ok || bad "not in the log: $(head -5 dies.err)"
+	"$ctl" --vm=dies --destroy
+	stopped 1
+fi
+finish
