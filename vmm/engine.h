@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "vmm/x86/state.h"
 
@@ -70,6 +71,9 @@ struct engine_ops {
 	 */
 	int (*doorbell)(struct vm *, const struct engine_doorbell *, bool on);
 	uint64_t (*instructions)(const struct vcpu *);	/* retired, for statistics; 0: not counted */
+	/* Counters of its own, of one vCPU or with cpu < 0 of all; and what a reader wants of them.  Any thread.  NULL: none. */
+	void (*report)(struct vm *, int cpu, void (*each)(void *arg, const char *name, uint64_t value), void *arg);
+	void (*summary)(struct vm *, FILE *);
 };
 
 /*

@@ -80,6 +80,8 @@ void report_each(struct vm *vm, int cpu, void (*each)(void *arg, const char *nam
 		each(arg, "roundtrip.batch.p99.ns", stats_ns(hist_percentile(&s->batch, 990)));
 	}
 	free(s);
+	if (vm->engine->report)
+		vm->engine->report(vm, cpu, each, arg);
 	if (cpu >= 0)
 		return;
 	for (unsigned i = 0; i < LINK_STATS; i++)
@@ -112,5 +114,7 @@ void report_summary(struct vm *vm, FILE *f)
 	if (s->batch.n)
 		fprintf(f, "  round trip, batches  p50 %" PRIu64 " ns, p99 %" PRIu64 " ns (%" PRIu64 " requests)\n",
 			stats_ns(hist_percentile(&s->batch, 500)), stats_ns(hist_percentile(&s->batch, 990)), s->batch.n);
+	if (vm->engine->summary)
+		vm->engine->summary(vm, f);
 	free(s);
 }

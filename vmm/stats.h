@@ -60,14 +60,25 @@ struct stat_info {
 
 extern const struct stat_info stat_info[STATS];
 
+/* A counter of one thread's that any may read. */
+static inline void count_up(uint64_t *n, uint64_t by)
+{
+	__atomic_store_n(n, *n + by, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t count_get(const uint64_t *n)
+{
+	return __atomic_load_n(n, __ATOMIC_RELAXED);
+}
+
 static inline void stat_add(struct vcpu_stats *s, enum vcpu_stat i, uint64_t by)
 {
-	__atomic_store_n(&s->n[i], s->n[i] + by, __ATOMIC_RELAXED);
+	count_up(&s->n[i], by);
 }
 
 static inline uint64_t stat_get(const struct vcpu_stats *s, enum vcpu_stat i)
 {
-	return __atomic_load_n(&s->n[i], __ATOMIC_RELAXED);
+	return count_get(&s->n[i]);
 }
 
 static inline uint64_t stats_ticks(void)
@@ -89,8 +100,8 @@ static inline void hist_add(struct histogram *h, uint64_t ticks)
 {
 	uint64_t *b = &h->bucket[hist_index(ticks)];
 
-	__atomic_store_n(b, *b + 1, __ATOMIC_RELAXED);
-	__atomic_store_n(&h->n, h->n + 1, __ATOMIC_RELAXED);
+	count_up(b, 1);
+	count_up(&h->n, 1);
 }
 
 /* *sum += *one; `sum` is the caller's own. */

@@ -17,6 +17,7 @@
 
 #include "vmm/jit/unit.h"
 #include "vmm/soft/mmu.h"
+#include "vmm/stats.h"
 
 enum { UNIT_MAX = 32 << 10, JUMP_BYTES = JIT_JUMPS * sizeof(struct jit_jump) };
 
@@ -51,7 +52,7 @@ void jit_link(struct jit *j, struct jit_exit *e, struct jit_unit *to)
 		e->next->at = &e->next;
 	to->incoming = e;
 	set_jump(j, e->site, to->entry - j->rx);
-	j->stats.links++;
+	count_up(&j->stats.links, 1);
 }
 
 static void unlink_unit(struct jit *j, struct jit_unit *u)
@@ -138,7 +139,7 @@ void jit_kill(struct cpu *cpu, struct block *b)
 	if (!b->unit)
 		return;
 	retire(j, b->unit);
-	j->stats.killed++;
+	count_up(&j->stats.killed, 1);
 }
 
 static void evict(struct jit *j)
@@ -148,8 +149,9 @@ static void evict(struct jit *j)
 	if (u->block) {
 		jit_cool(u->block);
 		retire(j, u);
-		j->stats.evicted++;
+		count_up(&j->stats.evicted, 1);
 	}
+	count_up(&j->stats.used, -(uint64_t)u->bytes);
 	j->oldest = u->newer;
 	if (!j->oldest)
 		j->newest = NULL;
@@ -193,8 +195,9 @@ bool jit_keep(struct jit *j, struct jit_unit *u, const struct code *c)
 	else
 		j->oldest = u;
 	j->newest = u;
-	j->stats.units++;
-	j->stats.bytes += u->bytes;
+	count_up(&j->stats.units, 1);
+	count_up(&j->stats.bytes, u->bytes);
+	count_up(&j->stats.used, u->bytes);
 	return true;
 }
 
@@ -247,7 +250,8 @@ int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 		err = -ENOTSUP;
 		goto fail;
 	}
-	err = map_code(j, bytes);
+	j->calls = calloc(x86_opcode_rows, sizeof(*j->calls));
+	err = j->calls ? map_code(j, bytes) : -ENOMEM;
 	for (unsigned i = 0; i < MMU_SETS && !err; i++)
 		err = map_jumps(&j->jumps[i]);
 	if (err)
@@ -255,6 +259,7 @@ int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 	c = (struct code){ .bytes = j->rw, .size = PAGE_BYTES };
 	jit_emit_thunks(j, &c);
 	j->first = j->at = PAGE_BYTES;
+	j->stats.size = j->size - j->first;
 	j->enter = (void (*)(const void *))(uintptr_t)j->rx;
 	cpu->jit.self = cpu;
 	cpu->jit.call_insn = jit_call_insn;
@@ -280,11 +285,26 @@ void jit_free(struct cpu *cpu)
 		munmap(j->rw, j->size);
 	if (j->rx != MAP_FAILED)
 		munmap(j->rx, j->size);
+	free(j->calls);
 	free(j);
 	cpu->jit.j = NULL;
 }
 
 void jit_get_stats(const struct cpu *cpu, struct jit_stats *out)
 {
-	*out = cpu->jit.j ? cpu->jit.j->stats : (struct jit_stats){ 0 };
+	const struct jit *j = cpu->jit.j;
+	const uint64_t *from = (const uint64_t *)&j->stats;
+	uint64_t *to = (uint64_t *)out;
+
+	*out = (struct jit_stats){ 0 };
+	for (unsigned i = 0; j && i < sizeof(*out) / sizeof(*to); i++)
+		to[i] = count_get(&from[i]);
+}
+
+void jit_get_calls(const struct cpu *cpu, uint64_t *n)
+{
+	const struct jit *j = cpu->jit.j;
+
+	for (unsigned i = 0; j && i < x86_opcode_rows; i++)
+		n[i] += count_get(&j->calls[i]);
 }

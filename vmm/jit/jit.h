@@ -38,13 +38,16 @@ struct jit_unit;
 
 enum { JIT_CACHE_MIN = 1 << 20, JIT_CACHE_MAX = 1 << 30 };
 
+/* The vCPU's thread counts; jit_get_stats() and jit_get_calls() are for any. */
 struct jit_stats {
-	uint64_t units, bytes;		/* translated; of code */
+	uint64_t units, bytes;		/* translated so far; of code */
+	uint64_t used, size;		/* bytes of code memory: with code, dead code too; all */
 	uint64_t refused;		/* blocks that cannot be */
 	uint64_t evicted, killed;	/* units: for room; with their block */
 	uint64_t links;
 	uint64_t entries;		/* from C */
-	uint64_t exit_branch, exit_op, exit_left;	/* why it came back */
+	uint64_t exit_branch, exit_op, exit_left;	/* why it came back: to C for a target, an instruction, inside of one */
+	uint64_t unknown;		/* branches of the first kind whose target the table did not have */
 	uint64_t calls;			/* instructions carried out by the interpreter from inside */
 };
 
@@ -57,5 +60,7 @@ void jit_watch(struct cpu *, struct block *);
 /* The block dies; its unit may be executing, and leaves after the instruction. */
 void jit_kill(struct cpu *, struct block *);
 void jit_get_stats(const struct cpu *, struct jit_stats *);
+/* Adds to n[row of x86_opcodes] how often the interpreter has carried it out for translated code. */
+void jit_get_calls(const struct cpu *, uint64_t *n);
 
 #endif

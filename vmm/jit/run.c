@@ -13,6 +13,7 @@
 #include "vmm/jit/unit.h"
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/thread.h"
+#include "vmm/stats.h"
 #include "vmm/x86/exception.h"
 
 /* GS is the thread's, and nothing else of this program uses it. */
@@ -40,12 +41,18 @@ static void come_back(struct cpu *cpu, const struct insn *in)
 	cpu->jit.done = true;
 }
 
+static void count_call(struct jit *j, const struct insn *in)
+{
+	count_up(&j->stats.calls, 1);
+	count_up(&j->calls[in->row], 1);
+}
+
 bool jit_call_insn(struct cpu *cpu, struct jit_op *op)
 {
 	const struct insn *in = &op->insn[0];
 	struct jit_unit *u = op->unit;
 
-	cpu->jit.j->stats.calls++;
+	count_call(cpu->jit.j, in);
 	cpu->rip = block_rip(cpu, u);
 	cpu->insn = NULL;
 	cpu->jit.done = false;
@@ -144,13 +151,19 @@ static void leave_by(struct cpu *cpu, const struct jit_exit *e)
 	struct jit *j = cpu->jit.j;
 
 	if (e->why == LEAVE_OP) {
-		j->stats.exit_op++;
+		count_up(&j->stats.exit_op, 1);
 		do_op(cpu, e->from, e->op);
 		return;
 	}
-	j->stats.exit_branch++;
+	count_up(&j->stats.exit_branch, 1);
 	cpu->rip = cpu->jit.base + e->target;
 	check_target(cpu, cpu->rip);
+}
+
+static void learn(struct cpu *cpu, uint64_t rip, struct jit_unit *u)
+{
+	count_up(&cpu->jit.j->stats.unknown, 1);
+	jit_remember(cpu, mode_set(cpu->mode), rip, u);
 }
 
 /* What stands at rip and may be run here, by whichever way `e` has come. */
@@ -169,7 +182,7 @@ static struct block *follow(struct cpu *cpu, struct jit_exit *e)
 	if (e->site && b->mode == e->from->block->mode && !((b->gpa ^ e->from->block->gpa) & PAGE_FRAME))
 		jit_link(cpu->jit.j, e, b->unit);
 	else if (!e->site && (e->why == LEAVE_BRANCH || jit_is_branch(&e->from->op[e->op].insn[0])))
-		jit_remember(cpu, mode_set(cpu->mode), rip, b->unit);
+		learn(cpu, rip, b->unit);
 	return b;
 }
 
@@ -184,11 +197,11 @@ static void jit_run(struct cpu *cpu, struct block *b)
 		jit_follow(cpu, mode_set(cpu->mode));
 		cpu->insn = NULL;
 		cpu->jit.base = cpu->rip - (b->gpa & PAGE_OFFSET);
-		j->stats.entries++;
+		count_up(&j->stats.entries, 1);
 		j->enter(b->unit->entry);
 		e = cpu->jit.exit;
 		if (!e) {
-			j->stats.exit_left++;
+			count_up(&j->stats.exit_left, 1);
 			break;
 		}
 		leave_by(cpu, e);
@@ -223,7 +236,7 @@ static bool translate(struct cpu *cpu, struct block *b)
 	c = jit_reserve(j);
 	b->unit = jit_emit_unit(cpu, b, page + (b->gpa & PAGE_OFFSET), &c);
 	if (!b->unit || !jit_keep(j, b->unit, &c)) {
-		j->stats.refused++;
+		count_up(&j->stats.refused, 1);
 		return false;
 	}
 	return true;

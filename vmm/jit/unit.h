@@ -69,6 +69,7 @@ struct jit {
 	uint32_t leave, leave_saved, call;	/* thunks */
 	struct jit_jumps jumps[MMU_SETS];
 	struct jit_stats stats;
+	uint64_t *calls;		/* by row */
 };
 
 /* Guest register to the host's; H_NONE: it is in memory. */

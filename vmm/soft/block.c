@@ -19,6 +19,7 @@
 #include "vmm/jit/jit.h"
 #include "vmm/soft/system.h"
 #include "vmm/soft/thread.h"
+#include "vmm/stats.h"
 #include "vmm/x86/exception.h"
 #include "vmm/x86/isa.h"
 
@@ -263,7 +264,7 @@ static void insert_block(struct cpu *cpu, struct block *b)
 	b->bucket_next = *bucket;
 	*bucket = b;
 	c->bytes += block_size(b);
-	c->built++;
+	count_up(&c->built, 1);
 }
 
 static struct block *build_block(struct cpu *cpu, uint64_t gpa, const uint8_t *page, uint32_t mode)
@@ -456,7 +457,7 @@ static void kill_block(struct cpu *cpu, struct block *b)
 	b->bucket_next = c->dead;
 	c->dead = b;
 	c->bytes -= block_size(b);
-	c->killed++;
+	count_up(&c->killed, 1);
 }
 
 /* A direct branch's link shares its room with an immediate, so only branches are looked at. */
@@ -537,7 +538,7 @@ void block_flush(struct cpu *cpu)
 		c->lone[i].used = false;
 		c->lone[i].gen = 0;
 	}
-	c->flushed++;
+	count_up(&c->flushed, 1);
 }
 
 /* No block executes: the run loop. */

@@ -25,6 +25,7 @@
 #include "vmm/jit/jit.h"
 #include "vmm/soft/insn.h"
 #include "vmm/soft/mmu.h"
+#include "vmm/soft/report.h"
 #include "vmm/soft/seg.h"
 #include "vmm/soft/system.h"
 #include "vmm/vm.h"
@@ -603,4 +604,6 @@ const struct engine_ops soft_engine = {
 	.map_changed = soft_map_changed,
 	.a20 = soft_a20,
 	.instructions = soft_instructions,
+	.report = soft_report,
+	.summary = soft_summary,
 };

@@ -21,6 +21,7 @@
 #include "vmm/soft/insn.h"
 #include "vmm/soft/space.h"
 #include "vmm/soft/system.h"
+#include "vmm/stats.h"
 #include "vmm/vm.h"
 #include "vmm/x86/control.h"
 #include "vmm/x86/cpuid.h"
@@ -255,7 +256,7 @@ static void walk(struct cpu *cpu, unsigned set, uint64_t lin, unsigned access, s
 		note_large(&cpu->mmu, lin, page->size);
 	if (p.format != X86_PAGING_NONE)
 		tlb2_store(&cpu->mmu, set, lin, page);
-	cpu->mmu.walks++;
+	count_up(&cpu->mmu.walks, 1);
 }
 
 static void fill(struct cpu *cpu, unsigned set, uint64_t lin, unsigned access)
@@ -264,7 +265,7 @@ static void fill(struct cpu *cpu, unsigned set, uint64_t lin, unsigned access)
 
 	if (!tlb2_find(&cpu->mmu, set, lin, &page) || !grants(&page, access))
 		walk(cpu, set, lin, access, &page);
-	cpu->mmu.fills++;
+	count_up(&cpu->mmu.fills, 1);
 	set_entry(cpu, set, lin, &page);
 }
 
@@ -303,7 +304,7 @@ static void flush_sets(struct cpu *cpu, bool globals)
 {
 	for (unsigned s = 0; s < MMU_SETS; s++)
 		flush_set(tlb_of(cpu), s, globals);
-	cpu->mmu.flushes++;
+	count_up(&cpu->mmu.flushes, 1);
 }
 
 static unsigned pcid_of(const struct cpu *cpu)
