@@ -5,7 +5,8 @@
 #
 # Follows cleave's NAME.err: 1 to 100 ms after each successor has taken over it is
 # killed.  Through the UNIX socket NAME.com2 lines are typed, each once the one
-# before has come back, letter by letter the same.  When KILLS have been, and at
+# before has come back, letter by letter the same.  One kill in four takes all
+# device models that there are: a spare, where one stands by.  When KILLS have been, and at
 # least some lines, "stop" is typed.  Ends with the machine; prints its count,
 # status 1 if an echo was another.
 import os
@@ -89,6 +90,27 @@ def upgrade_children():
         wrong.append(("", f"cleavectl: {done.stderr or done.stdout}"))
 
 
+def device_models():
+    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and parent(pid) == vm and name_of(pid).startswith("cleaved")]
+
+
+def name_of(pid):
+    try:
+        return open(f"/proc/{pid}/comm").read()
+    except OSError:
+        return ""
+
+
+def kill(pid):
+    """And whatever stands by, now and then."""
+    others = device_models() if random.randrange(4) == 0 else []
+    for one in [pid, *(o for o in others if o != pid)]:
+        try:
+            os.kill(one, 9)
+        except ProcessLookupError:
+            pass
+
+
 def kill_children(err):
     global kills
     typist = None
@@ -107,7 +129,7 @@ def kill_children(err):
         if pids and kills < wanted:
             time.sleep(random.uniform(0.001, 0.1))
             if parent(pids[-1]) == vm:
-                os.kill(pids[-1], 9)
+                kill(pids[-1])
                 kills += 1
         else:
             time.sleep(0.002)
@@ -116,16 +138,13 @@ def kill_children(err):
 
 
 def first():
-    for pid in os.listdir("/proc"):
-        if pid.isdigit() and parent(pid) == vm and open(f"/proc/{pid}/comm").read().startswith("cleaved"):
-            return int(pid)
-    return 0
+    return next(iter(device_models()), 0)
 
 
 while alive() and not (pid := first()):
     time.sleep(0.01)
 # The way from power-on to the shell is a workload of its own.
-while alive() and not name.endswith("-boot") and not ready():
+while alive() and "-boot" not in name and not ready():
     time.sleep(0.01)
 with open(name + ".err") as err:
     time.sleep(random.uniform(0.001, 0.1))

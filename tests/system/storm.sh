@@ -4,8 +4,10 @@
 # what they should, a TCP connection goes on, of what is typed on a line and
 # echoed no letter is lost or doubled, and its log has no complaint.
 #
-#	storm.sh [pio|dma|virtio|net|boot|all]...	$KILLS (40) for each way; pio when none is named
+#	storm.sh [pio|dma|virtio|net|boot|all|spare=on|spare=off]...	$KILLS (40) for each way
 #
+# With spare=on the ways that follow have a spare that takes over, and one kill
+# in four takes that too.  None is named: pio spare=on virtio, half of the kills each.
 # storm_long.sh is all of them, at length.  SEED= sets other times.  With
 # STORM_UPGRADE=1 nobody is killed: the device model is upgraded, as often
 # (upgrade_load.sh).
@@ -16,6 +18,7 @@ need python3 python3
 kernel=$("$srcdir/scripts/getkernel") || skip "no kernel: install the Debian package linux-image-cloud-amd64, or set CLEAVE_KERNEL"
 [ -z "${STORM_DAEMON-}" ] || export CLEAVED=$STORM_DAEMON	# another device model
 [ -z "${STORM_UPGRADE-}" ] || export STORM_UPGRADE=$ctl
+[ $# -gt 0 ] || { KILLS=$((${KILLS:-40} / 2)); set -- pio spare=on virtio; }
 kills=${KILLS:-40} seconds=${STORM_SECONDS:-600}
 
 mkdir -p add
@@ -89,7 +92,7 @@ run() {
 	local status
 	rm -f "$name.com2"
 	vm_name=$name
-	"$cleave" -m 256M -u -l com1,stdio -l com2,unix="$name.com2" "$@" "$name" </dev/null >"$name.out" 2>"$name.err" &
+	"$cleave" -m 256M $spare -u -l com1,stdio -l com2,unix="$name.com2" "$@" "$name" </dev/null >"$name.out" 2>"$name.err" &
 	vm_pid=$!
 	limit "$seconds" python3 "$srcdir/tests/system/storm.py" "$name" "$kills" $vm_pid >"$name.storm"
 	status=$?
@@ -102,14 +105,17 @@ run() {
 	say "$name: $(head -1 "$name.storm"), $(grep -c 'took over' "$name.err") successors"
 	[ $status -eq 0 ] && ok || { tail -n 20 "$name.out"; grep -v "took over" "$name.err" | tail; bad "$name: status $status"; }
 	if grep '^complaint:' "$name.out"; then bad "$name: the kernel complains"; else ok; fi
+	if [ -n "$spare" ]; then grep -q 'a spare device model is lost' "$name.err" && ok || bad "$name: no spare was killed"; fi
 	if grep -v 'by signal 9' "$name.err" | grep 'took over\|refuse\|damaged\|Sanitizer\|runtime error'; then bad "$name: not by kill -9"; else ok; fi
 }
 direct() { run --kernel "$kernel" --initrd initrd.img --append "console=ttyS0 quiet nosoftlockup cleave.run=/storm.sh storm.way=$way $*" "${args[@]}"; }
 
-[ $# -gt 0 ] || set -- pio
+spare=
 for way; do
-	name=storm-$way
+	name=storm-$way${spare:+-spare}
 	case $way in
+	spare=on) spare="-o devmodel.spare=on" ;;
+	spare=off) spare= ;;
 	pio | dma)
 		head -c "${STORM_MIB:-16}M" /dev/urandom >"$way.img"
 		args=(-s 1:1,ide,hd0="$way.img")
