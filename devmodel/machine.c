@@ -250,6 +250,19 @@ int machine_init(struct machine *m, const struct conf_machine *conf, void *arena
 	return conf->direct ? start_direct(m) : 0;
 }
 
+void machine_go(struct machine *m)
+{
+	m->live = true;
+	for (unsigned i = 0; i < m->ndevs; i++) {
+		struct dev *d = &m->dev[i];
+
+		if (d->net)
+			net_go(d->net);
+		for (unsigned s = 0; s < dev_io_slots(d); s++)
+			machine_start_io(d, s);
+	}
+}
+
 void machine_fini(struct machine *m)
 {
 	for (unsigned i = 0; i < m->ndevs; i++) {
@@ -481,8 +494,8 @@ void machine_start_io(struct dev *d, unsigned slot)
 	struct machine *m = d->m;
 	struct dev_io *io;
 
-	/* A successor publishes before it opens the images; it begins what is in flight when it has. */
-	if (slot >= dev_io_slots(d) || !d->nblks)
+	/* A successor publishes before it opens the images, and begins what is in flight when it is accepted. */
+	if (!m->live || slot >= dev_io_slots(d) || !d->nblks)
 		return;
 	io = &d->io[slot];
 	if (io->started || !fill_io(d, slot, &io->op))

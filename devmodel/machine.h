@@ -140,6 +140,7 @@ struct machine {
 	unsigned pci_cf9_region;
 
 	struct dispatch_head head[ARENA_RINGS];
+	bool live;			/* machine_go() */
 	bool quarantine;		/* some device is out of service */
 	bool refusing;			/* the control request at hand has killed processes */
 
@@ -189,6 +190,11 @@ static inline uint64_t machine_ram_end(uint64_t ram_bytes)
  */
 int machine_plan(const struct conf_machine *, struct arena_plan *plan, char *err, size_t errlen);
 int machine_init(struct machine *, const struct conf_machine *, void *arena, size_t arena_bytes);
+/*
+ * The engine has accepted this process, nobody else serves: what reaches beyond
+ * arena and link begins, operations in flight and what networks are told.
+ */
+void machine_go(struct machine *);
 void machine_fini(struct machine *);		/* frees what the devices made; the arena stays as it is */
 void machine_reset(struct machine *);		/* inside a transaction */
 bool machine_inject(struct machine *, unsigned kind, uint64_t value);	/* inside a transaction; false: nobody takes it */

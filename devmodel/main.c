@@ -234,6 +234,7 @@ static int serve(int sock, int cell, bool sandbox)
 	devmodel_sandbox_settle();
 	if (conf_reply(sock, NULL, d.link.features, d.arena_bytes, &d.sandbox) || !may_go(sock))
 		return 0;	/* the engine has gone meanwhile, or wants another */
+	machine_go(&d.machine);
 	err = loop_run(d.loop);
 	if (err)
 		fprintf(stderr, "cleaved: %s\n", d.machine.error);

@@ -273,8 +273,5 @@ int recover_announce(struct machine *m)
 		}
 		txn_end(m);
 	}
-	for (unsigned i = 0; i < m->ndevs; i++)
-		for (unsigned s = 0; s < dev_io_slots(&m->dev[i]); s++)
-			machine_start_io(&m->dev[i], s);
 	return 0;
 }

@@ -26,7 +26,7 @@
 
 /* Before the devices are made.  0; -EINVAL with m->error set: this arena is no honest predecessor's. */
 int recover_transaction(struct machine *);
-/* After: regions and interrupt lines are announced, operations in flight begin again.  0 or -EPIPE. */
+/* After: regions and interrupt lines are announced.  0 or -EPIPE. */
 int recover_announce(struct machine *);
 
 /* Is the transaction that is about to run quarantined?  Then it does nothing. */

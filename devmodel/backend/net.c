@@ -27,6 +27,7 @@ struct net {
 	int fd;
 	uint32_t generation;
 	unsigned accepts, wants;
+	bool live;			/* net_go() */
 };
 
 /* ---- a tap interface */
@@ -129,6 +130,13 @@ enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 void net_accept(struct net *b, unsigned accepts)
 {
 	b->accepts = accepts;
+	if (b->live)
+		b->kind->accept(b);
+}
+
+void net_go(struct net *b)
+{
+	b->live = true;
 	b->kind->accept(b);
 }
 

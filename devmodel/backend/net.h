@@ -35,6 +35,9 @@ struct net *net_new(const char *kind, int fd, uint32_t generation, const char **
 void net_free(struct net *);
 int net_fd(const struct net *);			/* -1: nothing to watch */
 
+/* This process is the one that serves: until then the network hears nothing of it. */
+void net_go(struct net *);
+
 /* What frames towards the guest may leave undone from now on: enum net_accepts. */
 void net_accept(struct net *, unsigned accepts);
 

@@ -149,6 +149,7 @@ static void succeed(struct harness *h, uint8_t *arena, const uint8_t *tried, uin
 	if (!machine_init(&s.m, &conf, arena, last->arena_bytes)) {
 		if (txn_state(s.m.arena) != TXN_IDLE)
 			abort();
+		machine_go(&s.m);
 		drain(&s.engine);
 		serve(&s, seq, in);
 	} else if (!s.m.error[0]) {

@@ -444,6 +444,7 @@ void h_succeed(struct harness *h, bool at_fault)
 	h->tried = NULL;
 	if (machine_init(&h->m, &conf, h->arena, h->arena_bytes))
 		fail_msg("harness: no successor: %s", h->m.error);
+	machine_go(&h->m);
 	if (h->crashes)
 		plant_crash(h);
 	take_events(h);
@@ -504,6 +505,8 @@ struct harness *harness_new(const struct harness_conf *c)
 		CHECK(h->arena != MAP_FAILED);
 		if (machine_init(&h->m, &conf, h->arena, h->arena_bytes))
 			snprintf(h->error, sizeof(h->error), "%s", h->m.error);
+		else
+			machine_go(&h->m);
 	}
 	if (h->error[0] && !c->may_fail)
 		fail_msg("harness: %s", h->error);
