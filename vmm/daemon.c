@@ -156,7 +156,7 @@ int daemon_reply(struct daemon *d, int ms, char *err, size_t errlen)
 		daemon_ended_early(d, err, errlen);
 		ret = -EPIPE;
 	} else if (n == -EAGAIN) {
-		snprintf(err, errlen, "the device model is not ready after %d s", DAEMON_READY_MS / 1000);
+		snprintf(err, errlen, "the device model is not ready after %d s", ms / 1000);
 		ret = -ETIMEDOUT;
 	} else {
 		snprintf(err, errlen, "the device model's answer makes no sense: %s", strerror(-n));

@@ -53,6 +53,7 @@ static const unsigned backoff_ms[] = { 0, 0, 0, 50, 200, 1000, 2000, 5000 };
 struct supervise {
 	struct vm *vm;
 	int daemon_fd;		/* the executable */
+	int former_fd;		/* the one before an upgrade, which has yet to prove itself; -1: none */
 	enum supervise_state state;
 	struct daemon daemon;	/* on its way in, or at work */
 	struct daemon leaving;	/* held, killed, and still to be reaped */
@@ -487,10 +488,30 @@ static void adopt_program(struct supervise *s)
 
 	if (s->spare)
 		spare_keep(s->spare, program);
-	close(s->daemon_fd);
+	if (s->former_fd >= 0)
+		close(s->former_fd);
+	s->former_fd = s->daemon_fd;
 	s->daemon_fd = program;
 	s->failures = 0;
 	s->info.upgrades++;
+}
+
+/* One that fails as soon as it serves is no upgrade. */
+static void doubt_program(struct supervise *s, bool at_fault)
+{
+	if (s->former_fd < 0)
+		return;
+	if (now_ms() - s->since > HEALTHY_MS) {
+		close(s->former_fd);
+		s->former_fd = -1;
+	} else if (at_fault) {
+		if (s->spare)
+			spare_end(s->spare);
+		close(s->daemon_fd);
+		s->daemon_fd = s->former_fd;
+		s->former_fd = -1;
+		upgrade_revoke(s->upgrade);
+	}
 }
 
 static void hand_over(struct supervise *s);
@@ -566,6 +587,8 @@ static int give_turn(struct supervise *s, struct daemon *to, char *err, size_t e
 	ret = introduce_turn(to->sock, &turn);
 	if (!ret)
 		ret = daemon_reply(to, TURN_MS, err, errlen);
+	if (ret > 0)
+		snprintf(err, errlen, "its answer makes no sense: it still stands by");
 	return ret > 0 ? -EPROTO : ret;
 }
 
@@ -643,15 +666,18 @@ static void hand_over(struct supervise *s)
 	store_release(&s->handing_over, 0);
 }
 
-/* What is seldom the moment: then upgrade_take() is asked later. */
+/* Where nobody serves it is the next successor, and another one on its way is sent home. */
 static void on_stands_by(void *arg)
 {
 	struct supervise *s = arg;
 
-	if (s->state == SUPERVISE_SERVING)
+	if (s->state == SUPERVISE_SERVING) {
 		hand_over(s);
-	else if (s->state == SUPERVISE_WAITING)
-		event_active(s->later, EV_TIMEOUT, 0);
+	} else if (s->state != SUPERVISE_NONE) {
+		event_del(s->later);
+		daemon_discard(&s->daemon);
+		start_successor(s);
+	}
 }
 
 void supervise_upgrade(struct supervise *s, const char *path, upgrade_done *done, void *arg)
@@ -693,6 +719,8 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 	event_del(s->later);
 	if (served && now_ms() - s->since > HEALTHY_MS)
 		s->failures = 0;
+	if (served)
+		doubt_program(s, daemon_at_fault(&s->daemon, status));
 	pthread_mutex_lock(&s->lock);
 	if (*s->why)
 		snprintf(why, sizeof(why), "%s", s->why);
@@ -822,7 +850,10 @@ int supervise_new(struct supervise **out, struct vm *vm, int daemon_fd, const ch
 	*out = s;
 	if (!s)
 		return -ENOMEM;
-	*s = (struct supervise){ .vm = vm, .daemon_fd = daemon_fd, .daemon = DAEMON_NONE, .leaving = DAEMON_NONE, .arena_fd = -1, .next_fd = -1, .tried_fd = -1 };
+	*s = (struct supervise){
+		.vm = vm, .daemon_fd = daemon_fd, .former_fd = -1, .daemon = DAEMON_NONE, .leaving = DAEMON_NONE,
+		.arena_fd = -1, .next_fd = -1, .tried_fd = -1,
+	};
 	pthread_mutex_init(&s->lock, NULL);
 	link_client_set_hooks(vm->link, &hooks);
 	s->later = event_new(vm->base, -1, 0, on_later, s);
@@ -855,6 +886,8 @@ void supervise_free(struct supervise *s)
 		event_free(s->condemned);
 	pthread_mutex_destroy(&s->lock);
 	close(s->daemon_fd);
+	if (s->former_fd >= 0)
+		close(s->former_fd);
 	free(s);
 }
 

@@ -31,6 +31,7 @@ struct upgrade {
 	int program;			/* its executable; -1: none */
 	struct event *late;
 	char own_path[512];		/* of the executable that successors are started from */
+	char former_path[512];		/* of the one before */
 	char path[512];			/* of the new one's */
 	void (*stands_by)(void *arg);
 	void *stands_by_arg;
@@ -80,11 +81,19 @@ int upgrade_served(struct upgrade *u, unsigned generation, uint64_t stall_us)
 
 	u->program = -1;
 	memcpy(r.path, u->path, sizeof(r.path));
+	memcpy(u->former_path, u->own_path, sizeof(u->own_path));
 	memcpy(u->own_path, u->path, sizeof(u->own_path));
 	snprintf(u->last, sizeof(u->last), "device model upgraded to %s, generation %u, stall %llu us", u->path, generation,
 		 (unsigned long long)stall_us);
 	finish(u, &r);
 	return program;
+}
+
+void upgrade_revoke(struct upgrade *u)
+{
+	snprintf(u->last, sizeof(u->last), "upgrade of the device model to %s revoked, as it failed soon: back to %s", u->own_path, u->former_path);
+	memcpy(u->own_path, u->former_path, sizeof(u->own_path));
+	say(u);
 }
 
 /* ---- on its way */

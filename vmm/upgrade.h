@@ -16,7 +16,8 @@
  * Until the SIGKILL nothing has happened: whatever is wrong with the new one, it
  * is ended, the serving one goes on, and the user is told why.  Where nobody
  * serves, because device models die, the new one is the next successor.
- * Successors are started from the executable that served last.
+ * Successors are started from the executable that served last, if it has not
+ * failed within its first seconds.
  *
  * Here is the new one until it stands by, and what the user is told; the rest
  * is supervise.c's.  Thread: main.
@@ -66,5 +67,7 @@ bool upgrade_is_taken(const struct upgrade *);
 void upgrade_refused(struct upgrade *, int error, const char *why);
 /* It serves.  Its executable, which is the caller's. */
 int upgrade_served(struct upgrade *, unsigned generation, uint64_t stall_us);
+/* It has failed soon afterwards: successors are started from the one before again. */
+void upgrade_revoke(struct upgrade *);
 
 #endif

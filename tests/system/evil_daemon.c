@@ -1,5 +1,6 @@
 /*
- * tests/system/evil_daemon.c - a device model that does what $EVIL says.
+ * tests/system/evil_daemon.c - a device model that does what $EVIL says, or, where
+ * that says nothing, the name that it has been given.
  *
  * Stands in for cleaved: answers --list-devices, takes its configuration, and
  * misbehaves at the point named.
@@ -102,7 +103,7 @@ static void after_ready(void)
 			_exit(4);
 }
 
-/* It was to stand by. */
+/* It was to stand by; "turn-" and what comes later wait for their turn. */
 static void be_spare(void)
 {
 	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
@@ -111,6 +112,8 @@ static void be_spare(void)
 	r.standing_by = 1;
 	if (is("spare-die"))
 		die();
+	while (is("spare-hang"))
+		pause();
 	if (is("spare-refuse")) {
 		r.standing_by = 0;
 		r.error = (char *)"no more sectors";
@@ -120,8 +123,34 @@ static void be_spare(void)
 		reply(&r);
 	if (is("spare-close"))
 		close(sock);
-	for (;;)
+	while (!strncmp(evil, "spare", 5))
 		pause();
+}
+
+static void turn(void)
+{
+	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
+
+	if (is("turn-die"))
+		die();
+	if (is("turn-junk"))
+		fdpass_send(sock, "\377\377junk\377", 7, NULL, 0);
+	if (is("turn-again")) {
+		r.version = 2;
+		r.standing_by = 1;
+		reply(&r);
+	}
+	while (!strncmp(evil, "turn", 4))
+		pause();
+}
+
+static const char *own_name(void)
+{
+	static char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	path[n > 0 ? n : 0] = 0;
+	return strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
 }
 
 int main(int argc, char **argv)
@@ -135,8 +164,8 @@ int main(int argc, char **argv)
 	unsigned nfds;
 	ssize_t n;
 
-	evil = getenv("EVIL");
-	if (argc != 2 || !evil)
+	evil = getenv("EVIL") ? getenv("EVIL") : own_name();
+	if (argc != 2)
 		return 2;
 	if (!strcmp(argv[1], "--list-devices"))
 		return list();
@@ -155,6 +184,7 @@ int main(int argc, char **argv)
 		return 2;
 	if (is("heir") && !c->fresh)
 		die();
+	turn();
 	r.version = 2;
 	r.ready = 1;
 	before_ready(&r);

@@ -48,13 +48,76 @@ refused "Permission denied" "$work"
 refused "ended with status 0 before it stood by" /bin/true
 refused "ended with status 1" /bin/false
 
+# What is no device model, or a bad one: evil_daemon does what its name says.
+for name in spare-die spare-refuse spare-chatty turn-die turn-junk turn-again turn-hang spare-hang version refuse die; do
+	cp "$builddir/tests/system/evil_daemon" $name
+done
+refused "was killed by signal 11 (Segmentation fault) before it stood by" spare-die
+refused "no more sectors" spare-refuse
+refused "was killed by signal 11" turn-die
+refused "makes no sense" turn-junk
+refused "makes no sense" turn-again
+refused "no more sectors" refuse
+refused "speaks version 99" version
+refused "not ready after 1 s" turn-hang
+[ "$("$ctl" --vm=x --get-devmodel | sed -n 's/^generation *//p')" = $((upgrades + 1)) ] && ok || bad "a refused one is counted"
+
+# ---- two at once, and one that hangs is killed
+"$ctl" --vm=x --upgrade-devmodel=spare-hang >hang.out 2>&1 & hang=$!
+until_true eval "[ \"\$(pgrep -P $vm_pid -n)\" != \"$(daemon_pid x)\" ]"
+ctl_refuses "an upgrade to $work/spare-hang is under way" --vm=x --upgrade-devmodel
+kill -9 "$(pgrep -P $vm_pid -n)"
+wait $hang && bad "a hanging one succeeds" || ok
+grep -q "was killed by signal 9 (Killed) before it stood by" hang.out && ok || bad "$(cat hang.out)"
+serves
+
+# ---- a machine that stands
+ctl "" --vm=x --pause
+upgrade new
+ctl "paused" --vm=x --get-all
+ctl "" --vm=x --resume
+serves
+# and one that is reset right after
+upgrade
+ctl "" --vm=x --force-reset
+serves
+
 # ---- what served last is what is started after a death, though the file is another by now
 upgrade new
 cp plain other && mv other new
+restarts=$("$ctl" --vm=x --get-devmodel | sed -n 's/^restarts *//p')
 kill -9 "$(daemon_pid x)"
-until_true devmodel '^restarts *1$'
+until_true devmodel "^restarts *$((restarts + 1))\$"
 serves
 refused "cannot be executed" new
+
+# ---- one that fails as soon as it serves: the machine returns to the one before
+cp "$builddir/cleaved" new
+upgrade new
+upgrade die
+until_true devmodel "upgrade of the device model to $work/die revoked"
+until_true devmodel "^state *serving"
+serves
+[ "$(readlink "/proc/$(daemon_pid x)/exe")" = "$work/new" ] && ok || bad "$(readlink "/proc/$(daemon_pid x)/exe") serves"
 "$ctl" --vm=x --destroy && ok || bad "--destroy"
 stopped 1
+
+# ---- nobody serves, as successors do not come up: the upgrade is the cure
+export CLEAVED=$builddir/tests/system/cleaved_faults CLEAVE_ABSENT=$work/absent
+if [ -x "$CLEAVED" ]; then
+	start x -l bootrom,poll.rom
+	serves
+	touch absent
+	kill -9 "$(daemon_pid x)"
+	until_true devmodel "^state *starting"
+	refused=$(cp "$builddir/tests/system/evil_daemon" turn-die; "$ctl" --vm=x --upgrade-devmodel=turn-die 2>&1)
+	case $refused in *"killed by signal 11"*"goes on with $CLEAVED") ok ;; *) bad "$refused" ;; esac
+	upgrade "$builddir/cleaved"
+	devmodel "^state *serving" && devmodel "^upgrades *1\$" && ok || bad "$("$ctl" --vm=x --get-devmodel)"
+	serves
+	rm absent
+	"$ctl" --vm=x --destroy && ok || bad "--destroy"
+	stopped 1
+fi
+[ -z "$(ls run)" ] && ok || bad "left behind: $(ls run)"
 finish
