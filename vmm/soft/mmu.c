@@ -714,6 +714,10 @@ const uint8_t *mmu_fetch_page(struct cpu *cpu, uint64_t lin, uint64_t *gpa)
 
 enum { HUGE_PAGE = 2 << 20 };
 
+/* Leak checkers look for pointers in what malloc() gave and in what they are told of.  NULL where none runs. */
+__attribute__((weak)) void __lsan_register_root_region(const void *, size_t);
+__attribute__((weak)) void __lsan_unregister_root_region(const void *, size_t);
+
 #define ROUND_UP(n, to)	(((n) + (to) - 1) & ~((size_t)(to) - 1))
 
 /* The two sets that everything uses have huge pages, so that the host's own TLB does not miss on each look at this one. */
@@ -733,13 +737,18 @@ void *mmu_room_new(size_t bytes)
 		munmap(all, room - all);
 	munmap(room + size, all + HUGE_PAGE - room);
 	madvise(tlb, ROUND_UP(2 * sizeof(struct tlb_set), HUGE_PAGE), MADV_HUGEPAGE);
+	if (__lsan_register_root_region)
+		__lsan_register_root_region(room, TLB_DISTANCE);
 	return room;
 }
 
 void mmu_room_free(void *room)
 {
-	if (room)
-		munmap(room, TLB_DISTANCE + ROUND_UP(sizeof(struct tlb), PAGE_BYTES));
+	if (!room)
+		return;
+	if (__lsan_unregister_root_region)
+		__lsan_unregister_root_region(room, TLB_DISTANCE);
+	munmap(room, TLB_DISTANCE + ROUND_UP(sizeof(struct tlb), PAGE_BYTES));
 }
 
 /* Fresh memory never hits: see TLB_NEVER. */
