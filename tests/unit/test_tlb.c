@@ -33,14 +33,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	mmu_check(cpu);
-	metal_free(m);
-	return 0;
-}
-
 /* As translated code does it. */
 static void *hit(int32_t tags, unsigned set, uint64_t lin, unsigned size)
 {
@@ -66,6 +58,28 @@ static void *writes(unsigned set, uint64_t lin, unsigned size)
 
 	assert_ptr_equal(p, tlb_hit_write(&tlb_of(cpu)->set[set], lin, size));
 	return p;
+}
+
+/* What hits will be flushed. */
+static void check(void)
+{
+	mmu_check(cpu);
+	for (unsigned s = 0; s < MMU_SETS; s++)
+		for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+			const uint64_t *tags[] = { tlb_of(cpu)->set[s].read, tlb_of(cpu)->set[s].write };
+			bool used = tlb_of(cpu)->notes[s].used.word[i / 64] >> i % 64 & 1;
+
+			for (unsigned n = 0; n < 2 && !used; n++)
+				assert_true(tags[n][i] == TLB_NEVER || (!tags[n][i] && i != 0 && i != TLB_ENTRIES - 1));
+		}
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	check();
+	metal_free(m);
+	return 0;
 }
 
 static void *ram(uint64_t gpa)
@@ -202,9 +216,9 @@ static void test_flush(void **state)
 		mmu_invlpg(cpu, view(0, 300));
 		assert_null(reads(MMU_SUPERVISOR, view(0, 300), 1));
 		assert_int_equal(cached(0, 0, 512), 511);
-		mmu_check(cpu);
+		check();
 		mmu_flush(cpu, false);
-		mmu_check(cpu);
+		check();
 		assert_int_equal(cached(0, 0, 100), 100);
 		assert_int_equal(cached(2, 0, 100), 100);
 		assert_int_equal(cached(0, 100, 412), 0);
@@ -222,7 +236,7 @@ static void test_flush(void **state)
 		mmu_flush(cpu, false);
 		assert_int_equal(cached(0, 0, 512), 100);
 		mmu_flush(cpu, true);
-		mmu_check(cpu);
+		check();
 		assert_int_equal(cached(0, 0, 512) + cached(2, 0, 512), 0);
 	}
 }
@@ -258,7 +272,7 @@ static void test_code(void **state)
 		assert_ptr_equal(writes(MMU_OPEN, view(0, 6), 1), ram(code));
 		assert_ptr_equal(writes(MMU_USER, view(0, 5), 1), ram(code));
 		mmu_code_page_add(cpu, code);
-		mmu_check(cpu);
+		check();
 		assert_null(writes(MMU_SUPERVISOR, view(0, 5), 1));
 		assert_null(writes(MMU_SUPERVISOR, view(1, 6), 1));
 		assert_null(writes(MMU_OPEN, view(0, 6), 1));
@@ -285,9 +299,9 @@ static void test_chains(void **state)
 		mmu_flush(cpu, round & 1);
 		for (unsigned i = 0; i < 64; i++)
 			i % 3 ? lin_st8(cpu, view(0, i), 1) : (void)lin_ld8(cpu, view(0, i));
-		mmu_check(cpu);
+		check();
 		mmu_code_page_add(cpu, FRAMES + 0x3000);
-		mmu_check(cpu);
+		check();
 		for (unsigned i = 0; i < 64; i++)
 			assert_int_equal(writes(MMU_SUPERVISOR, view(0, i), 1) != NULL, i % 3 && (i * round) % 7 != 3);
 		mmu_code_page_drop(cpu, FRAMES + 0x3000);

@@ -793,41 +793,35 @@ static bool holds(const struct tlb_places *p, unsigned i)
 	return held;
 }
 
-static bool never_hits(uint64_t tag, unsigned i)
+static void check_chain(struct tlb *t, uint32_t number)
 {
-	return tag == TLB_NEVER || (!tag && i != 0 && i != TLB_ENTRIES - 1);
+	const struct tlb_info *e = info_at(t, number);
+
+	assert(number == (e->prev == FIRST ? *chain_of(t, e->gpa) : info_at(t, e->prev)->next));
+	assert(!e->next || (info_at(t, e->next)->prev == number && chain_of(t, info_at(t, e->next)->gpa) == chain_of(t, e->gpa)));
 }
 
 static void check_entry(struct cpu *cpu, unsigned s, unsigned i)
 {
 	struct tlb *t = tlb_of(cpu);
-	const struct tlb_set *set = &t->set[s];
 	const struct tlb_info *e = &t->notes[s].info[i];
 	uint64_t tag = -(e->lin >> PAGE_SHIFT);
 
-	if (!holds(&t->notes[s].used, i)) {
-		assert(never_hits(set->read[i], i) && never_hits(set->write[i], i) && !holds(&t->notes[s].local, i));
-		return;
-	}
+	assert(holds(&t->notes[s].used, i));
 	holds(&t->notes[s].local, i);
 	assert(!e->lin || tlb_place(e->lin) == i);
-	assert(set->read[i] == ((e->lin & (TLB_READ | TLB_NO_READ)) == TLB_READ ? tag : TLB_NEVER));
-	assert(set->write[i] == ((e->lin & (TLB_WRITE | TLB_NO_WRITE)) == TLB_WRITE ? tag : TLB_NEVER));
+	assert(t->set[s].read[i] == ((e->lin & (TLB_READ | TLB_NO_READ)) == TLB_READ ? tag : TLB_NEVER));
+	assert(t->set[s].write[i] == ((e->lin & (TLB_WRITE | TLB_NO_WRITE)) == TLB_WRITE ? tag : TLB_NEVER));
 	assert(!(e->lin & TLB_WRITE) || e->prev);
 	assert(!(e->lin & TLB_WRITE) || !code_marked(&cpu->mmu, e->gpa) || (e->lin & TLB_CODE));
-}
-
-static void check_chains(struct tlb *t)
-{
-	for (unsigned i = 0; i < TLB_ENTRIES; i++)
-		for (uint32_t n = t->chain[i], prev = FIRST; n; prev = n, n = info_at(t, n)->next)
-			assert(info_at(t, n)->prev == prev && chain_of(t, info_at(t, n)->gpa) == &t->chain[i]);
+	if (e->prev)
+		check_chain(t, s * TLB_ENTRIES + i + 1);
 }
 
 void mmu_check(struct cpu *cpu)
 {
 	for (unsigned s = 0; s < MMU_SETS; s++)
-		for (unsigned i = 0; i < TLB_ENTRIES; i++)
-			check_entry(cpu, s, i);
-	check_chains(tlb_of(cpu));
+		for (unsigned w = 0; w < TLB_ENTRIES / 64; w++)
+			for (uint64_t used = tlb_of(cpu)->notes[s].used.word[w]; used; used &= used - 1)
+				check_entry(cpu, s, w * 64 + __builtin_ctzll(used));
 }
