@@ -107,8 +107,8 @@ class Cleave(Machine):
     def start(self, scratch, memory, *args):
         return Guest([f"{self.build}/cleave", "-m", f"{memory}M", "-l", "com1,stdio", *args, f"bench-{os.getpid()}"], scratch)
 
-    def boot_disk(self, scratch, disk, memory=64):
-        return self.start(scratch, memory, "-l", f"bootrom,{ROM}", "-s", f"1:1,ide,hd0={disk}")
+    def boot_disk(self, scratch, disk, memory=64, *args):
+        return self.start(scratch, memory, "-l", f"bootrom,{ROM}", "-s", f"1:1,ide,hd0={disk}", *args)
 
     def boot_linux(self, scratch, linux, memory=256, *args):
         return self.start(scratch, memory, "-u", "--kernel", linux.kernel, "--initrd", linux.initrd, "--append", linux.append, *args)

@@ -7,7 +7,9 @@
  * they mean something only where the guest's TSC is the host's, so a runner
  * asks for them by the command byte that it sends first.
  *
- * Commands, one byte each: c CPU workloads, d disk, f fw_cfg, s samples, q quit.
+ * Commands, one byte each: c CPU workloads, d disk, f fw_cfg, s samples, g gaps
+ * (`m` asks for the longest one yet, in units of 256 TSC ticks; any other byte
+ * ends it), q quit.
  */
 #include <stdint.h>
 
@@ -182,6 +184,34 @@ static void samples(void)
 	sampled("in-daemon-asleep", IDE + 2, 20000000, 100);
 }
 
+/* ---- how long a device keeps the guest waiting at most */
+
+static uint32_t ticks(void)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return hi << 24 | lo >> 8;
+}
+
+static void gaps(void)
+{
+	for (;;) {
+		uint32_t longest = 0, before = ticks(), now;
+
+		do {
+			(void)inb(IDE + 2);
+			now = ticks();
+			longest = now - before > longest ? now - before : longest;
+			before = now;
+		} while (!(inb(COM1 + 5) & 1));
+		if (inb(COM1) != 'm')
+			return;
+		hex(longest);
+		put('\n');
+	}
+}
+
 __attribute__((section(".text.main"))) void guest_main(void);
 void guest_main(void)
 {
@@ -196,6 +226,7 @@ void guest_main(void)
 		case 'd': disk(); break;
 		case 'f': fwcfg(); break;
 		case 's': samples(); break;
+		case 'g': gaps(); break;
 		case 'q': puts_("bye\n"); return;
 		default: continue;
 		}
