@@ -13,10 +13,14 @@
  *	posted		OUT to the debug console: retires without waiting
  *	daemon_hot	IN from PCI's address register: from the vCPU's posting to the
  *			value in its slot, both sides spinning
- *	daemon_insn	the same access whole: look-up, post, and the second run of the
+ *	daemon_write	OUT to it, which changes the device's state
+ *	daemon_insn	daemon_hot's access whole: look-up, post, and the second run of the
  *			instruction that takes the value
  *	daemon_batch	512 bytes of REP INSB from fw_cfg as one request, slot included
  *	daemon_asleep	as daemon_hot, after the daemon went to sleep
+ *
+ *	bare_hot, bare_write, bare_batch	as daemon_*, of a second machine, whose device
+ *			model has no transactions (bench/txn_none.c)
  *
  * And where there is KVM, by a guest in a loop of IN, an access of many:
  *
@@ -30,6 +34,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -55,20 +60,22 @@ static void fail(const char *what, const char *why)
 
 /* ---- the machine */
 
-static void find_daemon(void)
+/* The device model `name`, from beside this program's directory. */
+static const char *near(const char *name)
 {
-	char exe[PATH_MAX], path[PATH_MAX + 16];
+	static char path[PATH_MAX + 32];
+	char exe[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 
-	if (n < 0 || getenv("CLEAVED"))
-		return;
+	if (n < 0)
+		fail("/proc/self/exe", "cannot be read");
 	exe[n] = 0;
-	snprintf(path, sizeof(path), "%s/../cleaved", dirname(exe));
-	setenv("CLEAVED", path, 0);
+	snprintf(path, sizeof(path), "%s/../%s", dirname(exe), name);
+	return path;
 }
 
 /* NULL, and why, where this engine does not run. */
-static struct vm *machine(const char *engine, char why[600])
+static struct vm *machine(const char *engine, const char *daemon, char why[600])
 {
 	char name[] = "inout_bench", m[] = "-m1M", l[] = "-ldebugcon,file=/dev/null";
 	char *args[] = { name, m, l, name, NULL };	/* config_args() cuts them up */
@@ -78,10 +85,9 @@ static struct vm *machine(const char *engine, char why[600])
 	struct vm *vm;
 	int fd;
 
-	find_daemon();
 	if (!config || config_args(config, 4, args))
 		fail("configuration", config ? config->error : "no memory");
-	fd = supervise_find(NULL, path, sizeof(path), err, sizeof(err));
+	fd = supervise_find(near(daemon), path, sizeof(path), err, sizeof(err));
 	if (fd < 0 || devlist_ask(&list, fd, err, sizeof(err)))
 		fail("cleaved", err);
 	/* no thread of ours would find a halt in the kernel */
@@ -94,19 +100,21 @@ static struct vm *machine(const char *engine, char why[600])
 	return vm;
 }
 
-/* The daemon on the second CPU that this process may use, where there is one, as in ring_pingpong. */
-static void pin(struct vm *vm)
+/* Daemons on the second CPU that this process may use, where there is one, as in ring_pingpong. */
+static void pin(struct vm *const *vm, unsigned n)
 {
 	cpu_set_t all, one;
-	int n = 0;
+	int cpus = 0;
 
 	if (sched_getaffinity(0, sizeof(all), &all) || CPU_COUNT(&all) < 2)
 		return;
 	for (int i = 0; i < CPU_SETSIZE; i++)
-		if (CPU_ISSET(i, &all) && n++ == 1) {
+		if (CPU_ISSET(i, &all) && cpus++ == 1) {
 			CPU_ZERO(&one);
 			CPU_SET(i, &one);
-			sched_setaffinity(supervise_pid(vm->supervise), sizeof(one), &one);
+			while (n--)
+				sched_setaffinity(supervise_pid(vm[n]->supervise), sizeof(one), &one);
+			break;
 		}
 	measure_pin(0);
 }
@@ -153,16 +161,23 @@ static void in_batch(struct vcpu *v)
 	inout_retire(v);
 }
 
-/* From posting to the value in the slot, as the engine's own statistics take it. */
-static uint64_t to_slot(struct vcpu *v)
+static enum io_result access_daemon(struct vcpu *v, bool write)
 {
-	uint64_t value;
+	uint64_t value = 0x80000000;
 	unsigned done;
 
-	if (inout_in(v, PORT_DAEMON, 4, 1, INOUT_NO_MEM, &value, &done) != IO_WAIT)
+	if (write)
+		return inout_out(v, PORT_DAEMON, 4, 1, INOUT_NO_MEM, &value, &done);
+	return inout_in(v, PORT_DAEMON, 4, 1, INOUT_NO_MEM, &value, &done);
+}
+
+/* From posting to the answer in the slot, as the engine's own statistics take it. */
+static uint64_t to_slot(struct vcpu *v, bool write)
+{
+	if (access_daemon(v, write) != IO_WAIT)
 		fail("a port of the device model did not wait", "");
 	wait_for_slot(v);
-	if (inout_in(v, PORT_DAEMON, 4, 1, INOUT_NO_MEM, &value, &done) != IO_OK)
+	if (access_daemon(v, write) != IO_OK)
 		fail("a finished request was not found", "");
 	inout_retire(v);
 	return inout_stats(v)->last;
@@ -179,6 +194,8 @@ static uint64_t timed_in(struct vcpu *v, uint16_t port, unsigned size)
 static uint64_t engine(struct vcpu *v) { return timed_in(v, PORT_ENGINE, 1); }
 static uint64_t shadow(struct vcpu *v) { return timed_in(v, PORT_SHADOW, 1); }
 static uint64_t unclaimed(struct vcpu *v) { return timed_in(v, PORT_NOBODY, 1); }
+static uint64_t hot(struct vcpu *v) { return to_slot(v, false); }
+static uint64_t hot_write(struct vcpu *v) { return to_slot(v, true); }
 static uint64_t instruction(struct vcpu *v) { return timed_in(v, PORT_DAEMON, 4); }
 
 static uint64_t posted(struct vcpu *v)
@@ -200,7 +217,7 @@ static uint64_t batch(struct vcpu *v)
 static uint64_t asleep(struct vcpu *v)
 {
 	usleep(IDLE_US);
-	return to_slot(v);
+	return to_slot(v, false);
 }
 
 /* ---- a guest on KVM */
@@ -258,13 +275,13 @@ static void on_kvm(unsigned rounds, unsigned samples)
 {
 	struct measure m[GUESTS];
 	char why[600] = "";
-	struct vm *vm = machine("kvm", why);
+	struct vm *vm = machine("kvm", "cleaved", why);
 
 	if (!vm) {
 		fprintf(stderr, "inout_bench: no KVM: %s\n", why);
 		return;
 	}
-	pin(vm);
+	pin(&vm, 1);
 	for (unsigned i = 0; i < GUESTS; i++)
 		measure_begin(&m[i], guests[i].name, rounds, samples);
 	for (unsigned r = 0; r < rounds; r++)
@@ -282,16 +299,20 @@ static const struct {
 	const char *name;
 	uint64_t (*access)(struct vcpu *);
 	enum vcpu_stat way;		/* which counter must have moved */
-	bool slow;
+	bool slow, bare;
 } table[] = {
-	{ "engine", engine, STAT_IO_ENGINE, false },
-	{ "shadow", shadow, STAT_IO_SHADOW, false },
-	{ "unclaimed", unclaimed, STAT_IO_UNCLAIMED, false },
-	{ "posted", posted, STAT_IO_POSTED, false },
-	{ "daemon_hot", to_slot, STAT_IO_DAEMON, false },
-	{ "daemon_insn", instruction, STAT_IO_DAEMON, false },
-	{ "daemon_batch", batch, STAT_IO_BATCH, false },
-	{ "daemon_asleep", asleep, STAT_IO_DAEMON, true },
+	{ "engine", engine, STAT_IO_ENGINE, false, false },
+	{ "shadow", shadow, STAT_IO_SHADOW, false, false },
+	{ "unclaimed", unclaimed, STAT_IO_UNCLAIMED, false, false },
+	{ "posted", posted, STAT_IO_POSTED, false, false },
+	{ "daemon_hot", hot, STAT_IO_DAEMON, false, false },
+	{ "bare_hot", hot, STAT_IO_DAEMON, false, true },
+	{ "daemon_write", hot_write, STAT_IO_DAEMON, false, false },
+	{ "bare_write", hot_write, STAT_IO_DAEMON, false, true },
+	{ "daemon_insn", instruction, STAT_IO_DAEMON, false, false },
+	{ "daemon_batch", batch, STAT_IO_BATCH, false, false },
+	{ "bare_batch", batch, STAT_IO_BATCH, false, true },
+	{ "daemon_asleep", asleep, STAT_IO_DAEMON, true, false },
 };
 enum { WAYS = sizeof(table) / sizeof(table[0]) };
 
@@ -315,23 +336,33 @@ int main(int argc, char **argv)
 	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 9, samples = argc > 2 ? (unsigned)atoi(argv[2]) : 10000;
 	struct measure m[WAYS];
 	char why[600] = "";
-	struct vm *vm;
+	struct vm *vm, *bare;
 
 	if (!rounds || !samples)
 		fail("rounds and samples are numbers from 1 on", "");
 	evthread_use_pthreads();
-	vm = machine("soft", why);
-	if (!vm)
+	vm = machine("soft", "cleaved", why);
+	bare = vm ? machine("soft", "bench/cleaved_bare", why) : NULL;
+	if (!bare)
 		fail("machine", why);
-	pin(vm);
+	pin((struct vm *[]){ vm, bare }, 2);
 	for (unsigned i = 0; i < WAYS; i++)
 		measure_begin(&m[i], table[i].name, rounds, table[i].slow ? SLEEPERS : samples);
 	for (unsigned r = 0; r < rounds; r++)
-		for (unsigned i = 0; i < WAYS; i++)
-			round_of(&vm->vcpu[0], i, &m[i], table[i].slow ? SLEEPERS : samples);
+		for (unsigned i = 0; i < WAYS; i++) {
+			struct vm *at_work = table[i].bare ? bare : vm;
+
+			/* They share a CPU, and the other may spin yet. */
+			kill(supervise_pid((at_work == vm ? bare : vm)->supervise), SIGSTOP);
+			kill(supervise_pid(at_work->supervise), SIGCONT);
+			round_of(&at_work->vcpu[0], i, &m[i], table[i].slow ? SLEEPERS : samples);
+		}
+	kill(supervise_pid(vm->supervise), SIGCONT);
+	kill(supervise_pid(bare->supervise), SIGCONT);
 	for (unsigned i = 0; i < WAYS; i++)
 		measure_end(&m[i], stdout);
 	supervise_stop(vm->supervise);
+	supervise_stop(bare->supervise);
 	on_kvm(rounds, samples < KVM_SAMPLES ? samples : KVM_SAMPLES);
 	return 0;
 }

@@ -12,10 +12,11 @@
  *
  * prints one line:
  *
- *	NAME p50_ns=A p99_ns=B p50_low=.. p50_high=.. p99_low=.. p99_high=.. min_ns=.. samples=N
+ *	NAME p50_ns=A p99_ns=B p50_low=.. p50_high=.. p99_low=.. p99_high=.. min_ns=.. mid_ns=C samples=N
  *
  * p50 and p99 are the medians over the rounds, low and high the rounds'
- * extremes.  What the clock itself costs is taken off each sample.
+ * extremes.  C is the mean of the middle half of a round's samples, and of those
+ * the median over the rounds.  What the clock itself costs is taken off each sample.
  */
 #ifndef CLEAVE_BENCH_MEASURE_H
 #define CLEAVE_BENCH_MEASURE_H

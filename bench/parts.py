@@ -82,16 +82,20 @@ class Access(Part):
                 words = line.split()
                 for word in words[1:]:
                     key, _, value = word.partition("=")
-                    if re.fullmatch(r"p\d+_ns", key):
+                    if re.fullmatch(r"(p\d+|mid)_ns", key):
                         self.add(f"{words[0]} {key[:-3]}", "cleave", float(value), "ns")
 
     def show(self, out):
         out("Time of one access, ns")
-        table(out, ("", "median (low..high)"), [(w, cell(self.get(w, "cleave"))) for w in self.samples.workloads(self.name)])
+        table(out, ("", "median (low..high)"), [(w, cell(self.get(w, "cleave"))) for w in self.samples.workloads(self.name) if not w.endswith(" mid")])
         for text, a, b in (("hot round trip / raw ring ping-pong (goal: at most 1.5)", "daemon_hot p50", "ring_pingpong p50"),
                            ("daemon read / shadow read (goal: at least 5)", "daemon_hot p50", "shadow p50")):
             if self.median(a, "cleave") and self.median(b, "cleave"):
                 out(f"  {text}: {self.median(a, 'cleave') / self.median(b, 'cleave'):.2f}")
+        for text, a in (("a read", "hot"), ("a write", "write"), ("512 bytes", "batch")):
+            pairs = list(zip(self.get(f"daemon_{a} mid", "cleave"), self.get(f"bare_{a} mid", "cleave")))
+            if pairs:
+                out(f"  {text} with transactions / without (goal: at most 1.15): {cell([d / b for d, b in pairs], 3)}")
 
 
 class Devices(Part):
