@@ -262,6 +262,8 @@ int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 	j->stats.size = j->size - j->first;
 	j->enter = (void (*)(const void *))(uintptr_t)j->rx;
 	cpu->jit.self = cpu;
+	cpu->jit.low4 = 15;
+	cpu->jit.low5 = 31;
 	cpu->jit.call_insn = jit_call_insn;
 	cpu->jit.calm = &cpu->vcpu->calm;
 	return 0;

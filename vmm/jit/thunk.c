@@ -29,17 +29,6 @@ static void pop(struct code *c, unsigned reg)
 	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x58, .no_modrm = true, .rm = op_reg(reg) });
 }
 
-static void save_guest(struct code *c)
-{
-	/* lahf; seto %al; mov %ax, fl */
-	asm_byte(c, 0x9f);
-	asm_byte(c, 0x0f), asm_byte(c, 0x90), asm_byte(c, 0xc0);
-	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x89, .osize = true, .reg = H_RAX, .rm = FIELD(fl) });
-	for (unsigned r = 0; r < 16; r++)
-		if (jit_host_of[r] != H_NONE)
-			asm_store(c, op_gs(H_NONE, 0, offsetof(struct cpu, gpr) + 8 * r), jit_host_of[r]);
-}
-
 static void load_guest(struct code *c)
 {
 	for (unsigned r = 0; r < 16; r++)
@@ -49,6 +38,62 @@ static void load_guest(struct code *c)
 	asm_load16(c, H_RAX, FIELD(fl));
 	asm_byte(c, 0x04), asm_byte(c, 0x7f);
 	asm_byte(c, 0x9e);
+}
+
+static void move_vectors(struct code *c, bool load)
+{
+	bool avx = __builtin_cpu_supports("avx");
+
+	for (unsigned i = 0; i < 16; i++)
+		asm_encode(c, &(struct encoding){ .map = avx ? X86_MAP_VEX_0F : X86_MAP_0F, .prefix = avx ? 0xf3 : 0, .vex_l = avx,
+						  .opcode = avx ? (load ? 0x6f : 0x7f) : (load ? 0x10 : 0x11), .reg = i,
+						  .rm = op_gs(H_NONE, 0, offsetof(struct cpu, simd.v) + i * sizeof(union vec)) });
+	if (avx && !load)
+		asm_byte(c, 0xc5), asm_byte(c, 0xf8), asm_byte(c, 0x77);	/* vzeroupper */
+}
+
+static void store32(struct code *c, struct operand to, unsigned from)
+{
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x89, .reg = from, .rm = to });
+}
+
+/* Called: the vectors come in, and it is said for which classes of instructions they are there.  RCX is used, and no flag. */
+static void emit_load_vectors(struct code *c)
+{
+	move_vectors(c, true);
+	asm_load32(c, H_RCX, FIELD(simd.sse_go));
+	store32(c, FIELD(jit.sse_in), H_RCX);
+	asm_load32(c, H_RCX, FIELD(simd.avx_go));
+	store32(c, FIELD(jit.avx_in), H_RCX);
+	asm_byte(c, 0xc3);
+}
+
+/* They go back, if they are there.  RCX and flags are used. */
+static void save_vectors(struct code *c)
+{
+	uint32_t none;
+
+	asm_load32(c, H_RCX, FIELD(jit.sse_in));
+	/* or avx_in, %ecx */
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x0b, .reg = H_RCX, .rm = FIELD(jit.avx_in) });
+	none = asm_jcc(c, 4);
+	move_vectors(c, false);
+	asm_imm(c, H_RCX, 0);
+	store32(c, FIELD(jit.sse_in), H_RCX);
+	store32(c, FIELD(jit.avx_in), H_RCX);
+	asm_here(c, none);
+}
+
+static void save_guest(struct code *c)
+{
+	/* lahf; seto %al; mov %ax, fl */
+	asm_byte(c, 0x9f);
+	asm_byte(c, 0x0f), asm_byte(c, 0x90), asm_byte(c, 0xc0);
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x89, .osize = true, .reg = H_RAX, .rm = FIELD(fl) });
+	for (unsigned r = 0; r < 16; r++)
+		if (jit_host_of[r] != H_NONE)
+			asm_store(c, op_gs(H_NONE, 0, offsetof(struct cpu, gpr) + 8 * r), jit_host_of[r]);
+	save_vectors(c);
 }
 
 static void go_back(struct code *c)
@@ -112,4 +157,6 @@ void jit_emit_thunks(struct jit *j, struct code *c)
 	go_back(c);
 	j->call = c->at;
 	emit_call(j, c);
+	j->load_vectors = c->at;
+	emit_load_vectors(c);
 }

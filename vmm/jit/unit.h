@@ -66,7 +66,7 @@ struct jit {
 	unsigned threshold;
 	struct jit_unit *oldest, *newest;
 	void (*enter)(const void *code);
-	uint32_t leave, leave_saved, call;	/* thunks */
+	uint32_t leave, leave_saved, call, load_vectors;	/* thunks */
 	struct jit_jumps jumps[MMU_SETS];
 	struct jit_stats stats;
 	uint64_t *calls;		/* by row */

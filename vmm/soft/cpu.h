@@ -138,7 +138,9 @@ struct jit_exit;
 /* What translated code reaches from GS, besides registers and the TLB (vmm/jit/jit.h). */
 struct cpu_jit {
 	uint64_t base;				/* rip of the first byte of the page whose code runs */
-	uint64_t tmp;				/* of one instruction */
+	uint64_t tmp, ea;			/* of one instruction */
+	uint32_t sse_in, avx_in;		/* the vectors are in the host's registers, and such instructions may use them */
+	uint64_t low4, low5;			/* masks */
 	const void *code;			/* ... of one branch */
 	const _Atomic uint32_t *calm;		/* of the vCPU */
 	struct jit_exit *exit;			/* by which code was left; NULL: by an instruction that leaves by itself */

@@ -132,10 +132,14 @@ void simd_update(struct cpu *cpu)
 	struct simd *s = &cpu->simd;
 	bool off = cpu->cr0 & (X86_CR0_EM | X86_CR0_TS);
 	uint8_t cold = s->live ? 0 : SIMD_COLD;
+	bool masked = (simd_mxcsr(cpu) & X86_MXCSR_MASKS) == X86_MXCSR_MASKS;
 
 	s->x87_slow = (off ? SIMD_DENIED : 0) | cold | (s->unmasked ? SIMD_UNMASKED : 0);
 	s->sse_slow = (off || !(cpu->cr4 & X86_CR4_OSFXSR) ? SIMD_DENIED : 0) | cold;
 	s->avx_slow = (cpu->cr0 & X86_CR0_TS || !avx_enabled(cpu) ? SIMD_DENIED : 0) | cold;
+	s->x87_go = !s->x87_slow;
+	s->sse_go = !s->sse_slow && masked;
+	s->avx_go = !s->avx_slow && masked;
 }
 
 static uint16_t live_status(void)
@@ -278,6 +282,7 @@ void simd_set_mxcsr(struct cpu *cpu, uint32_t v)
 	cpu->simd.fx.mxcsr = v;
 	if (cpu->simd.live)
 		__asm__ volatile("ldmxcsr %0" :: "m"(v) : "memory");
+	simd_update(cpu);
 }
 
 void simd_reset(struct cpu *cpu)

@@ -50,6 +50,7 @@ struct simd {
 	uint64_t fip, fdp;
 	uint16_t fop;
 	uint8_t x87_slow, sse_slow, avx_slow;	/* 0: go ahead; simd_update() keeps them */
+	uint32_t sse_go, avx_go, x87_go;	/* for translated code: not slow, and nothing unmasked; simd_update() too */
 	bool live;
 	bool unmasked;			/* x87 exceptions are: one may be pending */
 	uint64_t xcr0;			/* simd_update() */

@@ -35,6 +35,7 @@ _Static_assert(offsetof(struct x86_fxsave, st) == 32 && offsetof(struct x86_fxsa
 #define X86_FSW_TOP(sw)	((sw) >> 11 & 7)
 
 #define X86_MXCSR_RESET	0x1f80u
+#define X86_MXCSR_MASKS	0x1f80u
 #define X86_MXCSR_VALID	0xffffu
 
 /* XCR0, XSTATE_BV */

@@ -1,0 +1,277 @@
+/*
+ * vmm/jit/flow.c - transfers of control: from unit to unit, through the table of
+ * branch targets, and out to C.
+ *
+ * Whoever jumps elsewhere has counted its instructions.  Events are looked for
+ * where a branch goes backward or may go anywhere, so within a bounded number
+ * of instructions.
+ */
+#include <string.h>
+
+#include "vmm/jit/translate.h"
+
+/* ---- ways out */
+
+struct jit_exit *new_exit(struct translation *t, enum jit_leave why, int64_t target, unsigned op)
+{
+	struct jit_exit *e = &t->u->exit[t->u->exits++];
+
+	*e = (struct jit_exit){ .from = t->u, .why = why, .target = target, .op = op };
+	return e;
+}
+
+static void to_thunk(struct translation *t, uint32_t field, uint32_t thunk)
+{
+	uint32_t rel = thunk - (t->u->start + field + 4);
+
+	if (t->c->at <= t->c->size)
+		memcpy(t->c->bytes + field, &rel, 4);
+}
+
+void leave_by(struct translation *t, const struct jit_exit *e)
+{
+	asm_imm(t->c, H_RAX, (uintptr_t)e);
+	to_thunk(t, asm_jmp(t->c), t->j->leave);
+}
+
+void count(struct translation *t, unsigned n, unsigned scratch)
+{
+	if (!n)
+		return;
+	asm_load(t->c, scratch, FIELD(icount));
+	asm_lea(t->c, scratch, op_mem(scratch, H_NONE, 0, n));
+	asm_store(t->c, FIELD(icount), scratch);
+}
+
+/* RCX becomes 0 where something waits for the run loop. */
+static void load_calm(struct translation *t)
+{
+	asm_load(t->c, H_RCX, FIELD(jit.calm));
+	asm_load32(t->c, H_RCX, op_mem(H_RCX, H_NONE, 0, 0));
+}
+
+/*
+ * RAX is a linear address: if the table knows it RDX becomes its place there.
+ * Returns the field of the jump that is taken if not.
+ */
+static uint32_t look_up_target(struct translation *t)
+{
+	int32_t table = (uintptr_t)t->j->jumps[t->set].slot;
+	uint32_t miss;
+
+	asm_movzx16(t->c, H_RDX, H_RAX);
+	asm_lea(t->c, H_RDX, op_mem(H_RDX, H_RDX, 0, 0));
+	asm_load(t->c, H_RCX, op_mem(H_NONE, H_RDX, 3, table));
+	asm_lea(t->c, H_RCX, op_mem(H_RCX, H_RAX, 0, 1));
+	asm_byte(t->c, 0xe3), asm_byte(t->c, 5);
+	miss = asm_jmp(t->c);
+	return miss;
+}
+
+static struct operand target_code(const struct translation *t)
+{
+	return op_mem(H_NONE, H_RDX, 3, (int32_t)(uintptr_t)t->j->jumps[t->set].slot + (int32_t)offsetof(struct jit_jump, code));
+}
+
+/* All is done but the way to `target`, which is counted from the page's start. */
+void go_to(struct translation *t, int64_t target, unsigned n)
+{
+	struct jit_exit *e = new_exit(t, LEAVE_BRANCH, target, 0);
+	bool inside = target >= 0 && target < PAGE_BYTES;
+	bool backward = inside && target <= t->page + t->off;
+	uint32_t out = 0, miss;
+
+	note_fp(t);
+	count(t, n, H_RAX);
+	if (inside) {
+		if (backward) {
+			load_calm(t);
+			out = asm_jrcxz(t->c);
+		}
+		e->site = t->u->start + asm_jmp(t->c);	/* to what follows, until it is linked */
+		if (backward)
+			asm_here8(t->c, out);
+		leave_by(t, e);
+		return;
+	}
+	load_calm(t);
+	out = asm_jrcxz(t->c);
+	asm_load(t->c, H_RAX, FIELD(jit.base));
+	if (fits32(target)) {
+		asm_lea(t->c, H_RAX, op_mem(H_RAX, H_NONE, 0, target));
+	} else {
+		asm_imm(t->c, H_RDX, target);
+		asm_lea(t->c, H_RAX, op_mem(H_RAX, H_RDX, 0, 0));
+	}
+	miss = look_up_target(t);
+	asm_jmp_mem(t->c, target_code(t));
+	asm_here(t->c, miss);
+	asm_here8(t->c, out);
+	leave_by(t, e);
+}
+
+/*
+ * The last instruction: C carries it out, or where C has no handler that stands
+ * alone the interpreter goes on with the block that begins there.
+ */
+bool leave_for_c(struct translation *t)
+{
+	note_fp(t);
+	if (!t->row->plain && !jit_is_branch(t->in)) {
+		count(t, t->k, H_RAX);
+		leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->off, 0));
+		t->refused = t->k == 0;
+		t->ended = true;
+		return true;
+	}
+	leave_by(t, new_exit(t, LEAVE_OP, 0, t->k));
+	t->ended = true;
+	return true;
+}
+
+void call_thunk(struct translation *t, uint32_t thunk)
+{
+	to_thunk(t, asm_call(t->c), thunk);
+}
+
+void by_interpreter(struct translation *t)
+{
+	note_fp(t);
+	asm_imm(t->c, H_RAX, (uintptr_t)&t->u->op[t->k]);
+	call_thunk(t, t->j->call);
+}
+
+static bool jcc(struct translation *t)
+{
+	int64_t target = (int64_t)t->page + t->off + t->x.len + t->x.disp;
+
+	t->side[t->sides].field = asm_jcc(t->c, t->x.opcode & 15);
+	t->side[t->sides].target = target;
+	t->side[t->sides].fp = t->fp;
+	t->side[t->sides++].n = t->in->n + 1;
+	return true;
+}
+
+static bool jmp(struct translation *t)
+{
+	go_to(t, (int64_t)t->page + t->off + t->x.len + t->x.disp, t->in->n + 1);
+	t->ended = true;
+	return true;
+}
+
+/* RAX := the address behind the instruction. */
+static void return_address(struct translation *t)
+{
+	asm_load(t->c, H_RAX, FIELD(jit.base));
+	asm_lea(t->c, H_RAX, op_mem(H_RAX, H_NONE, 0, t->page + t->off + t->x.len));
+}
+
+static void push_return(struct translation *t)
+{
+	struct operand top = look_up_at(t, X86_RSP, -8, 8, true);
+
+	return_address(t);
+	asm_store(t->c, top, H_RAX);
+	add_sp(t, -8);
+}
+
+static bool call(struct translation *t)
+{
+	if (!jit_is_branch(t->in))
+		return leave_for_c(t);
+	t->miss[t->k].by_c = true;
+	push_return(t);
+	go_to(t, (int64_t)t->page + t->off + t->x.len + t->x.disp, t->in->n + 1);
+	t->ended = true;
+	return true;
+}
+
+static void miss_if_events(struct translation *t)
+{
+	load_calm(t);
+	/* jrcxz reaches 127 bytes: over a jump */
+	asm_byte(t->c, 0xe3), asm_byte(t->c, 2);
+	asm_byte(t->c, 0xeb), asm_byte(t->c, 5);
+	note_miss(t, asm_jmp(t->c));
+}
+
+static bool ret(struct translation *t)
+{
+	struct operand top;
+
+	if (!jit_is_branch(t->in) || t->x.imm > INT16_MAX)
+		return leave_for_c(t);
+	t->miss[t->k].by_c = true;
+	miss_if_events(t);
+	top = look_up_at(t, X86_RSP, 0, 8, false);
+	asm_load(t->c, H_RAX, top);
+	note_miss(t, look_up_target(t));
+	add_sp(t, 8 + (int32_t)t->x.imm);
+	count(t, t->in->n + 1, H_RCX);
+	asm_jmp_mem(t->c, target_code(t));
+	t->ended = true;
+	return true;
+}
+
+/* JMP and CALL to where a register or memory says. */
+static bool go_indirect(struct translation *t)
+{
+	bool is_call = handler(t) == sel_call_ind;
+
+	if (!jit_is_branch(t->in))
+		return leave_for_c(t);
+	t->miss[t->k].by_c = true;
+	miss_if_events(t);
+	if (t->x.mem) {
+		if (!look_up_operand(t, 8, false, 0))
+			return leave_for_c(t);
+		asm_load(t->c, H_RAX, t->m);
+	} else {
+		get(t, H_RAX, t->x.rm);
+	}
+	if (is_call)
+		asm_store(t->c, FIELD(jit.tmp), H_RAX);
+	note_miss(t, look_up_target(t));
+	if (!is_call) {
+		count(t, t->in->n + 1, H_RCX);
+		asm_jmp_mem(t->c, target_code(t));
+	} else {
+		asm_load(t->c, H_RDX, target_code(t));
+		asm_store(t->c, FIELD(jit.code), H_RDX);
+		push_return(t);
+		count(t, t->in->n + 1, H_RCX);
+		asm_load(t->c, H_RAX, FIELD(jit.tmp));
+		asm_jmp_mem(t->c, FIELD(jit.code));
+	}
+	t->ended = true;
+	return true;
+}
+
+/* ---- all of them */
+
+void emit_sides(struct translation *t)
+{
+	for (unsigned i = 0; i < t->sides; i++) {
+		asm_here(t->c, t->side[i].field);
+		t->fp = t->side[i].fp;
+		go_to(t, t->side[i].target, t->side[i].n);
+	}
+}
+
+bool emit_flow(struct translation *t)
+{
+	sel_fn *is = handler(t);
+
+	if (is == sel_jcc)
+		return jcc(t);
+	note_fp(t);
+	if (is == sel_jmp)
+		return jmp(t);
+	if (is == sel_call)
+		return call(t);
+	if (is == sel_ret)
+		return ret(t);
+	if (is == sel_jmp_ind || is == sel_call_ind)
+		return go_indirect(t);
+	return leave_for_c(t);
+}

@@ -1,0 +1,195 @@
+/*
+ * vmm/jit/operand.c - where the operands of a guest's instruction are: registers
+ * of the host's or fields of struct cpu, and memory behind a look into the TLB.
+ */
+#include "vmm/jit/translate.h"
+
+/* ---- guest registers */
+
+/* Where a guest register is, or a copy of it in `scratch`. */
+unsigned reg_or_copy(struct translation *t, unsigned guest, unsigned scratch)
+{
+	if (jit_host_of[guest] != H_NONE)
+		return jit_host_of[guest];
+	asm_load(t->c, scratch, gpr_field(guest));
+	return scratch;
+}
+
+void get(struct translation *t, unsigned scratch, unsigned guest)
+{
+	if (jit_host_of[guest] != H_NONE)
+		asm_mov(t->c, scratch, jit_host_of[guest]);
+	else
+		asm_load(t->c, scratch, gpr_field(guest));
+}
+
+void put(struct translation *t, unsigned guest, unsigned scratch)
+{
+	if (jit_host_of[guest] != H_NONE)
+		asm_mov(t->c, jit_host_of[guest], scratch);
+	else
+		asm_store(t->c, gpr_field(guest), scratch);
+}
+
+/* ---- memory */
+
+static bool is_flat(const struct translation *t)
+{
+	return t->x.seg != X86_FS && t->x.seg != X86_GS;
+}
+
+static unsigned host_or_none(unsigned guest)
+{
+	return guest == X86_NO_REG ? H_NONE : jit_host_of[guest];
+}
+
+/* Is each part of the address in a register, or absent? */
+static bool parts_resident(const struct x86_insn *x)
+{
+	return x->base != X86_REG_RIP && (x->base == X86_NO_REG || host_or_none(x->base) != H_NONE) &&
+		(x->index == X86_NO_REG || host_or_none(x->index) != H_NONE);
+}
+
+/* From the page's start to what an address relative to RIP means. */
+static int64_t rip_offset(const struct translation *t)
+{
+	return (int64_t)t->page + t->off + t->x.len + t->x.disp;
+}
+
+bool address_fits(const struct translation *t)
+{
+	const struct x86_insn *x = &t->x;
+
+	return x->has_modrm && fits32(x->disp) && (x->base != X86_REG_RIP || (x->adsize == 8 && fits32(rip_offset(t))));
+}
+
+bool address_is_plain(const struct translation *t)
+{
+	return t->x.adsize == 8 && parts_resident(&t->x);
+}
+
+struct operand address_operand(const struct translation *t)
+{
+	const struct x86_insn *x = &t->x;
+
+	return op_mem(host_or_none(x->base), host_or_none(x->index), x->scale, x->disp);
+}
+
+/* The linear address less that of FS and GS, in the address size, into RAX; RCX is used. */
+void effective(struct translation *t)
+{
+	const struct x86_insn *x = &t->x;
+	unsigned base = H_NONE, index = H_NONE;
+	struct operand ea;
+
+	if (x->base == X86_REG_RIP) {
+		asm_load(t->c, H_RAX, FIELD(jit.base));
+		asm_lea(t->c, H_RAX, op_mem(H_RAX, H_NONE, 0, rip_offset(t)));
+		return;
+	}
+	if (x->base != X86_NO_REG)
+		base = reg_or_copy(t, x->base, H_RAX);
+	if (x->index != X86_NO_REG)
+		index = reg_or_copy(t, x->index, H_RCX);
+	ea = op_mem(base, index, x->scale, x->disp);
+	asm_encode(t->c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x8d, .w = x->adsize == 8, .reg = H_RAX, .rm = ea });
+}
+
+void note_miss(struct translation *t, uint32_t field)
+{
+	t->miss[t->k].field[t->miss[t->k].n++] = field;
+}
+
+/*
+ * The TLB's answer for `size` bytes at `at` (a register and a displacement):
+ * RDX becomes the addend, or the instruction is left.  RAX and RCX are used.
+ */
+static void look_up(struct translation *t, unsigned reg, int32_t disp, unsigned size, bool write)
+{
+	struct code *c = t->c;
+
+	if (disp) {
+		asm_lea(c, H_RDX, op_mem(reg, H_NONE, 0, disp));
+		asm_shrx(c, H_RDX, H_RDX, H_RSP);
+	} else {
+		asm_shrx(c, H_RDX, reg, H_RSP);
+	}
+	if (size == 1) {
+		asm_mov(c, H_RAX, H_RDX);
+	} else {
+		asm_lea(c, H_RAX, op_mem(reg, H_NONE, 0, disp + (int32_t)size - 1));
+		asm_shrx(c, H_RAX, H_RAX, H_RSP);
+	}
+	asm_movzx16(c, H_RDX, H_RDX);
+	asm_load(c, H_RCX, op_gs(H_RDX, 3, write ? tlb_write_tags(t->set) : tlb_read_tags(t->set)));
+	asm_lea(c, H_RCX, op_mem(H_RCX, H_RAX, 0, 0));
+	asm_load(c, H_RDX, op_gs(H_RDX, 3, tlb_addends(t->set)));
+	asm_byte(c, 0xe3), asm_byte(c, 5);		/* jrcxz over */
+	note_miss(t, asm_jmp(c));
+}
+
+/* RCX is used. */
+static void check_alignment(struct translation *t, unsigned reg, int32_t disp, unsigned align)
+{
+	if (disp) {
+		asm_lea(t->c, H_RCX, op_mem(reg, H_NONE, 0, disp));
+		reg = H_RCX;
+	}
+	/* pext: the low bits alone, and no flags */
+	asm_encode(t->c, &(struct encoding){ .map = X86_MAP_VEX_0F38, .opcode = 0xf5, .prefix = 0xf3, .w = true, .reg = H_RCX, .vvvv = reg,
+					     .rm = align == 16 ? FIELD(jit.low4) : FIELD(jit.low5) });
+	asm_byte(t->c, 0xe3), asm_byte(t->c, 5);
+	note_miss(t, asm_jmp(t->c));
+}
+
+/* A guest stack slot or frame, by a resident register. */
+struct operand look_up_at(struct translation *t, unsigned guest, int32_t disp, unsigned size, bool write)
+{
+	look_up(t, jit_host_of[guest], disp, size, write);
+	return op_mem(H_RDX, jit_host_of[guest], 0, disp);
+}
+
+bool look_up_operand(struct translation *t, unsigned size, bool write, unsigned align)
+{
+	const struct x86_insn *x = &t->x;
+	bool plain = address_is_plain(t) && is_flat(t);
+
+	if (!size || !address_fits(t))
+		return false;
+	if (plain && x->index == X86_NO_REG && x->base != X86_NO_REG) {
+		if (align)
+			check_alignment(t, jit_host_of[x->base], x->disp, align);
+		t->m = look_up_at(t, x->base, x->disp, size, write);
+		return true;
+	}
+	effective(t);
+	if (!is_flat(t)) {
+		asm_load(t->c, H_RCX, op_gs(H_NONE, 0, offsetof(struct cpu, seg[0].base) +
+					    (x->seg == X86_FS ? SEG_FLAT_FS : SEG_FLAT_GS) * sizeof(struct seg)));
+		asm_lea(t->c, H_RAX, op_mem(H_RAX, H_RCX, 0, 0));
+	}
+	if (align)
+		check_alignment(t, H_RAX, 0, align);
+	if (plain) {
+		look_up(t, H_RAX, 0, size, write);
+		if (x->base != X86_NO_REG)
+			asm_lea(t->c, H_RDX, op_mem(H_RDX, jit_host_of[x->base], 0, 0));
+		t->m = op_mem(H_RDX, host_or_none(x->index), x->scale, x->disp);
+		return true;
+	}
+	asm_store(t->c, FIELD(jit.tmp), H_RAX);
+	look_up(t, H_RAX, 0, size, write);
+	asm_load(t->c, H_RAX, FIELD(jit.tmp));
+	t->m = op_mem(H_RDX, H_RAX, 0, 0);
+	return true;
+}
+
+/* So that it names RDX alone, and no REX with it. */
+void settle_operand(struct translation *t)
+{
+	if (t->m.base == H_RDX && t->m.index == H_NONE && t->m.disp == 0)
+		return;
+	asm_lea(t->c, H_RDX, t->m);
+	t->m = op_mem(H_RDX, H_NONE, 0, 0);
+}
+

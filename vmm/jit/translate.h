@@ -1,0 +1,150 @@
+/*
+ * vmm/jit/translate.h - a unit under construction, for the files that emit its
+ * instructions:
+ *
+ *	operand.c	guest registers; memory operands, looked up in the TLB
+ *	general.c	whatever has its operands in ModRM: the same instruction on
+ *			other registers and another address
+ *	own.c		what names registers of its own, and the stack
+ *	vector.c	x87, MMX, SSE and AVX
+ *	flow.c		transfers of control, ways out
+ *	translate.c	the unit, instruction by instruction
+ *
+ * Between two instructions nothing is held in RAX, RCX and RDX, so that each is
+ * free to use them, and they are where implicit operands of the architecture
+ * are anyway.  Guest flags are the host's throughout: only instructions that
+ * change no flags stand between (LEA, SHRX, MOVZX, JRCXZ).
+ */
+#ifndef CLEAVE_VMM_JIT_TRANSLATE_H
+#define CLEAVE_VMM_JIT_TRANSLATE_H
+
+#include "vmm/jit/unit.h"
+#include "vmm/soft/mmu.h"
+#include "vmm/soft/thread.h"
+
+enum { MISSES = 4 };
+
+enum { HAVE_SSE = 1, HAVE_AVX = 2, HAVE_X87 = 4 };
+
+/* The x87 instruction that FIP and FOP are to tell of. */
+struct fp_note {
+	bool any;
+	uint8_t off;			/* from the block's start */
+	uint16_t fop;
+};
+
+struct translation {
+	struct code *c;
+	struct jit *j;
+	struct jit_unit *u;
+	uint32_t mode;
+	unsigned set;			/* of the TLB */
+	unsigned page;			/* the block's offset in its page */
+
+	/* the instruction at hand */
+	struct x86_insn x;
+	const struct x86_opcode *row;
+	const struct insn *in;
+	unsigned k;			/* its number */
+	unsigned off;			/* from the block's start */
+	struct operand m;		/* its memory operand, once looked up */
+	uint32_t start;			/* where its code begins, and what was so there */
+	unsigned start_known, start_enters;
+
+	unsigned known;			/* HAVE_*: what is in the host's registers for sure */
+	struct fp_note fp;		/* what is not yet noted */
+
+	/* what misses in it, how things stand there, and where it goes on, with what is known then */
+	struct {
+		uint32_t field[MISSES], resume;
+		uint8_t n;
+		bool by_c;
+		unsigned known;
+		struct fp_note fp;
+	} miss[BLOCK_INSNS];
+	/* branches that are taken: their code stands behind */
+	struct { uint32_t field; int64_t target; uint8_t n; struct fp_note fp; } side[BLOCK_INSNS];
+	unsigned sides;
+	/* where something of `class` (vector.c) may have to be brought in */
+	struct { uint32_t field, back; uint8_t k, class; } enter[2 * BLOCK_INSNS];
+	unsigned enters;
+	bool ended;
+	bool refused;			/* it begins with what cannot be here */
+};
+
+/* A field of struct cpu. */
+#define FIELD(f)	op_gs(H_NONE, 0, offsetof(struct cpu, f))
+
+static inline struct operand gpr_field(unsigned guest)
+{
+	return op_gs(H_NONE, 0, offsetof(struct cpu, gpr) + 8 * guest);
+}
+
+static inline sel_fn *handler(const struct translation *t)
+{
+	return op_dispatch[t->x.row].select;
+}
+
+/* A displacement, with room for an operand's size. */
+static inline bool fits32(int64_t v)
+{
+	return v >= INT32_MIN + 64 && v <= INT32_MAX - 64;
+}
+
+/*
+ * Emit the instruction at hand.  False: not this one, or not in this form;
+ * what has been emitted of it is taken back, and the interpreter is called.
+ */
+typedef bool emit_fn(struct translation *);
+emit_fn emit_general, emit_own, emit_vector, emit_flow;
+
+/* ---- operand.c: guest registers */
+unsigned reg_or_copy(struct translation *, unsigned guest, unsigned scratch);	/* where it is, or a copy of it */
+void get(struct translation *, unsigned scratch, unsigned guest);
+void put(struct translation *, unsigned guest, unsigned scratch);
+
+/* ---- operand.c: memory */
+/*
+ * The instruction's memory operand, into t->m, which names RDX and may name RAX.
+ * Where it is not plain memory in one page the instruction is left.  Uses all
+ * three scratch registers.  `align`: a power of two that a misaligned address
+ * fails, or 0.  False: not an address for here.
+ */
+bool look_up_operand(struct translation *, unsigned size, bool write, unsigned align);
+/* A slot of the stack or a frame; `guest` is a register that the host has too. */
+struct operand look_up_at(struct translation *, unsigned guest, int32_t disp, unsigned size, bool write);
+void settle_operand(struct translation *);		/* so that t->m names RDX alone */
+void effective(struct translation *);			/* RAX := the address without its segment; RCX is used */
+bool address_fits(const struct translation *);		/* can effective() do it? */
+bool address_is_plain(const struct translation *);	/* one operand of LEA says it */
+struct operand address_operand(const struct translation *);
+void note_miss(struct translation *, uint32_t jump);	/* a jump that is taken where the instruction cannot go on */
+
+/* ---- general.c */
+struct encoding encoding_of(const struct translation *);
+bool is_gpr_rm(enum x86_operand);			/* ModRM.rm or an opcode's register, as a general register */
+unsigned memory_size(const struct translation *);
+
+static inline void add_sp(struct translation *t, int32_t n)
+{
+	unsigned sp = jit_host_of[X86_RSP];
+
+	asm_lea(t->c, sp, op_mem(sp, H_NONE, 0, n));
+}
+
+/* ---- vector.c */
+void note_fp(struct translation *);			/* what has not been noted; RAX is used */
+void resume_with(struct translation *, unsigned k);	/* behind instruction k, which C has carried out */
+void emit_enters(struct translation *);
+
+/* ---- flow.c */
+void emit_sides(struct translation *);
+void go_to(struct translation *, int64_t target, unsigned n);	/* `n` instructions are done */
+void leave_by(struct translation *, const struct jit_exit *);
+struct jit_exit *new_exit(struct translation *, enum jit_leave, int64_t target, unsigned op);
+bool leave_for_c(struct translation *);
+void count(struct translation *, unsigned n, unsigned scratch);
+void call_thunk(struct translation *, uint32_t thunk);
+void by_interpreter(struct translation *);
+
+#endif
