@@ -172,5 +172,6 @@ ctl_refuses() {
 	else ok; fi
 }
 
-daemon_pid() { "$ctl" --vm="$1" --get-info | awk '$1 == "cleaved" { print $2 }'; }
+# Nothing while there is none: kill 0 would be the test's own end.
+daemon_pid() { "$ctl" --vm="$1" --get-info | awk '$1 == "cleaved" && $2 > 0 { print $2 }'; }
 gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null; }
