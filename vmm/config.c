@@ -97,6 +97,9 @@ static const struct option_row option_table[] = {
 	{ "jit", VALUE_BOOL, AT(jit), "true", "with engine=soft: hot code of 64-bit guests is translated to the host's", NULL, 0 },
 	{ "jit.cache", VALUE_SIZE, AT(jit_cache), "32M", "memory for translated code: 1M to 1G", NULL, 0 },
 	{ "jit.threshold", VALUE_COUNT, AT(jit_threshold), "24", "times that a block is interpreted before it is translated", NULL, 0 },
+	{ "jit.dump", VALUE_TEXT, AT(jit_dump), NULL, "write guest and host code of each translation to this file; -: to standard output", NULL, 0 },
+	{ "jit.dump.range", VALUE_TEXT, AT(jit_dump_text), NULL, "... of those that begin at FIRST-LAST, hexadecimal", NULL, 0 },
+	{ "jit.perf", VALUE_BOOL, AT(jit_perf), "false", "write /tmp/perf-PID.map, from which perf names translated code by guest addresses", NULL, 0 },
 	{ "kvm.irqchip", VALUE_CHOICE, AT(irqchip), "kernel", "with engine=kvm: interrupt controllers of the kernel, where it has them, or of cleave",
 	  irqchip_names, IRQCHIPS },
 	{ "x86.strictmsr", VALUE_BOOL, AT(strict_msr), "true", "an unknown model-specific register is a fault, else zero and ignored",
@@ -795,6 +798,24 @@ static int resolve_escape(struct config *c)
 	return 0;
 }
 
+/* One address is the first and the last. */
+static int resolve_dump_range(struct config *c)
+{
+	const char *text = c->jit_dump_text;
+	char *end;
+
+	c->jit_dump_range[1] = UINT64_MAX;
+	if (!text)
+		return 0;
+	errno = 0;
+	c->jit_dump_range[0] = c->jit_dump_range[1] = strtoull(text, &end, 16);
+	if (isxdigit((unsigned char)*text) && *end == '-' && isxdigit((unsigned char)end[1]))
+		c->jit_dump_range[1] = strtoull(end + 1, &end, 16);
+	if (errno || !isxdigit((unsigned char)*text) || *end || c->jit_dump_range[0] > c->jit_dump_range[1])
+		return fail(c, -EINVAL, "jit.dump.range=%.60s: want FIRST-LAST, hexadecimal", text);
+	return 0;
+}
+
 static int check_direct_boot(struct config *c)
 {
 	if (c->kernel && c->bootrom)
@@ -828,6 +849,8 @@ static int resolve_options(struct config *c)
 	else if (uuid_parse(c->uuid_text, c->uuid))
 		return fail(c, -EINVAL, "%.60s is no UUID: want 8-4-4-4-12 hexadecimal digits", c->uuid_text);
 	ret = check_direct_boot(c);
+	if (!ret)
+		ret = resolve_dump_range(c);
 	return ret ? ret : resolve_escape(c);
 }
 

@@ -86,6 +86,10 @@ struct config {
 	bool jit;			/* engine=soft: vmm/jit */
 	uint64_t jit_cache;		/* bytes */
 	unsigned jit_threshold;
+	char *jit_dump;
+	char *jit_dump_text;
+	uint64_t jit_dump_range[2];	/* first, last */
+	bool jit_perf;
 	char *bootrom;
 	char *gdb;			/* -G */
 	char *kernel, *initrd, *append;	/* direct boot: instead of a boot ROM */

@@ -2,9 +2,10 @@
  * vmm/jit/cache.c - where translations live: code memory, links between them,
  * the table of branch targets.
  *
- * Code memory is one memfd, mapped twice: written through one mapping, executed
- * through the other, never both.  It is a ring: units are placed one behind the
- * other, and when the end is reached the oldest make room.
+ * Code memory is shared memory without a name, mapped twice: written through one
+ * mapping, executed through the other, never both.  (Of a memfd perf would want
+ * the file, and ask no map of ours.)  It is a ring: units are placed one behind
+ * the other, and when the end is reached the oldest make room.
  *
  * A unit that dies is unlinked at once; its code stays until the ring comes
  * round, since it may be executing.
@@ -13,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "vmm/jit/unit.h"
 #include "vmm/soft/mmu.h"
@@ -189,6 +189,7 @@ bool jit_keep(struct jit *j, struct jit_unit *u, const struct code *c)
 		return false;
 	}
 	u->bytes = (c->at + 15) & ~15u;
+	memset(c->bytes + c->at, 0xcc, u->bytes - c->at);	/* INT3 */
 	j->at += u->bytes;
 	if (j->newest)
 		j->newest->newer = u;
@@ -203,23 +204,14 @@ bool jit_keep(struct jit *j, struct jit_unit *u, const struct code *c)
 
 /* ---- code memory */
 
+/* mremap(2): shared memory of which 0 bytes are moved is mapped once more. */
 static int map_code(struct jit *j, size_t bytes)
 {
-	int fd = memfd_create("cleave-code", MFD_CLOEXEC), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, bytes) < 0)
-		err = -errno;
-	if (!err) {
-		j->rw = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		j->rx = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-		j->size = bytes;
-		if (j->rw == MAP_FAILED || j->rx == MAP_FAILED)
-			err = -errno;
-	}
-	close(fd);
-	return err;
+	j->size = bytes;
+	j->rw = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (j->rw != MAP_FAILED)
+		j->rx = mremap(j->rw, 0, bytes, MREMAP_MAYMOVE);
+	return j->rx == MAP_FAILED || mprotect(j->rx, bytes, PROT_READ | PROT_EXEC) ? -errno : 0;
 }
 
 static int map_jumps(struct jit_jumps *t)
@@ -287,6 +279,7 @@ void jit_free(struct cpu *cpu)
 		munmap(j->rw, j->size);
 	if (j->rx != MAP_FAILED)
 		munmap(j->rx, j->size);
+	jit_record_end(j);
 	free(j->calls);
 	free(j);
 	cpu->jit.j = NULL;

@@ -55,6 +55,16 @@ struct jit_stats {
 int jit_new(struct cpu *, size_t bytes, unsigned threshold, const char **why);
 void jit_free(struct cpu *);
 
+/* What is written down of each translation (record.c): of what begins at `first` to `last` into `dump` ("-": standard output). */
+struct jit_records {
+	const char *dump;		/* NULL: nowhere */
+	uint64_t first, last;
+	bool perf;			/* a map for perf, in /tmp */
+};
+
+/* Behind jit_new(), before the guest runs.  -errno: the cause is on standard error. */
+int jit_record(struct cpu *, const struct jit_records *);
+
 /* A block is new: its entries are counted, and when it is hot it is translated and runs as host code. */
 void jit_watch(struct cpu *, struct block *);
 /* The block dies; its unit may be executing, and leaves after the instruction. */

@@ -239,6 +239,8 @@ static bool translate(struct cpu *cpu, struct block *b)
 		count_up(&j->stats.refused, 1);
 		return false;
 	}
+	if (j->record)
+		jit_record_unit(j, b->unit, cpu->rip, page + (b->gpa & PAGE_OFFSET));
 	return true;
 }
 

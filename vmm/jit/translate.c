@@ -103,6 +103,7 @@ struct jit_unit *jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *
 		block_decoded(&t.x, &op->insn[0], b->mode, t.off, t.k);
 		jit_set_return(op);
 		op->unit = t.u;
+		op->at = c->at;
 		t.in = &op->insn[0];
 		emit_insn(&t);
 		t.off += t.x.len;

@@ -12,6 +12,7 @@
 struct jit_op {
 	struct insn insn[2];
 	struct jit_unit *unit;
+	uint32_t at;			/* in the unit: where its code begins */
 };
 
 enum jit_leave {
@@ -70,6 +71,7 @@ struct jit {
 	struct jit_jumps jumps[MMU_SETS];
 	struct jit_stats stats;
 	uint64_t *calls;		/* by row */
+	struct jit_record *record;	/* NULL: nothing is written down */
 };
 
 /* Guest register to the host's; H_NONE: it is in memory. */
@@ -84,6 +86,9 @@ bool jit_is_branch(const struct insn *);		/* a transfer of control that run.c ma
 void jit_cool(struct block *);				/* its unit has gone */
 /* translate.c: into `c`.  NULL: it cannot be translated, or no memory. */
 struct jit_unit *jit_emit_unit(struct cpu *, struct block *, const uint8_t *bytes, struct code *c);
+/* record.c: of a unit that has been placed; `bytes` are the guest's. */
+void jit_record_unit(struct jit *, const struct jit_unit *, uint64_t rip, const uint8_t *bytes);
+void jit_record_end(struct jit *);
 /* cache.c */
 /* Room for one unit in code memory, where the oldest make way; it begins at j->at. */
 struct code jit_reserve(struct jit *);

@@ -559,6 +559,9 @@ static int translator_new(struct cpu *cpu, const struct config *c)
 	const char *why;
 	int err = jit_new(cpu, c->jit_cache, c->jit_threshold, &why);
 
+	if (!err)
+		return jit_record(cpu, &(struct jit_records){ .dump = c->jit_dump, .first = c->jit_dump_range[0],
+							      .last = c->jit_dump_range[1], .perf = c->jit_perf });
 	if (err != -ENOTSUP)
 		return err;
 	fprintf(stderr, "cleave: no translation of hot code: %s\n", why);
