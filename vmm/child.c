@@ -68,8 +68,8 @@ static int aside(int fd)
 	return fd;
 }
 
-/* Runs in the child, in the parent's memory: only async-signal-safe calls, and nothing of the parent's is written to. */
-static void become(int program, char *const argv[], const int *fd, unsigned nfds, pid_t parent)
+/* It may run in the parent's memory: only async-signal-safe calls, and nothing of the parent's is written to. */
+void child_become(int program, char *const argv[], const int *fd, unsigned nfds, pid_t parent)
 {
 	int null = open("/dev/null", O_RDWR), high[CHILD_FDS];
 	sigset_t none;
@@ -106,11 +106,11 @@ static pid_t beget(int program, char *const argv[], const int *fd, unsigned nfds
 	pid_t parent = getpid(), pid = vfork();
 
 	if (pid == 0)
-		become(program, argv, fd, nfds, parent);
+		child_become(program, argv, fd, nfds, parent);
 	return pid < 0 ? -errno : pid;
 }
 
-int child_spawn(struct child *c, int program, char *const argv[], const int *fd, unsigned nfds)
+int child_spawn(struct child *c, enum launcher_place place, int program, char *const argv[], const int *fd, unsigned nfds)
 {
 	sigset_t all, old;
 	pid_t pid;
@@ -120,7 +120,7 @@ int child_spawn(struct child *c, int program, char *const argv[], const int *fd,
 		return -EINVAL;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);	/* no handler of ours runs in the child */
-	pid = beget(program, argv, fd, nfds);
+	pid = launcher_there(place) ? launcher_spawn(place, program, argv, fd, nfds) : beget(program, argv, fd, nfds);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (pid < 0)
 		return pid;

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "vmm/launcher.h"
+
 enum { CHILD_FD = 3, CHILD_FDS = 4 };	/* the first one's number in the child; at most so many */
 
 struct child {
@@ -28,8 +30,11 @@ int child_open(const char *path);
 /* The program `name` beside this one, else where it was installed; `found` (NULL will do) is its path. */
 int child_find(const char *name, char *found, size_t n);
 
-/* 0 or -errno.  `fd`s stay the caller's. */
-int child_spawn(struct child *, int program, char *const argv[], const int *fd, unsigned nfds);
+/* 0 or -errno.  `fd`s stay the caller's.  By the place's launcher (launcher.h), where there is one. */
+int child_spawn(struct child *, enum launcher_place, int program, char *const argv[], const int *fd, unsigned nfds);
+
+/* In a new process: becomes the program.  `parent` is what getppid() is to be, or the one that wanted it has gone. */
+_Noreturn void child_become(int program, char *const argv[], const int *fd, unsigned nfds, pid_t parent);
 
 /*
  * Waits so long for it to end, with `kill_it` kills it then.  Afterwards there

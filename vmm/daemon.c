@@ -22,12 +22,17 @@
 
 int daemon_spawn(struct daemon *d, int program)
 {
-	char *const argv[] = { (char *)"cleaved", (char *)"--socket=3", vmm_sandbox_mode() == SANDBOX_OFF ? (char *)"--no-sandbox" : NULL, NULL };
+	int mounts = launcher_mounts();
+	char *argv[] = { (char *)"cleaved", (char *)"--socket=3", NULL, NULL };
 	int sv[2], ret = fdpass_pair(sv);
 
 	if (ret)
 		return ret;
-	ret = child_spawn(&d->child, program, argv, &sv[1], 1);
+	if (vmm_sandbox_mode() == SANDBOX_OFF)
+		argv[2] = (char *)"--no-sandbox";
+	else if (mounts >= 0)
+		argv[2] = (char *)"--cell=4";
+	ret = child_spawn(&d->child, LAUNCHER_CELL, program, argv, (int[]){ sv[1], mounts }, mounts < 0 ? 1 : 2);
 	close(sv[1]);
 	d->sock = sv[0];
 	d->killed = d->outside = false;
@@ -104,12 +109,14 @@ static void printable(char *to, size_t n, const char *text)
 	to[i] = 0;
 }
 
-/* Missing measures are none, those that only it knows are left out. */
+/* Missing measures are none, those that only it knows are left out; its namespaces are not its own doing. */
 static void read_sandbox(struct sandbox *s, const Cleave__DaemonReply *r)
 {
 	*s = (struct sandbox){ { 0 } };
 	for (size_t m = 0; m < r->n_sandbox && m < SANDBOX_MEASURES; m++)
 		s->state[m] = r->sandbox[m];
+	for (enum sandbox_measure m = SANDBOX_USERS; m < SANDBOX_FILES; m++)
+		s->state[m] = launcher_cell()->state[m];
 }
 
 int daemon_judge(const uint8_t *frame, size_t n, struct sandbox *sandbox, char *err, size_t errlen)

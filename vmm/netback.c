@@ -205,7 +205,7 @@ static int start(struct netback *b)
 
 	if (ret)
 		return ret;
-	ret = child_spawn(&b->child, b->program, b->argv, (int[]){ b->peer, sv[1] }, 2);
+	ret = child_spawn(&b->child, LAUNCHER_OUTSIDE, b->program, b->argv, (int[]){ b->peer, sv[1] }, 2);
 	close(sv[1]);
 	b->sock = sv[0];
 	b->started = now();
@@ -452,4 +452,9 @@ const struct sandbox *netback_sandbox(const struct netback *b)
 pid_t netback_pid(const struct netback *b)
 {
 	return b->child.pid;
+}
+
+bool netback_has_helper(const char *spec)
+{
+	return find_kind(spec) == KIND_SLIRP;
 }

@@ -38,6 +38,8 @@ void netback_free(struct netback *);
 
 /* For the device model: "null", "tap" or "slirp", and the descriptor, non-blocking, or -1. */
 const char *netback_kind(const struct netback *);
+/* Whether such a network (netback_check()) is a process of its own. */
+bool netback_has_helper(const char *spec);
 /* The helper's, or NULL where the network has none. */
 const struct sandbox *netback_sandbox(const struct netback *);
 pid_t netback_pid(const struct netback *);

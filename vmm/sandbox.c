@@ -7,14 +7,33 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "vmm/config.h"
+#include "vmm/launcher.h"
+#include "vmm/netback.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
 
 static enum sandbox_mode mode;
 
-void vmm_sandbox_choose(enum sandbox_mode m)
+static bool has_helpers(const struct config *c)
 {
-	mode = m;
+	for (unsigned i = 0; i < c->ndevices; i++)
+		for (unsigned k = 0; k < c->device[i].nkeys; k++)
+			if (c->device[i].key[k].type == KEY_NET && netback_has_helper(c->device[i].key[k].value))
+				return true;
+	return false;
+}
+
+int vmm_sandbox_choose(const struct config *c)
+{
+	int ret = 0;
+
+	mode = c->sandbox;
+	if (mode == SANDBOX_OFF || SANDBOX_SANITIZED)
+		return 0;
+	if (has_helpers(c))
+		ret = launcher_start(LAUNCHER_OUTSIDE);
+	return ret ? ret : launcher_start(LAUNCHER_CELL);
 }
 
 enum sandbox_mode vmm_sandbox_mode(void)

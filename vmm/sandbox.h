@@ -13,9 +13,11 @@
 
 #include "ipc/sandbox.h"
 
+struct config;
 struct vm;
 
-void vmm_sandbox_choose(enum sandbox_mode);	/* before a process is started */
+/* Before a process is started, and a thread: starts the launchers.  -errno. */
+int vmm_sandbox_choose(const struct config *);
 enum sandbox_mode vmm_sandbox_mode(void);
 
 /* 0, or where all of it is wanted and not all of it there -EPERM, and `err` says what not. */

@@ -12,7 +12,8 @@
  * ESCAPE_DIES it ends there as any other.
  *
  * $ESCAPE_DIR has a file `secret`, a listening socket `socket`, and the name of
- * an abstract one; somebody listens on port $ESCAPE_PORT.
+ * an abstract one; somebody listens on port $ESCAPE_PORT; the engine's process
+ * has the number $ESCAPE_ENGINE.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -40,7 +41,7 @@
 #include "devmodel/txn.h"
 
 static const char *dir;
-static pid_t parent;		/* in a PID namespace, where it has none: the first process there */
+static pid_t parent;
 static sigjmp_buf back;
 
 /* ---- attempts: 0, it got through; -1, errno says why not */
@@ -175,6 +176,14 @@ static int signal_parent(void)
 	return kill(parent, SIGCONT);
 }
 
+/* The first process that it sees. */
+static int trace_first(void)
+{
+	if (ptrace(PTRACE_SEIZE, 1, NULL, NULL))
+		return -1;
+	return ptrace(PTRACE_INTERRUPT, 1, NULL, NULL) || waitpid(1, NULL, __WALL) < 0 ? -1 : (int)ptrace(PTRACE_DETACH, 1, NULL, NULL);
+}
+
 static int fork_it(void)
 {
 	pid_t pid = fork();
@@ -276,7 +285,7 @@ static const struct attempt {
 	{ "read-file", read_file }, { "write-file", write_file }, { "make-file", make_file }, { "make-dir", make_dir },
 	{ "read-proc", read_proc }, { "list-root", list_root },
 	{ "inet", reach_inet }, { "inet-listen", bind_inet }, { "unix", reach_unix }, { "abstract", reach_abstract },
-	{ "ptrace", trace_parent }, { "read-parent", read_parent }, { "signal", signal_parent },
+	{ "ptrace", trace_parent }, { "ptrace-first", trace_first }, { "read-parent", read_parent }, { "signal", signal_parent },
 	{ "fork", fork_it }, { "fork-raw", fork_raw }, { "exec", exec_it }, { "exec-call", exec_nothing },
 	{ "exec-memory", run_code }, { "make-executable", make_executable },
 	{ "message-queue", message_queue }, { "userfaultfd", userfault }, { "io-uring", io_uring }, { "keyring", keys },
@@ -295,6 +304,7 @@ static void try_one(const struct attempt *a)
 {
 	if (!getenv("ESCAPE_DIES"))
 		devmodel_sandbox_stopped = on_stopped;
+	errno = 0;
 	if (sigsetjmp(back, 1))
 		dprintf(STDERR_FILENO, "escape: %s: forbidden\n", a->name);
 	else if (!a->try())
@@ -318,8 +328,10 @@ static void at_step(const char *at)
 
 __attribute__((constructor)) static void choose(void)
 {
+	const char *engine = getenv("ESCAPE_ENGINE");
+
 	dir = getenv("ESCAPE_DIR");
-	parent = getppid() > 0 ? getppid() : 1;
+	parent = engine ? atoi(engine) : getppid();
 	if (dir)
 		txn_step = at_step;
 }

@@ -165,7 +165,7 @@ int main(int argc, char **argv)
 	ssize_t n;
 
 	evil = getenv("EVIL") ? getenv("EVIL") : own_name();
-	if (argc != 2)
+	if (argc < 2)
 		return 2;
 	if (!strcmp(argv[1], "--list-devices"))
 		return list();

@@ -33,6 +33,11 @@ trap 'kill $listener 2>/dev/null; cleanup' EXIT
 wait_for 10 test -s port
 ESCAPE_PORT=$(cat port)
 
+# the engine's number: it becomes the program
+printf '#!/bin/sh\nESCAPE_ENGINE=$$ exec "%s" "$@"\n' "$cleave" >cleave-numbered
+chmod +x cleave-numbered
+cleave=$work/cleave-numbered
+
 # attempts FILE ARGS...: what became of each, in FILE
 attempts() {
 	local file=$1; shift
@@ -69,7 +74,7 @@ grep -q "^sandbox *off" none.sandbox && ok || bad "--get-sandbox: $(cat none.san
 # all of it
 if filtered; then
 	attempts all
-	held all $files $sockets $others $programs $memory $rest
+	held all $files $sockets $others ptrace-first $programs $memory $rest
 	grep -q "forbidden" all && ok || bad "the filter stopped nothing"
 fi
 cat all.sandbox 2>/dev/null
@@ -83,7 +88,7 @@ if filtered; then
 fi
 layer landlock 0x100
 if applied landlock Landlock; then
-	held landlock $files exec ptrace read-parent mount
+	held landlock $files exec ptrace ptrace-first read-parent mount
 	grep -q "inet: failed" landlock || echo "this kernel's Landlock does not know TCP"
 	through landlock fork exec-memory
 else
@@ -99,6 +104,12 @@ if ! sanitized; then
 	fi
 fi
 
+# the cell alone: it is there, and so are root's rights in it
+layer cell 0
+if applied cell "network namespace"; then held cell inet abstract; fi
+if applied cell "PID namespace"; then held cell ptrace read-parent signal; fi
+through cell fork exec-memory
+
 # a forbidden call ends it, and the log, the cause of the restart and its successor's trace say so
 if filtered; then
 	CLEAVED=$escape ESCAPE_DIES=1 ESCAPE=exec-call start dies -l bootrom,poll.rom
@@ -107,5 +118,48 @@ if filtered; then
 	grep -q "^cleaved: tried system call 59, which its sandbox forbids" dies.err && ok || bad "not in the log: $(head -5 dies.err)"
 	"$ctl" --vm=dies --destroy
 	stopped 1
+fi
+
+# where there are no namespaces to be had it runs without, and says so; strict does not
+if unshare -U -r true 2>/dev/null; then
+	printf '#!/bin/sh\nexec unshare -U -r sh -c "for f in /proc/sys/user/max_*_namespaces; do echo 0 >\\$f; done; exec \\"\\$@\\"" sh "%s" "$@"\n' \
+		"$cleave" >cleave-poor
+	chmod +x cleave-poor
+	rich=$cleave cleave=$work/cleave-poor
+	attempts poor
+	! filtered || held poor $files $sockets $others ptrace-first $programs $memory $rest
+	grep -q "^  network namespace  *not applied: " poor.sandbox && ok || bad "--get-sandbox: $(cat poor.sandbox)"
+	grep -q "sandbox of cleaved is not complete: .*user namespace" poor.err && ok || bad "not in the log: $(cat poor.err)"
+	refuses "the sandbox of cleaved is not complete: " -o sandbox=strict -l bootrom,idle.rom x
+	cleave=$rich
+fi
+
+# strict starts where everything can be had; otherwise it says what cannot
+if ! grep -q "not applied" all.sandbox 2>/dev/null && filtered; then
+	start strict -o sandbox=strict -l bootrom,idle.rom
+	ctl "^sandbox *strict" --vm=strict --get-sandbox
+	"$ctl" --vm=strict --destroy
+	stopped 1
+else
+	refuses "is not complete: " -o sandbox=strict -l bootrom,idle.rom x
+fi
+
+# the same for a user without privileges
+if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
+	mkdir -m 711 user && mkdir user/run && cp "$builddir/cleave" "$builddir/cleavectl" "$escape" user && chmod 711 "$work"
+	cp *.rom user && chmod 644 user/*.rom && chown nobody user/run && chmod 700 user/run
+	printf '#!/bin/sh\nESCAPE_ENGINE=$$ exec setpriv --reuid=nobody --regid=nogroup --clear-groups "%s/user/${0##*/}" "$@"\n' "$work" >cleave-user
+	mkdir wrap
+	for p in cleave cleavectl; do cp cleave-user wrap/$p && chmod 755 wrap/$p; done
+	cleave=$work/wrap/cleave ctl=$work/wrap/cleavectl escape=$work/user/cleaved_escape CLEAVE_RUNTIME_DIR=$work/user/run
+	cd user
+	attempts ../user-none -o sandbox=off
+	cd ..
+	through user-none read-file read-proc inet unix abstract fork exec exec-memory
+	cd user
+	attempts ../user-all
+	cd ..
+	! filtered || held user-all $files $sockets $others ptrace-first $programs $memory $rest
+	cat user-all.sandbox
 fi
 finish

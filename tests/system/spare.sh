@@ -5,7 +5,7 @@
 devmodel() { "$ctl" --vm=x --get-devmodel >devmodel 2>/dev/null && grep -qE "$1" devmodel; }
 spare_pid() { devmodel 'spare .*pid' && sed -n 's/^spare .*pid \([0-9]*\);.*/\1/p' devmodel; }
 serving() { [ "$(daemon_pid x)" = "$1" ] && devmodel '^state *serving'; }
-other_spare() { devmodel '^spare *ready' && [ "$(spare_pid)" != "$1" ]; }
+other_spare() { devmodel "^spare *ready, pid" && ! grep -q "^spare .*pid $1;" devmodel; }
 
 # none is the default
 start x -l bootrom,poll.rom
