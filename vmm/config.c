@@ -100,6 +100,7 @@ static const struct option_row option_table[] = {
 	{ "jit.dump", VALUE_TEXT, AT(jit_dump), NULL, "write guest and host code of each translation to this file; -: to standard output", NULL, 0 },
 	{ "jit.dump.range", VALUE_TEXT, AT(jit_dump_text), NULL, "... of those that begin at FIRST-LAST, hexadecimal", NULL, 0 },
 	{ "jit.perf", VALUE_BOOL, AT(jit_perf), "false", "write /tmp/perf-PID.map, from which perf names translated code by guest addresses", NULL, 0 },
+	{ "jit.lockstep", VALUE_BOOL, AT(jit_lockstep), "false", "each translation runs beside the interpreter, and the first difference ends the machine", NULL, 0 },
 	{ "kvm.irqchip", VALUE_CHOICE, AT(irqchip), "kernel", "with engine=kvm: interrupt controllers of the kernel, where it has them, or of cleave",
 	  irqchip_names, IRQCHIPS },
 	{ "x86.strictmsr", VALUE_BOOL, AT(strict_msr), "true", "an unknown model-specific register is a fault, else zero and ignored",

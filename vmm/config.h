@@ -90,6 +90,7 @@ struct config {
 	char *jit_dump_text;
 	uint64_t jit_dump_range[2];	/* first, last */
 	bool jit_perf;
+	bool jit_lockstep;		/* vmm/jit/lockstep.h */
 	char *bootrom;
 	char *gdb;			/* -G */
 	char *kernel, *initrd, *append;	/* direct boot: instead of a boot ROM */

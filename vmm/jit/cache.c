@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "vmm/jit/lockstep.h"
 #include "vmm/jit/unit.h"
 #include "vmm/soft/mmu.h"
 #include "vmm/stats.h"
@@ -281,6 +282,7 @@ void jit_free(struct cpu *cpu)
 		munmap(j->rx, j->size);
 	jit_record_end(j);
 	free(j->calls);
+	lockstep_free(j->lockstep);
 	free(j);
 	cpu->jit.j = NULL;
 }

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vmm/jit/lockstep.h"
 #include "vmm/jit/unit.h"
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/thread.h"
@@ -139,6 +140,7 @@ static void do_op(struct cpu *cpu, const struct jit_unit *u, unsigned op)
 		cpu->rip = target;
 		cpu->icount += in->n + 1u;
 	} else {
+		lockstep_end(cpu, in);
 		interp_plain(cpu, in);
 		cpu->rip = cpu->next_rip;
 	}
@@ -177,7 +179,7 @@ static struct block *follow(struct cpu *cpu, struct jit_exit *e)
 	b = block_find(cpu, false);
 	if (!b->unit)
 		return NULL;
-	if (!e->from->block)
+	if (!e->from->block || cpu->jit.j->lockstep)
 		return b;
 	if (e->site && b->mode == e->from->block->mode && !((b->gpa ^ e->from->block->gpa) & PAGE_FRAME))
 		jit_link(cpu->jit.j, e, b->unit);
@@ -198,13 +200,17 @@ static void jit_run(struct cpu *cpu, struct block *b)
 		cpu->insn = NULL;
 		cpu->jit.base = cpu->rip - (b->gpa & PAGE_OFFSET);
 		count_up(&j->stats.entries, 1);
+		if (j->lockstep && !lockstep_begin(cpu, b->unit))
+			break;
 		j->enter(b->unit->entry);
 		e = cpu->jit.exit;
-		if (!e) {
+		if (e)
+			leave_by(cpu, e);
+		else
 			count_up(&j->stats.exit_left, 1);
+		lockstep_end(cpu, NULL);
+		if (!e)
 			break;
-		}
-		leave_by(cpu, e);
 		if (cpu_look(cpu))
 			break;
 		b = follow(cpu, e);

@@ -72,6 +72,7 @@ struct jit {
 	struct jit_stats stats;
 	uint64_t *calls;		/* by row */
 	struct jit_record *record;	/* NULL: nothing is written down */
+	struct lockstep *lockstep;	/* lockstep.h; NULL: off */
 };
 
 /* Guest register to the host's; H_NONE: it is in memory. */

@@ -23,6 +23,7 @@
 #include "vmm/irq.h"
 #include "vmm/mem.h"
 #include "vmm/jit/jit.h"
+#include "vmm/jit/lockstep.h"
 #include "vmm/soft/insn.h"
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/report.h"
@@ -559,6 +560,8 @@ static int translator_new(struct cpu *cpu, const struct config *c)
 	const char *why;
 	int err = jit_new(cpu, c->jit_cache, c->jit_threshold, &why);
 
+	if (!err && c->jit_lockstep)
+		err = lockstep_new(cpu);
 	if (!err)
 		return jit_record(cpu, &(struct jit_records){ .dump = c->jit_dump, .first = c->jit_dump_range[0],
 							      .last = c->jit_dump_range[1], .perf = c->jit_perf });

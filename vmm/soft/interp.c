@@ -7,6 +7,7 @@
  */
 #include "vmm/soft/thread.h"
 
+#include "vmm/jit/lockstep.h"
 #include "vmm/x86/exception.h"
 
 #define DISPATCH_P(h)	{ .plain = op_##h }
@@ -39,6 +40,7 @@ _Noreturn void cpu_unwind(struct cpu *cpu, enum unwind why)
 	if (cpu->stepping)
 		cpu->stepping = cpu->recheck = false;
 	cpu->blocks->link_from = NULL;
+	lockstep_unwinds(cpu, why);
 	longjmp(cpu->jmp, why);
 }
 

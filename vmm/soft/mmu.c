@@ -19,6 +19,7 @@
 #include "vmm/inout.h"
 #include "vmm/mem.h"
 #include "vmm/soft/insn.h"
+#include "vmm/soft/rehearsal.h"
 #include "vmm/soft/space.h"
 #include "vmm/soft/system.h"
 #include "vmm/stats.h"
@@ -36,6 +37,13 @@ static uint64_t truncate_linear(const struct cpu *cpu, uint64_t lin, bool system
 	return (system ? cpu_long(cpu) : cpu_code64(cpu)) ? lin : (uint32_t)lin;
 }
 
+/* What comes next is not for a rehearsal. */
+static void end_rehearsal(struct cpu *cpu)
+{
+	if (cpu->mmu.rehearsal)
+		cpu_unwind(cpu, UNWIND_BLOCK);
+}
+
 /* ---- the page walk's view of physical memory */
 
 static uint64_t walk_read(void *ctx, uint64_t gpa, unsigned size)
@@ -47,6 +55,8 @@ static uint64_t walk_read(void *ctx, uint64_t gpa, unsigned size)
 	m = mem_lookup(cpu->vcpu->vm->mem, gpa & PAGE_FRAME);
 	if (!m.read)
 		return ~0ull;
+	if (cpu->mmu.rehearsal && rehearsal_holds(cpu->mmu.rehearsal, m.read))
+		end_rehearsal(cpu);
 	if (size == 4)
 		return __atomic_load_n((uint32_t *)(m.read + (gpa & PAGE_OFFSET)), __ATOMIC_RELAXED);
 	return __atomic_load_n((uint64_t *)(m.read + (gpa & PAGE_OFFSET)), __ATOMIC_RELAXED);
@@ -62,7 +72,10 @@ static bool code_marked(const struct mmu *mmu, uint64_t gpa)
 /* Bytes of a page with decoded code change. */
 static void code_store(struct cpu *cpu, uint64_t gpa, unsigned len)
 {
-	if (code_marked(&cpu->mmu, gpa) && block_invalidate(cpu, gpa, len))
+	if (!code_marked(&cpu->mmu, gpa))
+		return;
+	end_rehearsal(cpu);
+	if (block_invalidate(cpu, gpa, len))
 		mmu_code_page_drop(cpu, gpa);
 }
 
@@ -377,7 +390,7 @@ void mmu_select(struct cpu *cpu)
 {
 	struct tlb *t = tlb_of(cpu);
 
-	cpu->mmu.hit = cpu->mode & MODE_CHECKED ? &t->none : &t->set[mode_set(cpu->mode)];
+	cpu->mmu.hit = cpu->mode & MODE_CHECKED || cpu->mmu.rehearsal ? &t->none : &t->set[mode_set(cpu->mode)];
 }
 
 /* ---- pages with decoded code */
@@ -442,6 +455,20 @@ static uint8_t *entry_host(struct cpu *cpu, unsigned set, const struct tlb_info 
 	return page ? page + (lin & PAGE_OFFSET) : NULL;
 }
 
+static uint8_t *rehearsed(struct cpu *cpu, const struct mmu_part *part, bool write)
+{
+	uint8_t *at;
+
+	if (!write)
+		return rehearsal_read(cpu->mmu.rehearsal, part->host);
+	if (code_marked(&cpu->mmu, part->gpa))
+		end_rehearsal(cpu);
+	at = rehearsal_write(cpu->mmu.rehearsal, part->host, part->len);
+	if (!at)
+		end_rehearsal(cpu);
+	return at;
+}
+
 static void probe_part(struct cpu *cpu, unsigned set, uint64_t lin, unsigned len, bool write, struct mmu_part *part)
 {
 	struct tlb_info *e = lookup(cpu, set, lin, write ? WRITE : READ);
@@ -454,6 +481,8 @@ static void probe_part(struct cpu *cpu, unsigned set, uint64_t lin, unsigned len
 	part->host = entry_host(cpu, set, e, lin, write);
 	part->len = len;
 	part->drop = write && (e->lin & TLB_DROP);
+	if (cpu->mmu.rehearsal && part->host)
+		part->host = rehearsed(cpu, part, write);
 }
 
 static bool watched(struct cpu *cpu, unsigned set, uint64_t lin, bool write)
@@ -682,7 +711,7 @@ static uint8_t *span(struct cpu *cpu, uint64_t lin, bool write)
 	const struct tlb_set *tags = &tlb_of(cpu)->set[set];
 
 	lin = truncate_linear(cpu, lin, false);
-	if (cpu->mode & MODE_CHECKED)
+	if (cpu->mode & MODE_CHECKED || cpu->mmu.rehearsal)
 		return NULL;
 	lookup(cpu, set, lin, write ? WRITE : READ);
 	return write ? tlb_hit_write(tags, lin, 1) : tlb_hit_read(tags, lin, 1);

@@ -136,6 +136,7 @@ struct rmw {
 
 struct mmu {
 	struct tlb_set *hit;		/* what an ordinary access looks at: the mode's set, or none */
+	struct rehearsal *rehearsal;	/* rehearsal.h; NULL: what is executed counts */
 	uint64_t a20_mask;		/* ANDed to every physical address */
 	uint64_t *code;			/* a bit for each guest-physical page that has decoded code */
 	uint64_t code_pages;		/* bits in it */
