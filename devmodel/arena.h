@@ -194,7 +194,8 @@ struct arena_header {
 	uint64_t undo_used;
 	struct txn_source source;
 	uint32_t at_work;	/* TXN_REQUEST: the device that serves it */
-	uint32_t ending;	/* a successor is about to undo or to publish it */
+	uint16_t ending;	/* a successor is about to undo or to publish it */
+	uint16_t wrote;		/* guest memory, before it was committed */
 	struct txn_out out;
 };
 

@@ -367,6 +367,8 @@ bool dma_write(struct dev *d, uint64_t gpa, const void *from, size_t n)
 		return false;
 	if (!n)
 		return true;
+	d->m->arena->wrote = 1;
+	fence_compiler();	/* it says so before the first byte: recover_transaction() */
 	memcpy(to, from, n);
 	TXN_STEP("dma.written");
 	dma_written(d, gpa, n);

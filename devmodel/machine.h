@@ -139,6 +139,7 @@ struct machine {
 	struct dev *pci_cf9;
 	unsigned pci_cf9_region;
 
+	bool unsure_of_code;		/* the predecessor may have changed code and not said so */
 	struct dispatch_head head[ARENA_RINGS];
 	bool live;			/* machine_go() */
 	bool quarantine;		/* some device is out of service */

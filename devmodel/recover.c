@@ -202,6 +202,8 @@ int recover_transaction(struct machine *m)
 		blame(m);
 	if (!m->tried && txn_state(a) == TXN_ACTIVE && m->conf.at_fault)
 		strike(m, a);
+	/* What committed has its events, what begins again will have them; what was undone may never be done again. */
+	m->unsure_of_code = m->conf.at_fault || m->tried || (txn_state(a) == TXN_ACTIVE && a->wrote);
 	if (abandoned(m) && !m->quiet)
 		fprintf(stderr, "cleaved: the transaction that was under way is abandoned\n");
 	a->ending = 1;
@@ -265,6 +267,8 @@ int recover_announce(struct machine *m)
 
 		if (err)
 			return err;
+		if (i == 0 && m->unsure_of_code)
+			txn_event(m, &(struct link_event){ .kind = LINK_EV_CODE, .value = machine_ram_end(m->conf.ram_bytes) });
 		announce_regions(&m->dev[i]);
 		recover_tell(&m->dev[i]);
 		if (i + 1 == m->ndevs) {

@@ -67,6 +67,7 @@ int txn_begin(struct machine *m, struct txn_source source)
 	a->out.nused = a->out.nqueues = 0;
 	a->out.streams_in = a->out.streams_out = 0;
 	a->out.completes = a->out.batch = 0;
+	a->wrote = 0;
 	m->now = 0;
 	m->batch_ends = false;
 	m->stat_txns++;

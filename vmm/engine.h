@@ -63,6 +63,11 @@ struct engine_ops {
 
 	/* Any thread; effective before the vCPU enters another block. */
 	void (*code_changed)(struct vm *, uint64_t gpa, uint64_t len);
+	/*
+	 * vm->code_bytes is another memory: the pages of decoded code are to be marked
+	 * there too.  Every vCPU is parked.  NULL: there are none.
+	 */
+	void (*mark_code)(struct vm *);
 	void (*map_changed)(struct vm *);
 	void (*a20)(struct vm *, bool on);
 	/*

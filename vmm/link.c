@@ -768,7 +768,7 @@ static void salvage(struct link_client *lc, unsigned n)
 	pass_posted(lc, n);
 }
 
-/* The successor tells its regions and doorbells anew; code decoded so far is not marked in its link. */
+/* The successor tells its regions and doorbells anew; code decoded so far stays, and is marked in its link. */
 static void replace_link(struct link_client *lc)
 {
 	struct vm *vm = lc->vm;
@@ -789,8 +789,8 @@ static void replace_link(struct link_client *lc)
 	pthread_mutex_unlock(&vm->dev_lock);
 	vm->code_bytes = lc->link.code;
 	vm->code_pages = lc->link.code_pages;
-	if (lc->generation++)
-		vm->vcpu[0].engine->code_changed(vm, 0, UINT64_MAX);
+	if (lc->generation++ && vm->vcpu[0].engine->mark_code)
+		vm->vcpu[0].engine->mark_code(vm);
 	count(lc, LINK_STAT_GENERATIONS);
 }
 

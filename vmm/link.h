@@ -96,8 +96,8 @@ uint64_t link_client_events(const struct link_client *);
 /* The LINK_FDS descriptors to send to the daemon; they stay the client's. */
 void link_client_fds(struct link_client *, int fd[LINK_FDS]);
 /*
- * The daemon is ready: its link takes the place of the last one, whose regions,
- * doorbells and code bytes are forgotten (vm->code_bytes is the new link's);
+ * The daemon is ready: its link takes the place of the last one, whose regions
+ * and doorbells are forgotten (vm->code_bytes is the new link's, marked anew);
  * its answer is checked, what it announced is applied, what was unacknowledged
  * is posted again.
  */

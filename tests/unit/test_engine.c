@@ -274,8 +274,15 @@ static void test_code_marks(void **state)
 	assert_int_equal(marks[METAL_LOAD >> 12], 1);
 	assert_int_equal(marks[0], 0);
 	mmu_check(m->vcpu.engine_state);
+	/* another memory for the marks */
+	memset(marks, 0, sizeof(marks));
+	engine->mark_code(&m->vm);
+	assert_int_equal(marks[METAL_LOAD >> 12], 1);
+	assert_int_equal(marks[0], 0);
 	engine->code_changed(&m->vm, 0, METAL_RAM);
 	run(m);
+	assert_int_equal(marks[METAL_LOAD >> 12], 0);
+	engine->mark_code(&m->vm);
 	assert_int_equal(marks[METAL_LOAD >> 12], 0);
 	m->vm.code_bytes = NULL;
 }

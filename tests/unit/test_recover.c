@@ -242,12 +242,60 @@ static void no_evidence(void **state)
 	assert_false(arena_of(h)->out);
 }
 
+/* ---- decoded code */
+
+/* What a transaction wrote to guest memory before it was undone may never be written again: nobody else would say so. */
+static void code_is_forgotten(void **state)
+{
+	static const struct { enum txn_state state; bool wrote, at_fault, forgotten; } table[] = {
+		{ TXN_IDLE, true, false, false }, { TXN_ACTIVE, false, false, false }, { TXN_ACTIVE, true, false, true },
+		{ TXN_ACTIVE, false, true, true }, { TXN_IDLE, false, true, true },
+	};
+	struct harness *h = *state;
+
+	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct arena_header *a = harness_machine(h)->arena;
+		struct link_event e;
+
+		a->word = (txn_number(a) + 1) << 2 | table[i].state;
+		a->source = (struct txn_source){ .kind = TXN_TIMER, .index = i };
+		a->undo_used = 0;
+		a->wrote = table[i].wrote;
+		h_drop_events(h);
+		h_succeed(h, table[i].at_fault);
+		assert_int_equal(h_event_of(h, LINK_EV_CODE, &e), table[i].forgotten);
+		if (!table[i].forgotten)
+			continue;
+		assert_int_equal(e.addr, 0);
+		assert_true(e.value >= harness_machine(h)->conf.ram_bytes);
+	}
+}
+
+/* Only what is written inside of the transaction counts. */
+static void writing_is_noted(void **state)
+{
+	struct harness *h = *state;
+	struct machine *m = harness_machine(h);
+
+	for (unsigned write = 0; write < 2; write++) {
+		txn_begin(m, (struct txn_source){ .kind = TXN_TIMER });
+		if (write)
+			dma_write(harness_dev(h, "pvpanic"), 0x1000, "x", 1);
+		assert_int_equal(m->arena->wrote, write);
+		txn_end(m);
+	}
+	txn_begin(m, (struct txn_source){ .kind = TXN_TIMER });
+	assert_int_equal(m->arena->wrote, 0);
+	txn_end(m);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, make, unmake)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(three_strikes), TEST(outlives_a_process), TEST(reset_brings_it_back), TEST(posted), TEST(the_engine_is_told),
-		TEST(three_successors), TEST(not_the_same), TEST(cannot_be_ended), TEST(no_evidence) };
+		TEST(three_successors), TEST(not_the_same), TEST(cannot_be_ended), TEST(no_evidence),
+		TEST(code_is_forgotten), TEST(writing_is_noted) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

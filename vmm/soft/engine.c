@@ -81,6 +81,12 @@ static void soft_code_changed(struct vm *vm, uint64_t gpa, uint64_t len)
 	}
 }
 
+static void soft_mark_code(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++)
+		mmu_code_pages_mark(cpu_of(&vm->vcpu[i]));
+}
+
 static void soft_a20(struct vm *vm, bool on)
 {
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
@@ -607,6 +613,7 @@ const struct engine_ops soft_engine = {
 	.debug_changed = soft_debug_changed,
 	.inject_nmi = soft_inject_nmi,
 	.code_changed = soft_code_changed,
+	.mark_code = soft_mark_code,
 	.map_changed = soft_map_changed,
 	.a20 = soft_a20,
 	.instructions = soft_instructions,

@@ -435,6 +435,13 @@ void mmu_code_page_drop(struct cpu *cpu, uint64_t gpa)
 	publish_code(cpu, page, 0);
 }
 
+void mmu_code_pages_mark(struct cpu *cpu)
+{
+	for (uint64_t w = 0; w < cpu->mmu.code_pages / 64 + 1; w++)
+		for (uint64_t bits = cpu->mmu.code[w]; bits; bits &= bits - 1)
+			publish_code(cpu, w * 64 + __builtin_ctzll(bits), 1);
+}
+
 /* ---- held ranges: the general access */
 
 static bool same_page(uint64_t lin, uint64_t len)

@@ -218,6 +218,7 @@ const uint8_t *mmu_fetch_page(struct cpu *, uint64_t lin, uint64_t *gpa);
  */
 void mmu_code_page_add(struct cpu *, uint64_t gpa);
 void mmu_code_page_drop(struct cpu *, uint64_t gpa);
+void mmu_code_pages_mark(struct cpu *);		/* vm->code_bytes is another memory */
 
 /* ---- control */
 
