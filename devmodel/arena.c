@@ -182,8 +182,7 @@ static const char *check_dev(const struct arena_dev *d, const struct arena_plan 
 	return NULL;
 }
 
-/* "device slot 3 virtio-blk" */
-static void name_dev(char *to, size_t n, const struct arena_plan *p)
+void arena_name_dev(char *to, size_t n, const struct arena_plan *p)
 {
 	if (p->devfn == ARENA_NOT_PCI)
 		snprintf(to, n, "device %s", p->ops->name);
@@ -198,7 +197,7 @@ static int match_dev(const struct arena_dev *d, const struct arena_plan *p, char
 	char name[64], model[sizeof(d->model)] = "";
 
 	strncpy(model, p->ops->name, sizeof(model) - 1);
-	name_dev(name, sizeof(name), p);
+	arena_name_dev(name, sizeof(name), p);
 	if (memcmp(d->model, model, sizeof(model)) || d->devfn != p->devfn)
 		snprintf(err, errlen, "%s: the state is another device's", name);
 	else if (d->state_version != p->ops->state_version)

@@ -220,6 +220,9 @@ size_t arena_size(const struct arena_plan *, unsigned ndevs);
 /* Lays out zeroed memory of at least arena_size() bytes. */
 void arena_format(void *mem, size_t size, const struct arena_plan *, unsigned ndevs, unsigned nrings);
 
+/* "device slot 3 virtio-blk", for messages. */
+void arena_name_dev(char *to, size_t n, const struct arena_plan *);
+
 /*
  * Was it laid out as arena_format() of this program would?  Looks only at what
  * does not change while an arena is in use.  0; -EINVAL and in `err` what differs.

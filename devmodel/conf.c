@@ -110,10 +110,11 @@ static bool convert_turn(struct conf *c, struct fds *f, const Cleave__DaemonTurn
 	link[LINK_FD_KICK] = claim(f, t->kick_fd);
 	c->arena_fd = claim(f, t->arena_fd);
 	c->tried_fd = t->tried_fd ? claim(f, t->tried_fd - 1) : -1;
+	c->state_fd = t->state_fd ? claim(f, t->state_fd - 1) : -1;
 	for (unsigned i = 0; i < LINK_FDS; i++)
 		if (link[i] < 0)
 			return false;
-	if (c->arena_fd < 0 || (t->tried_fd && c->tried_fd < 0) || t->n_asked > ARENA_RINGS)
+	if (c->arena_fd < 0 || (t->tried_fd && c->tried_fd < 0) || (t->state_fd && c->state_fd < 0) || t->n_asked > ARENA_RINGS)
 		return false;
 	memcpy(c->link_fd, link, sizeof(link));
 	m->fresh = t->fresh;
@@ -200,6 +201,15 @@ int conf_reply(int sock, const char *error, uint32_t features, uint64_t arena_by
 	r.error = (char *)(error ? error : "");
 	r.features = features;
 	r.arena_bytes = arena_bytes;
+	return reply(sock, &r, sandbox);
+}
+
+int conf_reply_wants_state(int sock, const char *error, const struct sandbox *sandbox)
+{
+	Cleave__DaemonReply r = CLEAVE__DAEMON_REPLY__INIT;
+
+	r.error = (char *)error;
+	r.wants_state = true;
 	return reply(sock, &r, sandbox);
 }
 

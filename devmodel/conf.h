@@ -18,6 +18,7 @@ struct conf {
 	int link_fd[LINK_FDS], ram_fd, arena_fd;
 	int tried_fd;			/* the arena's copy over which another died on its way in; -1: none */
 	int flash_fd;			/* -1: none */
+	int state_fd;			/* the portable form of the devices' state; -1: none */
 	bool standby;			/* its turn is to be waited for */
 
 	/* private */
@@ -35,6 +36,7 @@ int conf_turn(struct conf *, const void *frame, size_t n, const int *fd, unsigne
 void conf_free(struct conf *);	/* the strings that machine points to, not the descriptors */
 
 /* READY, or an error for the user. */
+int conf_reply_wants_state(int sock, const char *error, const struct sandbox *);
 int conf_reply(int sock, const char *error, uint32_t features, uint64_t arena_bytes, const struct sandbox *);
 int conf_reply_standing_by(int sock, const struct sandbox *);
 

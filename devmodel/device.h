@@ -89,6 +89,29 @@ struct dev_region {
 	bool shadow;		/* reserve `len` shadow words for it: dev_shadow() */
 };
 
+/*
+ * What a state consists of, for a program that lays it out otherwise
+ * (portable.h): `count` elements of `size` bytes, `stride` apart.  A name stays
+ * what it is, and means the same, in every version of the device.
+ */
+enum dev_field_flags {
+	DEV_FIELD_SPARE = 1,	/* a version that does not know it can do without */
+	DEV_FIELD_NEW = 2,	/* a version that did not have it left zeros, as far as this one is concerned */
+};
+
+struct dev_field {
+	const char *name;	/* NULL ends the list */
+	uint16_t offset, size, count, stride;
+	unsigned flags;
+};
+
+/* A member that is one element, or an array of them; the same member of each of `n` structs at `array`. */
+#define DEV_FIELD(type, member) \
+	{ .name = #member, .offset = offsetof(type, member), .size = sizeof(((type *)0)->member), .count = 1 }
+#define DEV_FIELD_EACH(type, array, n, elem, member, ...) \
+	{ .name = #array "." #member, .offset = offsetof(type, array) + offsetof(elem, member), .size = sizeof(((elem *)0)->member), \
+	  .count = (n), .stride = sizeof(elem), __VA_ARGS__ }
+
 struct dev_ops {
 	const char *name;	/* as in `-s slot,NAME` */
 	const char *summary;	/* one line for `-s help` */
@@ -96,7 +119,8 @@ struct dev_ops {
 	const char *implied;	/* every machine has one: its "SLOT:FUNC", or "" where it has none; NULL: only when asked for */
 	size_t state_size;	/* hot state: saved for undo; keep it within a few hundred bytes */
 	size_t bulk_size;	/* bulk buffers, never saved */
-	uint32_t state_version;
+	uint32_t state_version;	/* counts its layouts */
+	const struct dev_field *fields;	/* all of the state; NULL: only a program of the same layout can take it over */
 
 	/*
 	 * Once, before any guest access, inside a transaction.  `fresh`: the state

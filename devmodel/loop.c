@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "devmodel/dispatch.h"
+#include "devmodel/portable.h"
 #include "ipc/fdpass.h"
 #include "proto/words.h"
 
@@ -69,25 +70,33 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	empty(fd);
 }
 
-/* -1: no word, the engine has gone or talks nonsense. */
-static int hear(struct loop *l, int timeout_ms)
+/* -1: no word, the engine has gone or talks nonsense.  *fd: what came with it, or -1. */
+static int hear(struct loop *l, int *fd, int timeout_ms)
 {
 	unsigned nfds = 0;
 	uint8_t word;
-	int none[1];
 
-	return fdpass_recv(l->sock, &word, 1, none, 0, &nfds, timeout_ms) == 1 ? word : -1;
+	*fd = -1;
+	return fdpass_recv(l->sock, &word, 1, fd, 1, &nfds, timeout_ms) == 1 ? word : -1;
+}
+
+static int say(struct loop *l, uint8_t word)
+{
+	return fdpass_send(l->sock, &word, 1, NULL, 0);
 }
 
 static void on_word(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
+	int with;
 
 	(void)fd, (void)what;
-	if (hear(l, 0) == WORD_HOLD)
+	if (hear(l, &with, 0) == WORD_HOLD)
 		l->hold_by = wait_now() + HOLD_NS;
 	else
 		l->engine_gone = true;
+	if (with >= 0)
+		close(with);
 }
 
 static void on_kick(evutil_socket_t fd, short what, void *arg)
@@ -407,6 +416,21 @@ static void last_requests(struct machine *m)
 			return;
 }
 
+/* What cannot be written is missing to whoever reads it. */
+static bool pack(struct loop *l, int fd)
+{
+	uint8_t *bytes;
+	size_t n = 0, done = 0;
+	ssize_t w = 1;
+
+	if (portable_pack(l->m, &bytes, &n))
+		n = 0;
+	for (; done < n && w > 0; done += w > 0 ? w : 0)
+		w = pwrite(fd, bytes + done, n - done, done);
+	free(bytes);
+	return !say(l, WORD_PACKED);
+}
+
 /*
  * Between two transactions.  Whoever takes over what stands in arena and link
  * now begins operations in flight again, once this process has gone.  False:
@@ -414,13 +438,20 @@ static void last_requests(struct machine *m)
  */
 static bool hold(struct loop *l)
 {
-	const uint8_t held = l->m->ios ? WORD_HELD_BUSY : WORD_HELD;
+	bool held;
+	int word, with;
 
 	if (l->m->ios && wait_now() < l->hold_by)
 		return true;
 	l->hold_by = 0;
 	l->bell = l->m->link->bell_seen - 1;
-	return !fdpass_send(l->sock, &held, 1, NULL, 0) && hear(l, -1) == WORD_GO;
+	held = !say(l, l->m->ios ? WORD_HELD_BUSY : WORD_HELD);
+	while (held && (word = hear(l, &with, -1)) != WORD_GO) {
+		held = word == WORD_PACK && with >= 0 && pack(l, with);
+		if (with >= 0)
+			close(with);
+	}
+	return held;
 }
 
 int loop_run(struct loop *l)

@@ -23,6 +23,7 @@
 #include "config.h"
 #include "devmodel/conf.h"
 #include "devmodel/loop.h"
+#include "devmodel/portable.h"
 #include "devmodel/sandbox.h"
 #include "devmodel/txn.h"
 #include "ipc/fdpass.h"
@@ -32,6 +33,7 @@ enum { CONFIG_MS = 15000 };
 struct daemon {
 	int sock;
 	struct conf conf;
+	struct arena_plan plan[ARENA_MAX_DEVS];
 	struct link link;
 	struct machine machine;
 	struct loop *loop;
@@ -129,12 +131,49 @@ static int map_link(struct daemon *d)
 	return 0;
 }
 
+/* Was it laid out by a program with the same layout?  Its size is part of that. */
+static int match_arena(struct daemon *d, const struct arena_plan *plan)
+{
+	const struct conf_machine *c = &d->conf.machine;
+	int fd = d->conf.arena_fd, err;
+	struct stat st;
+	void *arena;
+
+	if (fstat(fd, &st))
+		return fail(d, -errno, "the arena cannot be used");
+	arena = st.st_size ? mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+	if (arena == MAP_FAILED)
+		return fail(d, st.st_size ? -errno : -EINVAL, "the arena cannot be mapped");
+	err = arena_match(arena, st.st_size, plan, c->ndevs, c->vcpus + 1, d->error, sizeof(d->error));
+	munmap(arena, st.st_size);
+	return err;
+}
+
+/* From the portable form, which whoever wrote it can still write to: what is looked at is a copy. */
+static int make_arena(struct daemon *d, void *arena, const struct arena_plan *plan)
+{
+	const struct conf_machine *c = &d->conf.machine;
+	int fd = d->conf.state_fd, err = -EINVAL;
+	uint8_t *bytes = NULL;
+	struct stat st;
+
+	if (!fstat(fd, &st) && st.st_size > 0 && st.st_size <= PORTABLE_MAX)
+		bytes = malloc(st.st_size);
+	if (!bytes || pread(fd, bytes, st.st_size, 0) != st.st_size)
+		fail(d, err, "the devices' state cannot be read");
+	else
+		err = portable_unpack(arena, d->arena_bytes, plan, c->ndevs, c->vcpus + 1, bytes, st.st_size, d->error, sizeof(d->error));
+	free(bytes);
+	close(fd);
+	return err;
+}
+
 /* A fresh arena arrives empty: only this process knows how large it must be. */
 static int map_arena(struct daemon *d, void **arena)
 {
 	int fd = d->conf.arena_fd, err;
 
-	if (d->conf.machine.fresh && ftruncate(fd, d->arena_bytes))
+	if ((d->conf.machine.fresh || d->conf.state_fd >= 0) && ftruncate(fd, d->arena_bytes))
 		return fail(d, -errno, "no memory for the devices' state");
 	err = check_memory(fd, d->arena_bytes, 0);
 	if (err)
@@ -162,18 +201,41 @@ static void map_tried(struct daemon *d)
 /* All that can be done before there is a link and an arena. */
 static int prepare(struct daemon *d)
 {
-	struct arena_plan plan[ARENA_MAX_DEVS];
 	int err = receive(d, conf_parse, CONFIG_MS);
 
 	if (!err)
-		err = machine_plan(&d->conf.machine, plan, d->error, sizeof(d->error));
+		err = machine_plan(&d->conf.machine, d->plan, d->error, sizeof(d->error));
 	if (err)
 		return err;
-	d->arena_bytes = arena_size(plan, d->conf.machine.ndevs);
+	d->arena_bytes = arena_size(d->plan, d->conf.machine.ndevs);
 	err = map_ram(d);
 	if (!err)
 		err = map_flash(d);
 	return err;
+}
+
+static void drop_turn(struct conf *c)
+{
+	for (unsigned i = 0; i < LINK_FDS; i++)
+		close(c->link_fd[i]);
+	close(c->arena_fd);
+	if (c->tried_fd >= 0)
+		close(c->tried_fd);
+}
+
+/* A turn with an arena of ours.  One with another's is handed back, and comes again with the state in its portable form. */
+static int await_turn(struct daemon *d)
+{
+	int err = receive(d, conf_turn, d->conf.standby ? -1 : CONFIG_MS);
+
+	if (err || d->conf.machine.fresh || d->conf.state_fd >= 0 || !match_arena(d, d->plan))
+		return err;
+	drop_turn(&d->conf);
+	if (conf_reply_wants_state(d->sock, d->error, &d->sandbox))
+		return -EPIPE;
+	d->error[0] = 0;
+	err = receive(d, conf_turn, -1);
+	return !err && d->conf.state_fd < 0 ? fail(d, -EINVAL, "no state came with the second turn") : err;
 }
 
 static int take_turn(struct daemon *d)
@@ -183,11 +245,13 @@ static int take_turn(struct daemon *d)
 
 	if (d->conf.standby && conf_reply_standing_by(d->sock, &d->sandbox))
 		return -EPIPE;
-	err = receive(d, conf_turn, d->conf.standby ? -1 : CONFIG_MS);
+	err = await_turn(d);
 	if (!err)
 		err = map_link(d);
 	if (!err)
 		err = map_arena(d, &arena);
+	if (!err && d->conf.state_fd >= 0)
+		err = make_arena(d, arena, d->plan);
 	if (err)
 		return err;
 	map_tried(d);

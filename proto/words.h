@@ -7,6 +7,8 @@
  *	HOLD -------------------------> stops between two transactions, at a moment
  *	                                without operations in flight if one comes soon
  *	<------------- HELD or HELD_BUSY
+ *	PACK, with a memfd -----------> writes the devices' state there in its
+ *	<--------------------- PACKED   portable form (state.proto), still holds
  *	GO, or the end of the socket -> goes on, or ends at once
  *
  * While it holds, it writes neither arena nor link, so that another can take
@@ -17,6 +19,6 @@
 #ifndef CLEAVE_PROTO_WORDS_H
 #define CLEAVE_PROTO_WORDS_H
 
-enum word { WORD_GO, WORD_HOLD, WORD_HELD, WORD_HELD_BUSY };
+enum word { WORD_GO, WORD_HOLD, WORD_HELD, WORD_HELD_BUSY, WORD_PACK, WORD_PACKED };
 
 #endif

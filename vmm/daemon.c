@@ -132,7 +132,7 @@ int daemon_judge(const uint8_t *frame, size_t n, struct sandbox *sandbox, char *
 		printable(err, errlen, r->error);
 		if (!*err)
 			snprintf(err, errlen, "the device model refuses, and does not say why");
-		ret = -ECANCELED;
+		ret = r->wants_state ? -ESTALE : -ECANCELED;
 	} else if (r->version != INTRODUCE_VERSION) {
 		snprintf(err, errlen, "the device model speaks version %u of the configuration, this program %d: "
 			 "are both of one build?", r->version, INTRODUCE_VERSION);

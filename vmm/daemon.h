@@ -40,7 +40,8 @@ void daemon_kill(struct daemon *);		/* `ended` follows */
 void daemon_discard(struct daemon *);		/* drops, kills and reaps it */
 
 /*
- * Its answer: 0, it is ready; 1, it stands by; -ECANCELED, it refuses; else
+ * Its answer: 0, it is ready; 1, it stands by; -ECANCELED, it refuses; -ESTALE,
+ * it refuses the arena, but would take the devices' state in its portable form; else
  * -errno.  `err` is for the user.  What has ended instead has been reaped.
  */
 int daemon_reply(struct daemon *, int ms, char *err, size_t errlen);

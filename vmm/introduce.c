@@ -168,6 +168,7 @@ int introduce_turn(int sock, const struct turn *t)
 	m.kick_fd = pass(&fds, link[LINK_FD_KICK]);
 	m.arena_fd = pass(&fds, t->arena_fd);
 	m.tried_fd = t->tried_fd < 0 ? 0 : pass(&fds, t->tried_fd) + 1;
+	m.state_fd = t->state_fd < 0 ? 0 : pass(&fds, t->state_fd) + 1;
 	return fdpass_send(sock, frame, cleave__daemon_turn__pack(&m, frame), fds.fd, fds.n);
 }
 

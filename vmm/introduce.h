@@ -44,6 +44,7 @@ struct turn {
 	bool fresh;			/* an empty arena, else a dead predecessor's */
 	bool at_fault;			/* that died by its own doing */
 	int tried_fd;			/* the copy over which a successor did so too, while it took over; -1: none */
+	int state_fd;			/* the devices' state in its portable form, for an arena that is empty; -1: none */
 };
 
 int introduce_turn(int sock, const struct turn *);

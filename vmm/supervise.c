@@ -74,6 +74,7 @@ struct supervise {
 	struct supervise_info info;
 	uint64_t lost;		/* when the last one ceased to serve; ns */
 
+	bool converted;		/* the arena of the last upgrade is not laid out as the one before */
 	bool late_held;		/* it was asked to hold, and may still say that it does */
 	uint32_t handing_over;	/* it was asked to hold: it is not overdue.  Read by any thread */
 	pthread_mutex_t lock;
@@ -254,7 +255,7 @@ static int open_link(struct supervise *s, bool beside, char *err, size_t errlen)
 /* To a process that knows what it is to do: from the spare, or from nothing. */
 static int launch(struct supervise *s, int arena_fd, bool fresh, char *err, size_t errlen)
 {
-	const struct turn turn = { .vm = s->vm, .arena_fd = arena_fd, .fresh = fresh, .at_fault = s->at_fault, .tried_fd = s->tried_fd };
+	const struct turn turn = { .vm = s->vm, .arena_fd = arena_fd, .fresh = fresh, .at_fault = s->at_fault, .tried_fd = s->tried_fd, .state_fd = -1 };
 	int ret = open_link(s, false, err, errlen);
 
 	if (ret)
@@ -488,9 +489,9 @@ static void adopt_program(struct supervise *s)
 
 	if (s->spare)
 		spare_keep(s->spare, program);
-	if (s->former_fd >= 0)
-		close(s->former_fd);
-	s->former_fd = s->daemon_fd;
+	put(&s->former_fd, s->daemon_fd);
+	if (s->converted)		/* it could not take over what is there now */
+		put(&s->former_fd, -1);
 	s->daemon_fd = program;
 	s->failures = 0;
 	s->info.upgrades++;
@@ -502,8 +503,7 @@ static void doubt_program(struct supervise *s, bool at_fault)
 	if (s->former_fd < 0)
 		return;
 	if (now_ms() - s->since > HEALTHY_MS) {
-		close(s->former_fd);
-		s->former_fd = -1;
+		put(&s->former_fd, -1);
 	} else if (at_fault) {
 		if (s->spare)
 			spare_end(s->spare);
@@ -525,7 +525,7 @@ static void on_ready(struct supervise *s)
 	if (ret == 1)
 		return;
 	event_del(s->later);
-	if (ret == -ECANCELED && !upgrade_is_taken(s->upgrade)) {	/* it would refuse the next time too */
+	if ((ret == -ECANCELED || ret == -ESTALE) && !upgrade_is_taken(s->upgrade)) {	/* it would refuse the next time too */
 		daemon_drop(&s->daemon);
 		s->state = SUPERVISE_NONE;
 		vm_request(s->vm, VM_REQUEST_ERROR, 0, err);
@@ -573,23 +573,64 @@ static int hold(struct supervise *s, bool *busy)
 	return n == -EAGAIN ? -ETIMEDOUT : -EPIPE;
 }
 
+static int try_turn(struct supervise *s, struct daemon *to, int state_fd, char *err, size_t errlen)
+{
+	const struct turn turn = { .vm = s->vm, .arena_fd = s->next_fd, .tried_fd = -1, .state_fd = state_fd };
+	int ret = introduce_turn(to->sock, &turn);
+
+	if (!ret)
+		ret = daemon_reply(to, TURN_MS, err, errlen);
+	if (ret > 0)
+		snprintf(err, errlen, "its answer makes no sense: it still stands by");
+	return ret > 0 ? -EPROTO : ret;
+}
+
+/* The present one's state, in its portable form.  A memfd, or -errno. */
+static int pack_state(struct supervise *s)
+{
+	const uint8_t word = WORD_PACK;
+	uint8_t answer = 0;
+	unsigned nfds = 0;
+	int fd = memfd_create("cleave-state", MFD_CLOEXEC), none[1];
+
+	if (fd < 0)
+		return -errno;
+	if (!fdpass_send(s->daemon.sock, &word, 1, &fd, 1) &&
+	    fdpass_recv(s->daemon.sock, &answer, 1, none, 0, &nfds, TURN_MS) == 1 && answer == WORD_PACKED)
+		return fd;
+	close(fd);
+	return -EIO;
+}
+
+/* The new one lays the same state out otherwise. */
+static int convert_arena(struct supervise *s, struct daemon *to, char *err, size_t errlen)
+{
+	int state_fd = pack_state(s), ret;
+
+	if (state_fd < 0) {
+		snprintf(err, errlen, "the present device model does not tell its state in another form: %s", strerror(-state_fd));
+		return state_fd;
+	}
+	put(&s->next_fd, new_arena());
+	ret = s->next_fd < 0 ? s->next_fd : try_turn(s, to, state_fd, err, errlen);
+	close(state_fd);
+	if (!ret)
+		seal(s->next_fd);
+	return ret;
+}
+
 static int give_turn(struct supervise *s, struct daemon *to, char *err, size_t errlen)
 {
-	struct turn turn = { .vm = s->vm, .tried_fd = -1 };
 	int ret = open_link(s, true, err, errlen);
 
 	if (!ret)
 		ret = copy_arena(s);
 	if (ret)
 		return ret;
-	turn.arena_fd = s->next_fd;
 	s->told_paused = s->vm->paused;
-	ret = introduce_turn(to->sock, &turn);
-	if (!ret)
-		ret = daemon_reply(to, TURN_MS, err, errlen);
-	if (ret > 0)
-		snprintf(err, errlen, "its answer makes no sense: it still stands by");
-	return ret > 0 ? -EPROTO : ret;
+	ret = try_turn(s, to, -1, err, errlen);
+	s->converted = ret == -ESTALE;
+	return s->converted ? convert_arena(s, to, err, errlen) : ret;
 }
 
 static void on_left(evutil_socket_t fd, short what, void *arg)
@@ -886,8 +927,7 @@ void supervise_free(struct supervise *s)
 		event_free(s->condemned);
 	pthread_mutex_destroy(&s->lock);
 	close(s->daemon_fd);
-	if (s->former_fd >= 0)
-		close(s->former_fd);
+	put(&s->former_fd, -1);
 	free(s);
 }
 

@@ -37,14 +37,29 @@ enum { LSR_DR = 0x01, LSR_OE = 0x02, LSR_BI = 0x10, LSR_THRE = 0x20, LSR_TEMT = 
 enum { MSR_DCTS = 0x01, MSR_DDSR = 0x02, MSR_TERI = 0x04, MSR_DDCD = 0x08, MSR_CTS = 0x10, MSR_DSR = 0x20,
        MSR_RI = 0x40, MSR_DCD = 0x80, MSR_DELTA = 0x0f };
 
+/*
+ * What a later version might do to this state, for tests (tests/system/upgrade.sh):
+ * 2 has moved and widened a field, and counts the bytes sent; 3 cannot do without
+ * that count once it has it; 4 cannot begin without it.
+ */
+#ifndef UART_LAYOUT
+#define UART_LAYOUT 1
+#endif
+
 struct uart_port {
+#if UART_LAYOUT > 1
+	uint32_t sent, rx_count;
+#endif
 	int8_t stream;		/* set at each start; -1: nothing connected */
 	uint8_t present;
 	uint8_t ier, fcr, lcr, mcr, msr, scr, dll, dlm;
 	uint8_t errors;		/* LSR_OE and LSR_BI, until LSR is read */
 	uint8_t thre_due;	/* THRE interrupt pending */
 	uint8_t timeout;	/* character timeout pending */
-	uint8_t rx_head, rx_count, tx_count;
+#if UART_LAYOUT == 1
+	uint8_t rx_count;
+#endif
+	uint8_t rx_head, tx_count;
 	uint8_t shadow;		/* LSR as the engine last heard it */
 	uint16_t rx_breaks;	/* bit n: rx[n] is a break */
 	uint8_t rx[FIFO], tx[FIFO];
@@ -239,6 +254,9 @@ static void tx_drain(struct dev *dev, unsigned n)
 	sent = p->stream < 0 ? p->tx_count : chr_put(dev, p->stream, p->tx, p->tx_count);
 	if (sent) {
 		w = port_write(dev, n);
+#if UART_LAYOUT > 1
+		w->sent += sent;
+#endif
 		w->tx_count -= sent;
 		memmove(w->tx, w->tx + sent, w->tx_count);
 		if (!w->tx_count)
@@ -514,12 +532,43 @@ static const struct dev_key uart_keys[] = {
 	{ 0 }
 };
 
+#define PORT_FIELD(member, ...) DEV_FIELD_EACH(struct uart, port, PORTS, struct uart_port, member, __VA_ARGS__)
+
+static const struct dev_field uart_fields[] = {
+#if UART_LAYOUT > 1
+	PORT_FIELD(sent, .flags = UART_LAYOUT == 2 ? DEV_FIELD_NEW | DEV_FIELD_SPARE : UART_LAYOUT == 3 ? DEV_FIELD_NEW : 0),
+#endif
+	PORT_FIELD(stream),
+	PORT_FIELD(present),
+	PORT_FIELD(ier),
+	PORT_FIELD(fcr),
+	PORT_FIELD(lcr),
+	PORT_FIELD(mcr),
+	PORT_FIELD(msr),
+	PORT_FIELD(scr),
+	PORT_FIELD(dll),
+	PORT_FIELD(dlm),
+	PORT_FIELD(errors),
+	PORT_FIELD(thre_due),
+	PORT_FIELD(timeout),
+	PORT_FIELD(rx_head),
+	PORT_FIELD(rx_count),
+	PORT_FIELD(tx_count),
+	PORT_FIELD(shadow),
+	PORT_FIELD(rx_breaks),
+	PORT_FIELD(rx),
+	PORT_FIELD(tx),
+	DEV_FIELD(struct uart, irq),
+	{ 0 }
+};
+
 const struct dev_ops uart_ops = {
 	.name = "uart",
 	.summary = "16550A serial ports",
 	.keys = uart_keys,
 	.state_size = sizeof(struct uart),
-	.state_version = 1,
+	.state_version = UART_LAYOUT,
+	.fields = uart_fields,
 	.init = uart_init,
 	.reset = uart_reset,
 	.check = uart_check,

@@ -44,6 +44,8 @@ static void use_turn(struct conf *c)
 	close(c->arena_fd);
 	if (c->tried_fd >= 0)
 		close(c->tried_fd);
+	if (c->state_fd >= 0)
+		close(c->state_fd);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -77,7 +79,7 @@ static size_t seed_turn(uint8_t *buf, size_t cap)
 	uint64_t asked[] = { 1, 300 };
 
 	t.generation = 2;
-	t.link_fd = 0, t.wake_fd = 1, t.event_fd = 2, t.relay_fd = 3, t.arena_fd = 4, t.kick_fd = 5, t.tried_fd = 7;
+	t.link_fd = 0, t.wake_fd = 1, t.event_fd = 2, t.relay_fd = 3, t.arena_fd = 4, t.kick_fd = 5, t.tried_fd = 7, t.state_fd = 8;
 	t.asked = asked;
 	t.n_asked = 2;
 	if (cleave__daemon_turn__get_packed_size(&t) + 1 > cap)

@@ -4,6 +4,7 @@
 #
 #	UPGRADES=200	so many in a row (20)
 . "${srcdir:-$(dirname "$0")/../..}/tests/system/common.sh"
+need python3 python3
 upgrades=${UPGRADES:-20}
 
 upgrade() { ctl "^upgraded to .*generation" --vm=x "--upgrade-devmodel${1:+=$1}"; }
@@ -18,7 +19,14 @@ refused() {
 }
 accesses() { "$ctl" --vm=x --get-stats | awk '$1 == "io.daemon" { print $2 }'; }
 more_accesses() { [ "$(accesses)" -gt "$1" ]; }
-serves() { until_true more_accesses "$(accesses)"; }
+serves() { if [ -S com1 ]; then echoes && ok || bad "no echo"; else until_true more_accesses "$(accesses)"; fi; }
+# echo.rom: each byte comes back with one added.
+echoes() {
+	python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect("com1"); s.settimeout(10); s.sendall(b"HAL"); got = b""
+while len(got) < 3: got += s.recv(3)
+sys.exit(got != b"IBM")'
+}
 devmodel() { "$ctl" --vm=x --get-devmodel | grep -qE "$1"; }
 
 # percentile P FILE: of the numbers in it, one a line.
@@ -101,6 +109,33 @@ serves
 [ "$(readlink "/proc/$(daemon_pid x)/exe")" = "$work/new" ] && ok || bad "$(readlink "/proc/$(daemon_pid x)/exe") serves"
 "$ctl" --vm=x --destroy && ok || bad "--destroy"
 stopped 1
+
+# ---- another layout of the serial ports' state: by the names of its fields, up and down
+layout=$builddir/tests/system/cleaved_layout
+if [ -x "${layout}2" ]; then
+	start x -l bootrom,echo.rom -l com1,unix=com1
+	until_true test -S com1
+	serves
+	upgrade "${layout}2"
+	serves
+	upgrade "$builddir/cleaved"
+	serves
+	refused "device uart: layout 4 of this binary needs a field \"port.sent\", which state layout 1 does not have" "${layout}4"
+	upgrade "${layout}3"
+	refused "device uart: state layout 3 has a field \"port.sent\", which layout 1 of this binary does not know" "$builddir/cleaved"
+	upgrade "${layout}4"
+	upgrade "${layout}2"
+	upgrade "$builddir/cleaved"
+	serves
+	# one that fails soon cannot be succeeded by the one before: its successor is its like
+	upgrade "${layout}2"
+	kill -SEGV "$(daemon_pid x)"
+	until_true devmodel '^restarts *1$'
+	serves
+	[ "$(readlink "/proc/$(daemon_pid x)/exe")" = "${layout}2" ] && ok || bad "$(readlink "/proc/$(daemon_pid x)/exe") serves"
+	"$ctl" --vm=x --destroy && ok || bad "--destroy"
+	stopped 1
+fi
 
 # ---- nobody serves, as successors do not come up: the upgrade is the cure
 export CLEAVED=$builddir/tests/system/cleaved_faults CLEAVE_ABSENT=$work/absent
