@@ -211,6 +211,13 @@ uint32_t asm_jcc(struct code *c, unsigned cc)
 	return far_field(c);
 }
 
+uint32_t asm_lea_rip(struct code *c, unsigned to)
+{
+	asm_byte(c, to & 8 ? 0x4c : 0x48), asm_byte(c, 0x8d), asm_byte(c, (to & 7) << 3 | 5);
+	asm_u32(c, 0);
+	return c->at - 4;
+}
+
 uint32_t asm_call(struct code *c)
 {
 	asm_byte(c, 0xe8);

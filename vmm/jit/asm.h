@@ -83,6 +83,7 @@ uint32_t asm_jrcxz(struct code *);
 uint32_t asm_jmp(struct code *);
 uint32_t asm_jcc(struct code *, unsigned cc);
 uint32_t asm_call(struct code *);
+uint32_t asm_lea_rip(struct code *, unsigned to);			/* the same, of an address */
 void asm_here8(struct code *, uint32_t field);
 void asm_here(struct code *, uint32_t field);
 void asm_target(struct code *, uint32_t field, uint32_t target);

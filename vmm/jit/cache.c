@@ -5,7 +5,8 @@
  * Code memory is shared memory without a name, mapped twice: written through one
  * mapping, executed through the other, never both.  (Of a memfd perf would want
  * the file, and ask no map of ours.)  It is a ring: units are placed one behind
- * the other, and when the end is reached the oldest make room.
+ * the other, each with all that is kept of it, and when the end is reached the
+ * oldest make room.
  *
  * A unit that dies is unlinked at once; its code stays until the ring comes
  * round, since it may be executing.
@@ -20,7 +21,9 @@
 #include "vmm/soft/mmu.h"
 #include "vmm/stats.h"
 
-enum { UNIT_MAX = 32 << 10, JUMP_BYTES = JIT_JUMPS * sizeof(struct jit_jump) };
+enum { CODE_MAX = 32 << 10, UNIT_MAX = CODE_MAX + sizeof(struct jit_draft), JUMP_BYTES = JIT_JUMPS * sizeof(struct jit_jump) };
+
+#define ALIGNED(n)	(((n) + 15) & ~15u)
 
 /* ---- links */
 
@@ -156,7 +159,6 @@ static void evict(struct jit *j)
 	j->oldest = u->newer;
 	if (!j->oldest)
 		j->newest = NULL;
-	free(u);
 }
 
 static bool overlaps(const struct jit_unit *u, uint32_t at, uint32_t bytes)
@@ -179,18 +181,35 @@ static void make_room(struct jit *j, uint32_t bytes)
 struct code jit_reserve(struct jit *j)
 {
 	make_room(j, UNIT_MAX);
-	return (struct code){ .bytes = j->rw + j->at, .size = UNIT_MAX };
+	return (struct code){ .bytes = j->rw + j->at, .size = CODE_MAX };
 }
 
-bool jit_keep(struct jit *j, struct jit_unit *u, const struct code *c)
+/* What the draft takes in code memory besides the code. */
+static uint32_t ops_bytes(const struct jit_unit *u)
 {
-	if (c->at > c->size) {
-		u->block->unit = NULL;
-		free(u);
-		return false;
+	return sizeof(*u) + u->ops * sizeof(u->op[0]);
+}
+
+static uint32_t exits_bytes(const struct jit_unit *u)
+{
+	return u->exits * sizeof(u->exit[0]);
+}
+
+static void set_addresses(struct jit *j, const struct jit_unit *u)
+{
+	const struct jit_draft *d = &j->draft;
+
+	for (unsigned i = 0; i < d->refs; i++) {
+		const void *to = d->ref[i].is_exit ? (const void *)&u->exit[d->ref[i].n] : &u->op[d->ref[i].n];
+		uint32_t at = u->start + d->ref[i].field;
+		int32_t rel = (intptr_t)to - (intptr_t)(j->rx + at + 4);
+
+		memcpy(j->rw + at, &rel, 4);
 	}
-	u->bytes = (c->at + 15) & ~15u;
-	memset(c->bytes + c->at, 0xcc, u->bytes - c->at);	/* INT3 */
+}
+
+static void append(struct jit *j, struct jit_unit *u)
+{
 	j->at += u->bytes;
 	if (j->newest)
 		j->newest->newer = u;
@@ -198,21 +217,47 @@ bool jit_keep(struct jit *j, struct jit_unit *u, const struct code *c)
 		j->oldest = u;
 	j->newest = u;
 	count_up(&j->stats.units, 1);
-	count_up(&j->stats.bytes, u->bytes);
+	count_up(&j->stats.bytes, u->code);
 	count_up(&j->stats.used, u->bytes);
-	return true;
+}
+
+struct jit_unit *jit_keep(struct jit *j, const struct code *c)
+{
+	const struct jit_unit *draft = (const struct jit_unit *)j->draft.unit;
+	uint32_t code = ALIGNED(c->at);
+	struct jit_unit *u = (struct jit_unit *)(c->bytes + code);
+
+	if (c->at > c->size)
+		return NULL;
+	memset(c->bytes + c->at, 0xcc, code - c->at);		/* INT3 */
+	memcpy(u, draft, ops_bytes(draft));
+	u->exit = (struct jit_exit *)((char *)u + ops_bytes(u));
+	memcpy(u->exit, draft->exit, exits_bytes(u));
+	for (unsigned i = 0; i < u->exits; i++)
+		u->exit[i].from = u;
+	u->code = c->at;
+	u->bytes = ALIGNED(code + ops_bytes(u) + exits_bytes(u));
+	set_addresses(j, u);
+	append(j, u);
+	return u;
 }
 
 /* ---- code memory */
 
-/* mremap(2): shared memory of which 0 bytes are moved is mapped once more. */
+/* Side by side: code names what stands behind it by a distance.  mremap(2): shared memory of which 0 bytes are moved is mapped once more. */
 static int map_code(struct jit *j, size_t bytes)
 {
+	uint8_t *room = mmap(NULL, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (room == MAP_FAILED)
+		return -errno;
 	j->size = bytes;
-	j->rw = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (j->rw != MAP_FAILED)
-		j->rx = mremap(j->rw, 0, bytes, MREMAP_MAYMOVE);
-	return j->rx == MAP_FAILED || mprotect(j->rx, bytes, PROT_READ | PROT_EXEC) ? -errno : 0;
+	j->rw = room;
+	j->rx = room + bytes;
+	if (mmap(j->rw, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED ||
+	    mremap(j->rw, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, j->rx) == MAP_FAILED || mprotect(j->rx, bytes, PROT_READ | PROT_EXEC))
+		return -errno;
+	return 0;
 }
 
 static int map_jumps(struct jit_jumps *t)
@@ -235,7 +280,7 @@ int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 		return -ENOMEM;
 	cpu->jit.j = j;
 	j->threshold = threshold;
-	j->rw = j->rx = MAP_FAILED;
+	j->rw = MAP_FAILED;
 	for (unsigned i = 0; i < MMU_SETS; i++)
 		j->jumps[i].slot = MAP_FAILED;
 	if (!__builtin_cpu_supports("bmi2")) {
@@ -277,9 +322,7 @@ void jit_free(struct cpu *cpu)
 		if (j->jumps[i].slot != MAP_FAILED)
 			munmap(j->jumps[i].slot, JUMP_BYTES);
 	if (j->rw != MAP_FAILED)
-		munmap(j->rw, j->size);
-	if (j->rx != MAP_FAILED)
-		munmap(j->rx, j->size);
+		munmap(j->rw, 2 * (size_t)j->size);
 	jit_record_end(j);
 	free(j->calls);
 	lockstep_free(j->lockstep);

@@ -28,9 +28,24 @@ static void to_thunk(struct translation *t, uint32_t field, uint32_t thunk)
 		memcpy(t->c->bytes + field, &rel, 4);
 }
 
+/* RAX := where op or exit n of the unit will stand. */
+static void load_address(struct translation *t, bool is_exit, unsigned n)
+{
+	struct jit_draft *d = &t->j->draft;
+	uint32_t field = asm_lea_rip(t->c, H_RAX);
+
+	if (d->refs == DRAFT_REFS) {
+		t->c->at = t->c->size + 1;	/* it is too much */
+		return;
+	}
+	d->ref[d->refs].field = field;
+	d->ref[d->refs].n = n;
+	d->ref[d->refs++].is_exit = is_exit;
+}
+
 void leave_by(struct translation *t, const struct jit_exit *e)
 {
-	asm_imm(t->c, H_RAX, (uintptr_t)e);
+	load_address(t, true, e - t->u->exit);
 	to_thunk(t, asm_jmp(t->c), t->j->leave);
 }
 
@@ -137,7 +152,7 @@ void call_thunk(struct translation *t, uint32_t thunk)
 void by_interpreter(struct translation *t)
 {
 	note_fp(t);
-	asm_imm(t->c, H_RAX, (uintptr_t)&t->u->op[t->k]);
+	load_address(t, false, t->k);
 	call_thunk(t, t->j->call);
 }
 

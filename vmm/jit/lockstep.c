@@ -84,11 +84,11 @@ static void carry_out_unit(struct cpu *cpu, const struct jit_unit *u, unsigned m
 {
 	unsigned k;
 
-	for (k = 0; k < u->ops && k < most && u->op[k].insn[0].fn != thread_plain_end; k++)
-		if (!carry_out(cpu, &u->op[k].insn[0]))
+	for (k = 0; k < u->ops && k < most && u->op[k].insn.fn != thread_plain_end; k++)
+		if (!carry_out(cpu, &u->op[k].insn))
 			return;
 	if (k) {
-		cpu->rip += u->op[k - 1].insn[0].off + u->op[k - 1].insn[0].len;
+		cpu->rip += u->op[k - 1].insn.off + u->op[k - 1].insn.len;
 		cpu->icount += k;
 	}
 }
@@ -124,7 +124,7 @@ static bool rehearse(struct cpu *cpu, struct lockstep *l, unsigned most)
 static bool repeatable(const struct lockstep *l, const struct jit_unit *u)
 {
 	for (unsigned k = 0; k < u->ops; k++)
-		if (l->tells_time[u->op[k].insn[0].row])
+		if (l->tells_time[u->op[k].insn.row])
 			return false;
 	return true;
 }
@@ -247,7 +247,7 @@ static void print_block(struct cpu *cpu, const struct lockstep *l)
 		return;
 	m = mem_lookup(cpu->vcpu->vm->mem, b->gpa & PAGE_FRAME);
 	for (unsigned k = 0; m.read && k < l->unit->ops; k++) {
-		const struct insn *in = &l->unit->op[k].insn[0];
+		const struct insn *in = &l->unit->op[k].insn;
 		const uint8_t *bytes = m.read + (b->gpa & PAGE_OFFSET) + in->off;
 		char text[X86_TEXT_MAX] = "?";
 		struct x86_insn x;

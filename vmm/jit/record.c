@@ -104,8 +104,8 @@ static void put_names(FILE *f, const struct jit *j, const struct jit_unit *u, co
 		put_field(f, x->disp);
 	else if (row->operand[0] == OP_Jz)
 		put_target(f, j, (int64_t)at + x->len + x->disp);
-	else if (row->operand[1] == OP_Iv || row->operand[1] == OP_Iz)
-		put_pointer(f, u, x->imm);
+	else if (x->mem && x->base == X86_REG_RIP)
+		put_pointer(f, u, (uintptr_t)j->rx + at + x->len + x->disp);
 }
 
 /* ---- both sides */
@@ -156,7 +156,7 @@ static void put_guest(FILE *f, uint64_t rip, unsigned k, const uint8_t *bytes, c
 /* Where the code of instruction k begins, or what stands behind the last. */
 static uint32_t code_of(const struct jit_unit *u, unsigned k)
 {
-	return k < u->ops ? u->start + u->op[k].at : u->start + u->bytes;
+	return u->start + (k < u->ops ? u->op[k].at : u->code);
 }
 
 static void dump_unit(struct jit_record *r, const struct jit *j, const struct jit_unit *u, uint64_t rip, const uint8_t *bytes)
@@ -164,10 +164,10 @@ static void dump_unit(struct jit_record *r, const struct jit *j, const struct ji
 	FILE *f = r->dump;
 
 	fprintf(f, "\nunit %" PRIu64 ": guest %" PRIx64 ", physical %" PRIx64 ", %s, %u instructions; code %x, %u bytes\n", r->units, rip,
-		u->block->gpa, set_names[mode_set(u->block->mode)], u->ops, u->start, u->bytes);
+		u->block->gpa, set_names[mode_set(u->block->mode)], u->ops, u->start, u->code);
 	put_host(f, j, u, u->start, code_of(u, 0));
 	for (unsigned k = 0; k < u->ops; k++) {
-		put_guest(f, rip, k, bytes, &u->op[k].insn[0]);
+		put_guest(f, rip, k, bytes, &u->op[k].insn);
 		put_host(f, j, u, code_of(u, k), code_of(u, k + 1));
 	}
 }
@@ -190,7 +190,7 @@ void jit_record_unit(struct jit *j, const struct jit_unit *u, uint64_t rip, cons
 		fflush(r->dump);
 	}
 	if (r->perf) {
-		map_code(r, j, u->start, u->bytes, "guest:", rip);
+		map_code(r, j, u->start, u->code, "guest:", rip);
 		fflush(r->perf);
 	}
 }

@@ -50,8 +50,8 @@ static void count_call(struct jit *j, const struct insn *in)
 
 bool jit_call_insn(struct cpu *cpu, struct jit_op *op)
 {
-	const struct insn *in = &op->insn[0];
-	struct jit_unit *u = op->unit;
+	const struct insn *in = &op->insn;
+	struct jit_unit *u = op_unit(op);
 
 	count_call(cpu->jit.j, in);
 	cpu->rip = block_rip(cpu, u);
@@ -70,7 +70,7 @@ bool jit_call_insn(struct cpu *cpu, struct jit_op *op)
 
 void jit_set_return(struct jit_op *op)
 {
-	op->insn[1] = (struct insn){ .fn = come_back, .row = NO_ROW };
+	op->back = come_back;
 }
 
 /* ---- transfers of control, in 64-bit mode */
@@ -128,7 +128,7 @@ bool jit_is_branch(const struct insn *in)
 /* The instruction that ends the unit, carried out here. */
 static void do_op(struct cpu *cpu, const struct jit_unit *u, unsigned op)
 {
-	const struct insn *in = &u->op[op].insn[0];
+	const struct insn *in = &u->op[op].insn;
 
 	cpu->rip = block_rip(cpu, u);
 	if (jit_is_branch(in)) {
@@ -183,7 +183,7 @@ static struct block *follow(struct cpu *cpu, struct jit_exit *e)
 		return b;
 	if (e->site && b->mode == e->from->block->mode && !((b->gpa ^ e->from->block->gpa) & PAGE_FRAME))
 		jit_link(cpu->jit.j, e, b->unit);
-	else if (!e->site && (e->why == LEAVE_BRANCH || jit_is_branch(&e->from->op[e->op].insn[0])))
+	else if (!e->site && (e->why == LEAVE_BRANCH || jit_is_branch(&e->from->op[e->op].insn)))
 		learn(cpu, rip, b->unit);
 	return b;
 }
@@ -240,8 +240,9 @@ static bool translate(struct cpu *cpu, struct block *b)
 	if (!page || ((gpa ^ b->gpa) & PAGE_FRAME))
 		return false;		/* the page stands elsewhere by now */
 	c = jit_reserve(j);
-	b->unit = jit_emit_unit(cpu, b, page + (b->gpa & PAGE_OFFSET), &c);
-	if (!b->unit || !jit_keep(j, b->unit, &c)) {
+	if (jit_emit_unit(cpu, b, page + (b->gpa & PAGE_OFFSET), &c))
+		b->unit = jit_keep(j, &c);
+	if (!b->unit) {
 		count_up(&j->stats.refused, 1);
 		return false;
 	}

@@ -2,8 +2,6 @@
  * vmm/jit/translate.c - from one block of guest instructions to a unit of host
  * code; what stands in it is emitted by the files that translate.h names.
  */
-#include <stdlib.h>
-
 #include "vmm/jit/translate.h"
 #include "vmm/x86/isa.h"
 
@@ -12,7 +10,11 @@
 /* What has been emitted of the instruction is not wanted.  False, for an alternative. */
 static bool restart(struct translation *t)
 {
+	struct jit_draft *d = &t->j->draft;
+
 	t->c->at = t->start;
+	while (d->refs && d->ref[d->refs - 1].field >= t->start)
+		d->refs--;
 	t->known = t->start_known;
 	t->enters = t->start_enters;
 	t->fp = t->miss[t->k].fp;
@@ -67,29 +69,22 @@ static void emit_misses(struct translation *t)
 	}
 }
 
-static struct jit_unit *new_unit(struct jit *j, struct block *b, unsigned n)
+static struct jit_unit *new_unit(struct jit *j, struct block *b)
 {
-	size_t ops = sizeof(struct jit_unit) + n * sizeof(struct jit_op);
-	struct jit_unit *u = calloc(1, ops + (6 * n + 2) * sizeof(struct jit_exit));
+	struct jit_unit *u = (struct jit_unit *)j->draft.unit;
 
-	if (!u)
-		return NULL;
-	u->block = b;
-	u->ops = n;
-	u->exit = (struct jit_exit *)((char *)u + ops);
-	u->start = j->at;
+	j->draft.refs = 0;
+	*u = (struct jit_unit){ .block = b, .exit = j->draft.exit, .start = j->at };
 	return u;
 }
 
-struct jit_unit *jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struct code *c)
+bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struct code *c)
 {
 	unsigned n = b->insn[b->count].n;
 	struct translation t = { .c = c, .j = cpu->jit.j, .mode = b->mode, .set = mode_set(b->mode), .page = b->gpa & PAGE_OFFSET };
 	uint32_t entry;
 
-	t.u = new_unit(t.j, b, n);
-	if (!t.u)
-		return NULL;
+	t.u = new_unit(t.j, b);
 	/* with the address in RAX: the page's into base */
 	asm_lea(c, H_RAX, op_mem(H_RAX, H_NONE, 0, -(int32_t)t.page));
 	asm_store(c, FIELD(jit.base), H_RAX);
@@ -100,18 +95,15 @@ struct jit_unit *jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *
 		if (x86_decode(bytes + t.off, b->bytes - t.off, 64, &t.x) != X86_DECODE_OK)
 			break;			/* what is no instruction ends a block, and faults in the interpreter */
 		t.row = &x86_opcodes[t.x.row];
-		block_decoded(&t.x, &op->insn[0], b->mode, t.off, t.k);
+		block_decoded(&t.x, &op->insn, b->mode, t.off, t.k);
 		jit_set_return(op);
-		op->unit = t.u;
 		op->at = c->at;
-		t.in = &op->insn[0];
+		t.in = &op->insn;
 		emit_insn(&t);
 		t.off += t.x.len;
 	}
-	if (t.k == 0 || t.refused) {
-		free(t.u);
-		return NULL;
-	}
+	if (t.k == 0 || t.refused)
+		return false;
 	if (!t.ended)
 		go_to(&t, (int64_t)t.page + t.off, t.k);
 	t.u->ops = t.k;
@@ -120,5 +112,5 @@ struct jit_unit *jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *
 	emit_enters(&t);
 	t.u->far = t.j->rx + t.u->start;
 	t.u->entry = t.u->far + entry;
-	return t.u;
+	return true;
 }

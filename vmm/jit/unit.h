@@ -8,19 +8,21 @@
 #include "vmm/jit/jit.h"
 #include "vmm/soft/block.h"
 
-/* One instruction as the interpreter's handler takes it, and behind it one that comes back. */
+/* One instruction as the interpreter's handler takes it, and what stands behind it of the next: the way back. */
 struct jit_op {
-	struct insn insn[2];
-	struct jit_unit *unit;
+	struct insn insn;
+	insn_fn *back;
 	uint32_t at;			/* in the unit: where its code begins */
 };
+
+_Static_assert(offsetof(struct jit_op, back) == sizeof(struct insn) && offsetof(struct insn, fn) == 0, "an instruction's handler goes on to the next one's");
 
 enum jit_leave {
 	LEAVE_BRANCH,		/* to `target`: everything before is done and counted */
 	LEAVE_OP,		/* before instruction `op`, which C carries out */
 };
 
-/* A way out of a unit; code holds its address. */
+/* A way out of a unit. */
 struct jit_exit {
 	struct jit_unit *from, *to;	/* `to`: linked */
 	struct jit_exit *next, **at;	/* of those that lead there */
@@ -30,16 +32,37 @@ struct jit_exit {
 	uint8_t why;			/* enum jit_leave */
 };
 
+/* Stands behind its code, in code memory. */
 struct jit_unit {
 	struct block *block;		/* NULL: dead */
 	struct jit_unit *newer;
 	struct jit_exit *incoming;
-	uint32_t start, bytes;		/* in code memory */
+	uint32_t start, bytes;		/* in code memory; with this and its exits */
+	uint32_t code;			/* bytes of code */
+	uint16_t ops, exits;
 	const uint8_t *entry;		/* from the same page, base as it is; */
 	const uint8_t *far;		/* with the linear address in RAX, from anywhere */
-	uint16_t ops, exits;
 	struct jit_exit *exit;
 	struct jit_op op[];
+};
+
+/* An instruction knows its number. */
+static inline struct jit_unit *op_unit(struct jit_op *op)
+{
+	return (struct jit_unit *)((char *)(op - op->insn.n) - offsetof(struct jit_unit, op));
+}
+
+/*
+ * A unit while its code is emitted; what it takes is known at the end.  Code
+ * that loads the address of an op or exit of it has a distance in `field`.
+ */
+enum { DRAFT_EXITS = 6 * BLOCK_INSNS + 2, DRAFT_REFS = 2 * DRAFT_EXITS };
+
+struct jit_draft {
+	unsigned refs;
+	struct { uint32_t field; uint16_t n; bool is_exit; } ref[DRAFT_REFS];
+	struct jit_exit exit[DRAFT_EXITS];
+	_Alignas(struct jit_unit) uint8_t unit[sizeof(struct jit_unit) + BLOCK_INSNS * sizeof(struct jit_op)];
 };
 
 /*
@@ -65,6 +88,7 @@ struct jit {
 	uint8_t *rw, *rx;		/* the same memory */
 	uint32_t size, at, first;	/* next free; behind the thunks */
 	unsigned threshold;
+	struct jit_draft draft;
 	struct jit_unit *oldest, *newest;
 	void (*enter)(const void *code);
 	uint32_t leave, leave_saved, call, load_vectors;	/* thunks */
@@ -85,16 +109,16 @@ bool jit_call_insn(struct cpu *, struct jit_op *);	/* called from code; false: i
 void jit_set_return(struct jit_op *);
 bool jit_is_branch(const struct insn *);		/* a transfer of control that run.c makes */
 void jit_cool(struct block *);				/* its unit has gone */
-/* translate.c: into `c`.  NULL: it cannot be translated, or no memory. */
-struct jit_unit *jit_emit_unit(struct cpu *, struct block *, const uint8_t *bytes, struct code *c);
+/* translate.c: into `c` and j->draft.  False: it cannot be translated. */
+bool jit_emit_unit(struct cpu *, struct block *, const uint8_t *bytes, struct code *c);
 /* record.c: of a unit that has been placed; `bytes` are the guest's. */
 void jit_record_unit(struct jit *, const struct jit_unit *, uint64_t rip, const uint8_t *bytes);
 void jit_record_end(struct jit *);
 /* cache.c */
 /* Room for one unit in code memory, where the oldest make way; it begins at j->at. */
 struct code jit_reserve(struct jit *);
-/* What was emitted there is the unit's from now on.  False: it did not fit; the unit is freed. */
-bool jit_keep(struct jit *, struct jit_unit *, const struct code *);
+/* What was emitted there, and j->draft, are a unit from now on.  NULL: it did not fit. */
+struct jit_unit *jit_keep(struct jit *, const struct code *);
 /* The exit jumps straight to `to` from now on. */
 void jit_link(struct jit *, struct jit_exit *, struct jit_unit *to);
 /* Branches of `set` to `rip` lead to the unit from now on, as long as the generation stays. */

@@ -93,7 +93,7 @@ void resume_with(struct translation *t, unsigned k)
 	while (n--)
 		asm_here(t->c, out[n]);
 	count(t, k + 1, H_RAX);
-	leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->u->op[k].insn[0].off + t->u->op[k].insn[0].len, 0));
+	leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->u->op[k].insn.off + t->u->op[k].insn.len, 0));
 }
 
 void emit_enters(struct translation *t)
