@@ -1,7 +1,8 @@
 # storm.py NAME KILLS PID: kill -9 for the device model of a machine, again and again, and somebody who types meanwhile.
 #
 # With $STORM_UPGRADE, the path of cleavectl, it is upgraded instead, each time to
-# the other of $STORM_UPGRADE_TO's programs.
+# the next of $STORM_UPGRADE_TO's programs.  With $STORM_UPGRADE_KILL one of the
+# machine's device models, the old one or the new one, is killed in each upgrade.
 #
 # Follows cleave's NAME.err: 1 to 100 ms after each successor has taken over it is
 # killed.  Through the UNIX socket NAME.com2 lines are typed, each once the one
@@ -20,7 +21,8 @@ import time
 
 name, wanted, vm = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 random.seed(os.environ.get("SEED", "1"))
-kills, wrong, lines, stalls = 0, [], 0, []
+kills, wrong, lines, stalls, murders = 0, [], 0, [], 0
+murder = os.environ.get("STORM_UPGRADE_KILL")
 upgrade, programs = os.environ.get("STORM_UPGRADE"), os.environ.get("STORM_UPGRADE_TO", "").split()
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -78,18 +80,6 @@ def ready():
         return b"result: ready" in f.read()
 
 
-def upgrade_children():
-    """No sooner than the last one has ended."""
-    global kills
-    path = f"={programs[kills % len(programs)]}" if programs else ""
-    done = subprocess.run([upgrade, f"--vm={name}", f"--upgrade-devmodel{path}"], capture_output=True, text=True, check=False)
-    if m := re.search(r"stall (\d+) us", done.stdout):
-        stalls.append(int(m[1]))
-        kills += 1
-    elif alive():
-        wrong.append(("", f"cleavectl: {done.stderr or done.stdout}"))
-
-
 def device_models():
     return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and parent(pid) == vm and name_of(pid).startswith("cleaved")]
 
@@ -109,6 +99,33 @@ def kill(pid):
             os.kill(one, 9)
         except ProcessLookupError:
             pass
+
+
+def kill_one():
+    """The old one or the new one, if there are two by then."""
+    global murders
+    time.sleep(random.uniform(0, 0.012))
+    if models := device_models():
+        try:
+            os.kill(random.choice(models), 9)
+            murders += 1
+        except ProcessLookupError:
+            pass
+
+
+def upgrade_children():
+    global kills
+    path = f"={programs[kills % len(programs)]}" if programs else ""
+    done = subprocess.Popen([upgrade, f"--vm={name}", f"--upgrade-devmodel{path}"],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if murder:
+        kill_one()
+    out, err = done.communicate()
+    if m := re.search(r"stall (\d+) us", out):
+        stalls.append(int(m[1]))
+        kills += 1
+    elif alive() and not (murder and "goes on with" in err):
+        wrong.append(("", f"cleavectl: {err or out}"))
 
 
 def kill_children(err):
@@ -155,6 +172,8 @@ with open(name + ".err") as err:
 if stalls:
     stalls.sort()
     p50, p99 = (stalls[min(len(stalls) - 1, len(stalls) * p // 100)] for p in (50, 99))
+    if murder:
+        print(f"{murders} killed in upgrades; ", end="")
     print(f"{kills} upgrades, stall p50 {p50} us, p99 {p99} us, {lines} lines typed and echoed")
 else:
     print(f"{kills} kills, {lines} lines typed and echoed")
