@@ -5,7 +5,8 @@
  * file behind it; the daemon, which may be killed before each of its steps,
  * those of its takeover too; the engine's drainer of events and its supervisor.
  * spin tries every order in which their steps can follow each other, with up to
- * KILLS deaths.  A step is a store that another process, or a successor, reads.
+ * KILLS deaths and an upgrade, for which the daemon holds and another takes
+ * over.  A step is a store that another process, or a successor, reads.
  *
  * The vCPU judges: a register's side effect happens once (its value counts
  * them), a completion comes after its events, a shadow is no older than the
@@ -31,12 +32,17 @@
  *	ARENA_LATE	the link is exchanged before the successor hears, the arena after
  *	IO_FORGOTTEN	operations in flight are not started again
  *	EARLY_START	a worker of the dead daemon is not waited for
+ *	BUSY_LEFT	a worker of one that holds, and is replaced, is not waited for
  *
  * It leaves out what has no order of its own: contents of batches, the room in
- * rings, waiting and waking, byte streams, virtqueues.
+ * rings, waiting and waking, byte streams, virtqueues; and what decides whether
+ * a step is taken, not how: back-off, outage policies, quarantine.
  */
 #ifndef KILLS
 #define KILLS 2
+#endif
+#ifndef UPGRADES
+#define UPGRADES 1
 #endif
 
 mtype = { IDLE, ACTIVE, COMMITTED }			/* enum txn_state */
@@ -63,15 +69,15 @@ typedef memory {					/* struct link, but for its two channels */
 }
 
 /* Of the daemon that serves or has died, and of its successor.  `arena_at` is `at` but in ARENA_LATE. */
-header arena[2];
+header arena[2], nobodys;
 memory link[2];
 chan comps[2] = [3] of { byte, byte, byte };		/* number, value, its events */
 chan events[2] = [4] of { byte, bit };			/* number, level of the line */
 bit at, arena_at;
 
-/* The process. */
-bit alive, killed, ready, go;
-byte kills;
+/* Processes; `hold` is asked of one, `held` and `busy` its answer. */
+bit alive[2], killed[2], ready[2], go[2], hold, held, busy;
+byte kills, upgrades;
 
 /* The engine: struct link_client, the vCPU's channel, what the guest sees. */
 bit lost = 1, drain_lock, park, parked;
@@ -82,7 +88,7 @@ byte saved_seq, saved_value;
 
 byte file;						/* what the back end has written */
 bit program;						/* which of two the vCPU runs */
-#ifdef EARLY_START
+#if defined(EARLY_START) || defined(BUSY_LEFT)
 byte late;						/* a dead daemon's worker has not yet written this */
 #endif
 
@@ -90,6 +96,8 @@ byte late;						/* a dead daemon's worker has not yet written this */
 #define KIND(seq) (program == 0 -> (seq < 3 -> WRITE : READ) : (seq % 2 -> START : ACK))
 
 /* ---- the daemon: `me` is its place in arena[] and link[] */
+
+#define me _pid		/* of two, which are the first */
 
 #ifdef ONE_ARENA
 #define A arena[arena_at]
@@ -211,7 +219,7 @@ inline reveal() {
 #endif
 #endif
 	if						/* machine_start_io() */
-	:: A.ios && open -> started = 1
+	:: A.ios && live -> started = 1
 	:: else
 	fi
 }
@@ -251,7 +259,11 @@ inline take_over() {
 	link[me].shadow = A.dev.reg;			/* the devices are made: init() */
 	A.event_seq++;
 	events[me]!A.event_seq, A.dev.line;		/* announce_lines() */
-	open = 1;
+}
+
+/* machine_go() */
+inline machine_go() {
+	live = 1;
 #ifndef IO_FORGOTTEN
 	started = A.dev.busy
 #endif
@@ -260,18 +272,16 @@ inline take_over() {
 /* A worker of this process, which dies with it. */
 #define WORKER started && !ended -> d_step { file = A.dev.data; ended = 1 }
 
-active proctype daemon() {
-	bit me, open, started, ended;
+active [2] proctype daemon() {
+	bit live, started, ended;
 end_unborn:
 	do
-	:: d_step { alive -> me = 1 - at; open = 0; started = 0; ended = 0 };
+	:: alive[me] ->
 		{
 			take_over();
-			ready = 1;
-end_ready:		do				/* may_go() */
-			:: go -> break
-			:: WORKER
-			od;
+			ready[me] = 1;
+end_ready:		go[me];				/* may_go() */
+			machine_go();
 end_loop:		do				/* loop_run() */
 			:: link[me].first <= link[me].last ->	/* fill() */
 				if
@@ -289,22 +299,28 @@ end_loop:		do				/* loop_run() */
 				fi
 			:: WORKER
 			:: ended -> io_ended()
+			:: hold && !held && me == at ->		/* hold() */
+				d_step { held = 1; busy = started && !ended };
+end_held:			do
+				:: !hold -> break
+				:: WORKER
+				od
 			od
-		} unless { killed };
-		/* on_ended(): its pidfd is readable */
+		} unless { killed[me] };
+		/* its pidfd is readable */
 		d_step {
 #ifdef EARLY_START
 			if
-			:: started && !ended -> late = arena[at].dev.data
+			:: started && !ended -> late = A.dev.data
 			:: else
 			fi;
 #endif
-			killed = 0; ready = 0; go = 0; alive = 0; me = 0; open = 0; started = 0; ended = 0
+			killed[me] = 0; ready[me] = 0; go[me] = 0; alive[me] = 0; live = 0; started = 0; ended = 0
 		}
 	od
 }
 
-#ifdef EARLY_START
+#if defined(EARLY_START) || defined(BUSY_LEFT)
 active proctype late_worker() {
 end_worker:
 	do
@@ -317,8 +333,10 @@ end_worker:
 active proctype killer() {
 end_killer:
 	do
-	:: d_step { alive && !killed && kills < KILLS -> killed = 1; kills++ }
-	:: atomic { alive && !killed && !lost && kills < KILLS -> lost = 1; kills++ }; killed = 1
+	:: d_step { alive[0] && !killed[0] && kills < KILLS -> killed[0] = 1; kills++ }
+	:: d_step { alive[1] && !killed[1] && kills < KILLS -> killed[1] = 1; kills++ }
+	:: atomic { alive[at] && !killed[at] && !lost && !held && kills < KILLS -> lost = 1; kills++ };
+		killed[at] = 1
 	od
 }
 
@@ -363,16 +381,20 @@ end_drainer:
 	od
 }
 
-/* link_client_open(): what the dead one published has happened; a link for the successor */
+inline clear_link(l) {
+	link[l].first = 1; link[l].last = 0; link[l].committed = 0; link[l].shadow = 0
+}
+
+/* link_client_open_beside(): a link for the successor; what the last one published has happened */
 inline open_link() {
-	lost = 1;
+	!alive[1 - at];				/* this place is used again, links and arenas are not */
 	d_step {
 		do
 		:: nempty(comps[1 - at]) -> comps[1 - at]?number, value, names
 		:: nempty(events[1 - at]) -> events[1 - at]?number, value
 		:: empty(comps[1 - at]) && empty(events[1 - at]) -> break
 		od;
-		link[1 - at].first = 1; link[1 - at].last = 0; link[1 - at].committed = 0; link[1 - at].shadow = 0;
+		clear_link(1 - at);
 		number = 0; value = 0; names = 0
 	};
 #ifndef NO_DRAIN
@@ -437,38 +459,79 @@ inline accept_link() {
 	d_step { link[at].first = committed + 1; link[at].last = last }
 }
 
+inline start() {
+	d_step {
+#ifndef ONE_ARENA
+		copy_arena(arena[1 - at], arena[arena_at]);
+#endif
+		alive[1 - at] = 1
+	}
+}
+
+/* take_over(), accept_it(): the arena with the link, whether the successor is still there to hear of it or not */
+inline accept() {
+	park = 1;					/* vm_hold() */
+	parked;
+	accept_link();
+#ifdef ARENA_LATE
+	d_step {
+		if
+		:: alive[at] && !killed[at] -> arena_at = at; go[at] = 1
+		:: else
+		fi
+	};
+#elif defined(ONE_ARENA)
+	d_step { go[at] = alive[at] };
+#else
+	d_step {
+		arena_at = at; go[at] = alive[at];
+		copy_arena(arena[1 - at], nobodys); clear_link(1 - at)	/* spares spin states that differ in nothing else */
+	};
+#endif
+	park = 0					/* vm_release() */
+}
+
+/* hand_over(): from one that holds, and goes on if it comes to nothing */
+inline hand_over() {
+	hold = 1;
+	if
+	:: !alive[at] -> hold = 0			/* on_ended() */
+	:: held ->
+		open_link();
+		start();
+		if
+		:: !alive[1 - at]			/* stay() */
+		:: ready[1 - at] ->
+			/* replace(): dismissed; it has to be gone if it was busy */
+			d_step {
+				killed[at] = alive[at]; hold = 0; held = 0;
+#ifdef BUSY_LEFT
+				late = (busy -> arena[at].dev.data : 0)
+#endif
+			};
+#ifndef BUSY_LEFT
+			!busy || !alive[at];
+#endif
+			accept()
+		fi;
+		d_step { hold = 0; held = 0; busy = 0 }
+	fi
+}
+
 /* supervise.c: start_successor(), on_ready() */
 active proctype supervisor() {
 	byte number, value, names;
 end_supervisor:
 	do
-	:: d_step { !alive -> skip };
+	:: !alive[at] ->
+		lost = 1;
 		open_link();
-		d_step {
-#ifndef ONE_ARENA
-			copy_arena(arena[1 - at], arena[arena_at]);
-#endif
-			alive = 1
-		};
+		start();
 		if
-		:: !alive				/* on_ended() while it starts: the next from the same arena */
-		:: ready ->
-			park = 1;			/* vm_hold() */
-			parked;
-			accept_link();
-#ifdef ARENA_LATE
-			d_step {
-				if
-				:: alive && !killed -> arena_at = at; go = 1
-				:: else
-				fi
-			};
-#else
-			d_step { arena_at = at; go = alive };
-#endif
-			park = 0;			/* vm_release() */
-end_serving:		!alive				/* on_ended() */
+		:: !alive[1 - at]			/* on_ended() while it starts: the next from the same arena */
+		:: ready[1 - at] -> accept()
 		fi
+	:: alive[at] && go[at] && upgrades < UPGRADES -> upgrades++; hand_over()
 	od
 }
 
@@ -476,7 +539,8 @@ end_serving:		!alive				/* on_ended() */
 
 /* at_gate() */
 inline stand() {
-	parked = 1; !park; parked = 0
+	parked = 1;
+	d_step { !park -> parked = 0 }
 }
 
 /* link_client_send(): the account of posted writes before the post */
