@@ -767,7 +767,6 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 		snprintf(why, sizeof(why), "%s", s->why);
 	else
 		snprintf(why, sizeof(why), "the device model (process %d) %s", pid, how);
-	s->why[0] = 0;
 	pthread_mutex_unlock(&s->lock);
 	if (served) {
 		set_state(s, SUPERVISE_WAITING);
@@ -775,7 +774,10 @@ static void on_ended(evutil_socket_t fd, short what, void *arg)
 		s->lost = wait_now();
 		s->at_fault = daemon_at_fault(&s->daemon, status);
 	}
-	link_client_lost(s->vm->link, why);
+	link_client_lost(s->vm->link, why);	/* which notes it, too */
+	pthread_mutex_lock(&s->lock);
+	s->why[0] = 0;
+	pthread_mutex_unlock(&s->lock);
 	if (upgrade_is_taken(s->upgrade)) {	/* it was of another executable: tells nothing of ours */
 		upgrade_refused(s->upgrade, -ECANCELED, why);
 		go_on(s, NULL, false);
