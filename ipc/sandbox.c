@@ -70,18 +70,27 @@ static int give_up_files(int cell)
 
 /* ---- privileges */
 
-static int give_up_privileges(void)
+static int give_up_privileges(uint64_t keep)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { { 0 } };
+	struct __user_cap_data_struct now[2];
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
 	/* Who may not do this has none that execve could bring back: no new privileges. */
-	for (int cap = 0; !prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); cap++)
-		;
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (syscall(SYS_capset, &head, none))
+	if (syscall(SYS_capget, &head, now))
+		return -errno;
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t kept = keep >> 32 * i;
+
+		now[i].effective &= kept;
+		now[i].permitted &= kept;
+		now[i].inheritable = 0;
+	}
+	if (syscall(SYS_capset, &head, now))
 		return -errno;
 	return SANDBOX_APPLIED;
 }
@@ -268,7 +277,7 @@ static int take(const struct sandbox_policy *p, enum sandbox_measure m, int cell
 	case SANDBOX_FILES:
 		return give_up_files(cell);
 	case SANDBOX_PRIVILEGES:
-		return give_up_privileges();
+		return give_up_privileges(p->capabilities);
 	case SANDBOX_DUMPS:
 		return give_up_dumps();
 	case SANDBOX_LIMITS:

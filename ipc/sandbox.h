@@ -83,6 +83,7 @@ struct sandbox_limit {
 struct sandbox_policy {
 	const char *program;			/* as it names itself */
 	unsigned measures;			/* bits of enum sandbox_measure that sandbox_apply() is to take; others are left */
+	uint64_t capabilities;			/* kept, by number */
 	const struct sandbox_limit *limit;
 	unsigned nlimits;
 	const int *call;			/* allowed; whatever has no line here or below ends the process */

@@ -44,6 +44,7 @@ struct program {
 	struct event *signal[END_SIGNALS];
 	struct vm *vm;
 	struct gdb *gdb;
+	FILE *summary;			/* NULL: none is wanted */
 	char err[600];
 };
 
@@ -138,6 +139,16 @@ static int watch_signals(struct program *p)
 	return 0;
 }
 
+/* Opened now: later no file is opened for writing. */
+static void open_summary(struct program *p)
+{
+	const char *path = p->config->stats_file;
+
+	p->summary = path ? fopen(path, "ae") : NULL;
+	if (path && !p->summary)
+		fprintf(stderr, "cleave: %s: cannot write %s: %s\n", p->config->name, path, strerror(errno));
+}
+
 static int bring_up(struct program *p)
 {
 	int ret;
@@ -162,6 +173,10 @@ static int bring_up(struct program *p)
 		ret = control_new(&p->vm->control, p->vm, p->rundir.path, p->err, sizeof(p->err));
 	if (!ret && p->config->gdb)
 		ret = gdb_serve(&p->gdb, p->vm, p->config->gdb, p->err, sizeof(p->err));
+	if (!ret)
+		open_summary(p);
+	if (!ret)
+		ret = vmm_sandbox_enter(p->err, sizeof(p->err));
 	if (!ret) {
 		vmm_sandbox_log(p->vm);
 		ret = vm_start(p->vm, p->err, sizeof(p->err));
@@ -203,18 +218,19 @@ static void release(struct program *p)
 	}
 	if (p->base)
 		event_base_free(p->base);
+	if (p->summary)
+		fclose(p->summary);
 	rundir_release(&p->rundir);
 }
 
-static void summarize(struct vm *vm)
+static void summarize(struct program *p)
 {
-	FILE *f = vm->config->stats_file ? fopen(vm->config->stats_file, "we") : NULL;
+	struct vm *vm = p->vm;
 
-	if (vm->config->stats_file && !f)
-		fprintf(stderr, "cleave: %s: cannot write %s: %s\n", vm->name, vm->config->stats_file, strerror(errno));
-	if (f) {
-		report_summary(vm, f);
-		fclose(f);
+	if (p->summary) {
+		if (ftruncate(fileno(p->summary), 0))
+			errno = 0;	/* what cannot be made shorter holds nothing */
+		report_summary(vm, p->summary);
 	}
 	if (vm->config->stats)
 		report_summary(vm, stderr);
@@ -238,7 +254,7 @@ static int run(struct program *p)
 	bring_down(p);
 	status = ret ? STATUS_ERROR : p->vm->status;
 	if (!ret)
-		summarize(p->vm);
+		summarize(p);
 	release(p);
 	if (ret)
 		complain(*p->err ? p->err : strerror(-ret));

@@ -87,14 +87,20 @@ static void terminal_restore(void)
 	tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal_saved);
 }
 
+void relay_emergency(int why)
+{
+	(void)why;
+	if (terminal_raw)
+		tcsetattr(STDIN_FILENO, TCSANOW, &terminal_saved);
+}
+
 /* Only async-signal-safe calls.  The signal comes again, to whoever handled it before. */
 static void terminal_fatal(int sig)
 {
 	for (unsigned i = 0; i < FATALS; i++)
 		if (fatal_signals[i] == sig)
 			sigaction(sig, &fatal_old[i], NULL);
-	if (terminal_raw)
-		tcsetattr(STDIN_FILENO, TCSANOW, &terminal_saved);
+	relay_emergency(sig);
 	raise(sig);
 }
 

@@ -40,6 +40,8 @@ int relay_check(const char *spec, char *err, size_t errlen);
 
 /* `escape`: the byte, or negative for none; it works on a terminal only.  `dir`: where pty links are made, or NULL. */
 int relay_new(struct relay **, struct event_base *, const struct relay_ops *, int escape, const char *dir);
+/* Restores the terminal, in a process that is about to die of it: async-signal-safe. */
+void relay_emergency(int);
 /* Restores the terminal, removes sockets and links. */
 void relay_free(struct relay *);
 

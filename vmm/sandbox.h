@@ -20,6 +20,9 @@ struct vm;
 int vmm_sandbox_choose(const struct config *);
 enum sandbox_mode vmm_sandbox_mode(void);
 
+/* The engine's own, when all is open and before the guest runs: what it is to start, a launcher starts.  As vmm_sandbox_judge(). */
+int vmm_sandbox_enter(char *err, size_t errlen);
+
 /* 0, or where all of it is wanted and not all of it there -EPERM, and `err` says what not. */
 int vmm_sandbox_judge(const char *program, const struct sandbox *, char *err, size_t errlen);
 

@@ -176,6 +176,7 @@ int vcpu_start(struct vcpu *v)
 
 	/* Signals are the main thread's; a fault of our own still kills. */
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS);	/* says what the sandbox stopped */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = pthread_create(&v->thread, NULL, vcpu_main, v);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -398,6 +398,7 @@ static int start_events(struct vm *vm)
 	if (!vm->events_stop || vm_watch_link(vm, true))
 		return -ENOMEM;
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS);	/* says what the sandbox stopped */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = pthread_create(&vm->events_thread, NULL, events_main, vm);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -60,21 +60,38 @@ held() {
 }
 files="read-file write-file make-file make-dir read-proc list-root"
 sockets="inet inet-listen unix abstract"
-others="ptrace read-parent signal"
+people="ptrace read-parent signal"
 programs="fork fork-raw exec exec-call"
 memory="exec-memory make-executable"
 rest="message-queue userfaultfd io-uring keyring mount root"
 
 # with none, everything works: whoever fails below fails by the sandbox
 attempts none -o sandbox=off
-through none $files $sockets $others $programs $memory message-queue
+through none $files $sockets $people $programs $memory message-queue
 grep -q "^sandbox *off" none.sandbox && ok || bad "--get-sandbox: $(cat none.sandbox)"
 [ "$(id -u)" -ne 0 ] || through none root
+
+# the engine, its launchers and the keeper of the namespaces: what /proc says of them
+status() { awk -v field="$2:" '$1 == field { print $2 }' "/proc/$1/status"; }
+if filtered; then
+	start engine -l bootrom,poll.rom
+	[ "$(status "$vm_pid" Seccomp)" = 2 ] && [ "$(status "$vm_pid" NoNewPrivs)" = 1 ] && ok || bad "the engine is not filtered"
+	for p in $(pgrep -P "$vm_pid"); do
+		[ "$(status "$p" NoNewPrivs)" = 1 ] && ok || bad "$(cat "/proc/$p/comm") may gain privileges"
+	done
+	d=$(daemon_pid engine)
+	[ "$(status "$d" CapBnd)$(status "$d" CapPrm)" = 00000000000000000000000000000000 ] && ok || bad "capabilities: $(grep Cap "/proc/$d/status")"
+	others=$(pgrep -P "$vm_pid")
+	kill -9 "$vm_pid"
+	wait "$vm_pid" 2>/dev/null
+	for p in $others; do until_true gone "$p"; done
+	vm_pid=
+fi
 
 # all of it
 if filtered; then
 	attempts all
-	held all $files $sockets $others ptrace-first $programs $memory $rest
+	held all $files $sockets $people ptrace-first $programs $memory $rest
 	grep -q "forbidden" all && ok || bad "the filter stopped nothing"
 fi
 cat all.sandbox 2>/dev/null
@@ -84,7 +101,7 @@ layer() { CLEAVE_SANDBOX_ONLY=$2 attempts "$1"; }
 applied() { grep -q "^  $2  *applied" "$1.sandbox"; }
 if filtered; then
 	layer calls 0x200
-	held calls $files $sockets $others $programs $memory $rest
+	held calls $files $sockets $people $programs $memory $rest
 fi
 layer landlock 0x100
 if applied landlock Landlock; then
@@ -127,7 +144,7 @@ if unshare -U -r true 2>/dev/null; then
 	chmod +x cleave-poor
 	rich=$cleave cleave=$work/cleave-poor
 	attempts poor
-	! filtered || held poor $files $sockets $others ptrace-first $programs $memory $rest
+	! filtered || held poor $files $sockets $people ptrace-first $programs $memory $rest
 	grep -q "^  network namespace  *not applied: " poor.sandbox && ok || bad "--get-sandbox: $(cat poor.sandbox)"
 	grep -q "sandbox of cleaved is not complete: .*user namespace" poor.err && ok || bad "not in the log: $(cat poor.err)"
 	refuses "the sandbox of cleaved is not complete: " -o sandbox=strict -l bootrom,idle.rom x
@@ -159,7 +176,7 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 	cd user
 	attempts ../user-all
 	cd ..
-	! filtered || held user-all $files $sockets $others ptrace-first $programs $memory $rest
+	! filtered || held user-all $files $sockets $people ptrace-first $programs $memory $rest
 	cat user-all.sandbox
 fi
 finish
