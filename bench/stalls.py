@@ -1,11 +1,12 @@
-"""stalls.py: how long a guest waits when its device model is killed.
+"""stalls.py: how long a guest waits when its device model is killed, or upgraded.
 
 A guest asks a device again and again and remembers the longest time between two
 answers.  Its device model gets a SIGKILL; when a successor has taken over, the
 guest is asked for the longest.  Each kill gives one number, in which all else
-that kept the guest from running is contained; so there is a row without kills.
+that kept the guest from running is contained; so there is a row without kills.  An
+upgrade hands the machine over to the same executable, started anew.
 """
-import os, random, re, signal, time
+import os, random, re, signal, subprocess, time
 
 from machines import Cleave
 from parts import Part, tsc_hz
@@ -16,7 +17,8 @@ class Stalls(Part):
     """The guest-visible stall of a succession."""
     name = "stall"
     kills = 1000		# in all rounds together
-    ways = (("without a spare", (), 20), ("with a spare", ("-o", "devmodel.spare=on"), 10))	# arguments, goal in ms
+    ways = (("without a spare", (), 20), ("with a spare", ("-o", "devmodel.spare=on"), 10), ("upgrade", (), 20))	# arguments, goal in ms
+    upgrades = 200
 
     def prepare(self):
         self.disk = f"{self.scratch}/stall.img"
@@ -57,16 +59,22 @@ class Stalls(Part):
                 time.sleep(pause)
                 self.add("no kill", "cleave", self.longest(guest), "ms")
                 time.sleep(pause)
-                os.kill(serving, signal.SIGKILL)
-                serving = self.successor(guest, log)
+                if way == "upgrade":
+                    self.upgrade()
+                else:
+                    os.kill(serving, signal.SIGKILL)
+                    serving = self.successor(guest, log)
                 self.add(way, "cleave", self.longest(guest), "ms")
+
+    def upgrade(self):
+        subprocess.run([f"{self.build}/cleavectl", f"--vm=bench-{os.getpid()}", "--upgrade-devmodel"], stdout=subprocess.DEVNULL, check=True)
 
     def round(self):
         for way, args, _ in self.ways:
-            self.run(way, args, -(-self.kills // self.bench.rounds))
+            self.run(way, args, -(-(self.upgrades if way == "upgrade" else self.kills) // self.bench.rounds))
 
     def show(self, out):
-        out("The longest time for which a device kept a guest waiting, ms, when its device model was killed")
+        out("The longest time for which a device kept a guest waiting, ms, when its device model was killed or upgraded")
         rows = []
         for w in ("no kill", *(way for way, _, _ in self.ways)):
             values = self.get(w, "cleave")
