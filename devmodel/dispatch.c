@@ -150,6 +150,12 @@ static void serve_control(struct machine *m, const struct link_req *r, struct li
 	}
 }
 
+static struct link_comp completion_of(const struct link_req *r)
+{
+	return (struct link_comp){ .seq = r->seq, .addr = r->addr, .count = r->count, .done = r->count,
+				   .kind = r->kind, .size = r->size, .data = r->data, .status = LINK_OK };
+}
+
 int dispatch_serve(struct machine *m, unsigned ring, const struct link_req *r)
 {
 	struct link_comp *c = &m->arena->out.comp;
@@ -157,8 +163,7 @@ int dispatch_serve(struct machine *m, unsigned ring, const struct link_req *r)
 
 	if (err)
 		return err;
-	*c = (struct link_comp){ .seq = r->seq, .addr = r->addr, .count = r->count, .done = r->count,
-				 .kind = r->kind, .size = r->size, .data = r->data, .status = LINK_OK };
+	*c = completion_of(r);
 	if (r->kind < LINK_REQ_RESET)
 		serve_access(m, ring, r, c);
 	else
@@ -177,11 +182,29 @@ static int broken(struct machine *m, unsigned ring, const char *why)
 	return -EPROTO;
 }
 
-/* Posted again to a successor by an engine that had not heard: it has happened. */
+/*
+ * The engine had no use for the answer that it got, or has not seen it yet.
+ * There is no other, so this one says that nobody answers; where the right one
+ * has been published again, it is ahead in the ring, and this one stale.
+ */
+static void answer_again(struct machine *m, unsigned ring)
+{
+	struct link_comp c = completion_of(&m->head[ring].req);
+
+	c.status = LINK_UNCLAIMED;
+	c.event_seq = m->arena->event_seq;
+	if (link_post_comp(m->link, ring, &c))
+		m->lost = 1;
+	link_flush(m->link, ring);
+}
+
+/* Posted again to a successor: it has happened. */
 static bool done_before(struct machine *m, unsigned ring)
 {
 	if (__builtin_expect(m->head[ring].seq > m->arena->acked[ring], 1))
 		return false;
+	if (!(m->head[ring].req.flags & LINK_REQ_POSTED))
+		answer_again(m, ring);
 	link_release_req(m->link, ring);
 	return true;
 }

@@ -286,7 +286,12 @@ end_loop:		do				/* loop_run() */
 			:: link[me].first <= link[me].last ->	/* fill() */
 				if
 #ifndef NO_ACK_CHECK
-				:: link[me].first <= A.acked -> link[me].first++	/* done_before() */
+				:: link[me].first <= A.acked ->		/* done_before() */
+					if
+					:: KIND(link[me].first) != WRITE -> comps[me]!link[me].first, 0, A.event_seq	/* answer_again() */
+					:: else
+					fi;
+					link[me].first++
 #endif
 				:: else ->
 #ifdef RING_INDEX

@@ -250,6 +250,28 @@ static void a_void_is_acknowledged(void **state)
 	drop(h);
 }
 
+/* The answer was of no use to the engine: a vCPU that waits gets another, the device is not asked again. */
+static void what_has_happened_is_answered_without_a_value(void **state)
+{
+	struct harness *h = make("probe", 1);
+	struct link_comp c;
+
+	(void)state;
+	h_in(h, 0x100, 1);
+	h_out_posted(h, 0x130, 1, 5);
+	h_succeed(h, false);
+	post(h, 0, LINK_REQ_PIO_IN, 0x100, 0, 0, 1);
+	post(h, 0, LINK_REQ_PIO_OUT, 0x130, 5, LINK_REQ_POSTED, 2);
+	assert_int_equal(dispatch_poll(harness_machine(h)), 0);
+	assert_int_equal(link_take_comp(h_engine(h), 0, &c), 1);
+	assert_int_equal(c.seq, 1);
+	assert_int_equal(c.kind, LINK_REQ_PIO_IN);
+	assert_int_equal(c.status, LINK_UNCLAIMED);
+	assert_int_equal(link_take_comp(h_engine(h), 0, &c), 0);
+	assert_int_equal(probe(h)->accesses, 2);
+	drop(h);
+}
+
 static void a_moved_region_is_found(void **state)
 {
 	struct harness *h = make("probe", 1);
@@ -383,6 +405,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes), cmocka_unit_test(batches), cmocka_unit_test(an_interrupt_ends_the_batch),
 		cmocka_unit_test(posted_writes_go_first), cmocka_unit_test(a_void_is_acknowledged),
+		cmocka_unit_test(what_has_happened_is_answered_without_a_value),
 		cmocka_unit_test(a_moved_region_is_found),
 		cmocka_unit_test(reset_waits_for_operations), cmocka_unit_test(timers_run_in_order), cmocka_unit_test(nonsense_ends_the_daemon),
 		cmocka_unit_test(engine_that_takes_no_events),
