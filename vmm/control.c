@@ -17,19 +17,21 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "ipc/link.h"
 #include "proto/frame.h"
 #include "proto/rundir.h"
+#include "vmm/calls.h"
 #include "vmm/control.h"
 #include "vmm/control_parts.h"
-#include "vmm/link.h"
+#include "vmm/inout.h"
 #include "vmm/regs.h"
 #include "vmm/report.h"
 #include "vmm/sandbox.h"
 #include "vmm/supervise.h"
 #include "vmm/vm.h"
 
-enum { CLIENTS_MAX = 32, BACKLOG_MAX = 1 << 20, KEYS_MAX = 4096, COUNTERS_MAX = 256, KEY_GAP_MS = 8 };
-#define KEY_TIMEOUT_NS 1000000000ll
+enum { CLIENTS_MAX = 32, BACKLOG_MAX = 1 << 20, KEYS_MAX = 4096, COUNTERS_MAX = 256 };
+enum { KEY_GAP_MS = 8, AGAIN_MS = 2, INJECT_MS = 1000, SETTLE_MS = 2000 };
 
 struct control {
 	struct vm *vm;
@@ -67,15 +69,94 @@ static struct vcpu *find_cpu(struct vm *vm, uint32_t cpu, struct answer *a)
 	return NULL;
 }
 
+/* ---- answers that come later */
+
+static void finish(struct control_client *c, struct answer *a)
+{
+	uint8_t *reply;
+	size_t n;
+
+	a->r.id = c->deferred;
+	c->deferred = 0;
+	n = control_pack(&a->r, &reply);
+	c->later(c, reply, n);
+}
+
+static size_t answer_later(struct control_client *c, const struct answer *a)
+{
+	c->deferred = a->r.id;
+	return 0;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg);
+
+static int in_a_while(struct control_client *c, unsigned ms)
+{
+	if (!c->timer)
+		c->timer = evtimer_new(c->vm->base, on_timer, c);
+	return c->timer ? evtimer_add(c->timer, &(struct timeval){ .tv_usec = ms * 1000 }) : -ENOMEM;
+}
+
+/* The whole message, from its start: nothing has been done for it. */
+static int keep_message(struct control_client *c, const uint8_t *message, size_t n)
+{
+	if (!c->message) {
+		c->message = malloc(n ? n : 1);
+		if (!c->message)
+			return -ENOMEM;
+		memcpy(c->message, message, n);
+		c->message_len = n;
+	}
+	return in_a_while(c, AGAIN_MS);
+}
+
+static void drop_message(struct control_client *c)
+{
+	free(c->message);
+	c->message = NULL;
+	c->resting = 0;
+}
+
+/* Without a device that takes it: `unclaimed`. */
+static void refuse_call(struct answer *a, int err, const char *unclaimed)
+{
+	if (err == -ENXIO)
+		control_refuse(a, err, "%s", unclaimed);
+	else if (err == -ETIMEDOUT)
+		control_refuse(a, err, "the device model has not answered within %d s: cleavectl --get-devmodel says how it is", INJECT_MS / 1000);
+	else if (err)
+		control_refuse(a, err, "there is no device model at the moment, and nothing has been done: cleavectl --get-devmodel says why");
+}
+
+static void on_called(void *arg, int err)
+{
+	struct answer a = { .r = CLEAVE__RESPONSE__INIT };
+	struct control_client *c = arg;
+
+	refuse_call(&a, err, c->unclaimed);
+	finish(c, &a);
+}
+
+static size_t inject(struct control_client *c, unsigned what, uint64_t value, struct answer *a, uint8_t **reply)
+{
+	if (!calls_ask(c->vm->calls, LINK_REQ_INJECT, what, value, INJECT_MS, on_called, c))
+		return answer_later(c, a);
+	control_refuse(a, ENOMEM, "out of memory");
+	return control_pack(&a->r, reply);
+}
+
 /* ---- registers */
 
-/* Stops every vCPU between two instructions. */
-static int hold(struct vm *vm, struct answer *a)
+/* Every vCPU at rest; else it has been refused, or is to be tried again. */
+static int hold(struct control_client *c, struct answer *a)
 {
-	int ret = vm_park(vm, GATE_PAUSE);
+	int ret = vm_rest(c->vm, &c->resting);
 
-	if (ret)
-		control_refuse(a, -ret, "a vCPU waits for the device model, which does not answer");
+	a->again = ret == -EAGAIN;
+	if (!a->again)
+		c->resting = 0;
+	if (ret && !a->again)
+		control_refuse(a, ret, "a vCPU does not come to rest");
 	return ret;
 }
 
@@ -85,6 +166,8 @@ static const char *condition(const struct vm *vm, const struct vcpu *v, const st
 		return "paused";
 	if (v->stopped)
 		return "stopped";
+	if (inout_active(v))
+		return "waits for the device model";
 	return s->halted ? "halted" : "running";
 }
 
@@ -119,7 +202,7 @@ static void fill_descriptors(const struct x86_state *s, Cleave__State *to, Cleav
 	to->descriptor = descp;
 }
 
-static size_t get_state(struct vm *vm, const Cleave__GetState *q, struct answer *a, uint8_t **reply)
+static size_t get_state(struct vm *vm, struct control_client *c, const Cleave__GetState *q, struct answer *a, uint8_t **reply)
 {
 	Cleave__State state = CLEAVE__STATE__INIT;
 	Cleave__Register reg[64], *regp[64];
@@ -127,7 +210,7 @@ static size_t get_state(struct vm *vm, const Cleave__GetState *q, struct answer 
 	struct vcpu *v = find_cpu(vm, q->cpu, a);
 	struct x86_state s;
 
-	if (!v || hold(vm, a))
+	if (!v || hold(c, a))
 		return control_pack(&a->r, reply);
 	v->engine->get_state(v, &s);
 	state.cpu = q->cpu;
@@ -174,14 +257,20 @@ static int change_descriptor(struct x86_state *s, const Cleave__DescriptorChange
 	return 0;
 }
 
-static size_t set_state(struct vm *vm, const Cleave__SetState *q, struct answer *a, uint8_t **reply)
+static size_t set_state(struct vm *vm, struct control_client *c, const Cleave__SetState *q, struct answer *a, uint8_t **reply)
 {
 	struct vcpu *v = find_cpu(vm, q->cpu, a);
 	struct x86_state s;
 	int ret = 0;
 
-	if (!v || hold(vm, a))
+	if (!v || hold(c, a))
 		return control_pack(&a->r, reply);
+	if (inout_active(v)) {
+		vm_unpark(vm);
+		control_refuse(a, EBUSY, "vCPU %u waits for the device model in the middle of an instruction: "
+			       "its registers can be looked at, and set when it has gone on", v->id);
+		return control_pack(&a->r, reply);
+	}
 	v->engine->get_state(v, &s);
 	for (size_t i = 0; i < q->n_register_ && !ret; i++)
 		ret = change_register(&s, q->register_[i], a);
@@ -218,29 +307,28 @@ static void add_counter(void *arg, const char *name, uint64_t value)
 	c->n++;
 }
 
-static size_t get_stats(struct vm *vm, const Cleave__GetStats *q, struct answer *a, uint8_t **reply)
+static size_t get_stats(struct vm *vm, struct control_client *c, const Cleave__GetStats *q, struct answer *a, uint8_t **reply)
 {
 	Cleave__Stats stats = CLEAVE__STATS__INIT;
-	struct counters *c;
+	struct counters *all;
 	size_t n;
 
-	if (q->one_cpu && !find_cpu(vm, q->cpu, a))
+	/* vCPUs count instructions when they leave the engine: make them. */
+	if ((q->one_cpu && !find_cpu(vm, q->cpu, a)) || hold(c, a))
 		return control_pack(&a->r, reply);
-	/* vCPUs count instructions when they leave the engine: make them.  One that does not come out has older numbers. */
-	if (!vm_park(vm, GATE_PAUSE))
-		vm_unpark(vm);
-	c = calloc(1, sizeof(*c));
-	if (!c) {
+	vm_unpark(vm);
+	all = calloc(1, sizeof(*all));
+	if (!all) {
 		control_refuse(a, ENOMEM, "out of memory");
 		return control_pack(&a->r, reply);
 	}
-	report_each(vm, q->one_cpu ? (int)q->cpu : -1, add_counter, c);
-	stats.counter = c->regp;
-	stats.n_counter = c->n;
+	report_each(vm, q->one_cpu ? (int)q->cpu : -1, add_counter, all);
+	stats.counter = all->regp;
+	stats.n_counter = all->n;
 	a->r.what_case = CLEAVE__RESPONSE__WHAT_STATS;
 	a->r.stats = &stats;
 	n = control_pack(&a->r, reply);
-	free(c);
+	free(all);
 	return n;
 }
 
@@ -314,31 +402,37 @@ static void inject_nmi(struct vm *vm, uint32_t cpu, struct answer *a)
 		v->engine->inject_nmi(v);
 }
 
-static void pause_vm(struct vm *vm, struct answer *a)
+/* Without a process none can be at work. */
+static void on_settled(void *arg, int err)
 {
-	int ret = vm_pause(vm);
+	struct answer a = { .r = CLEAVE__RESPONSE__INIT };
+	struct control_client *c = arg;
 
-	if (ret)
-		control_refuse(a, ret, "a vCPU waits for the device model, which does not answer");
+	if (err == -ETIMEDOUT)
+		control_refuse(&a, err, "processors and clock stand, but the device model does not answer, and may still be at work on images: "
+			       "cleavectl --get-devmodel says how it is");
+	finish(c, &a);
 }
 
-static void press_power_button(struct vm *vm, struct answer *a)
+static size_t pause_vm(struct vm *vm, struct control_client *c, struct answer *a, uint8_t **reply)
 {
-	int ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_POWER_BUTTON, 0, KEY_TIMEOUT_NS);
-
-	if (ret)
-		control_refuse(a, ret, ret == -ENXIO ? "the machine has no power button" : "the device model does not answer");
+	if (hold(c, a))
+		return control_pack(&a->r, reply);
+	vm_stand(vm);
+	if (!calls_ask(vm->calls, LINK_REQ_NONE, 0, 0, SETTLE_MS, on_settled, c))
+		return answer_later(c, a);
+	control_refuse(a, ENOMEM, "out of memory");
+	return control_pack(&a->r, reply);
 }
 
-static size_t act(struct vm *vm, const Cleave__Act *q, struct answer *a, uint8_t **reply)
+static size_t act(struct vm *vm, struct control_client *c, const Cleave__Act *q, struct answer *a, uint8_t **reply)
 {
 	switch (q->action) {
 	case CLEAVE__ACTION__ACTION_INJECT_NMI:
 		inject_nmi(vm, q->cpu, a);
 		break;
 	case CLEAVE__ACTION__ACTION_PAUSE:
-		pause_vm(vm, a);
-		break;
+		return pause_vm(vm, c, a, reply);
 	case CLEAVE__ACTION__ACTION_RESUME:
 		vm_resume(vm);
 		break;
@@ -352,8 +446,8 @@ static size_t act(struct vm *vm, const Cleave__Act *q, struct answer *a, uint8_t
 		vm_request(vm, VM_REQUEST_ERROR, 0, "destroyed by cleavectl");
 		break;
 	case CLEAVE__ACTION__ACTION_POWER_BUTTON:
-		press_power_button(vm, a);
-		break;
+		snprintf(c->unclaimed, sizeof(c->unclaimed), "the machine has no power button");
+		return inject(c, LINK_INJECT_POWER_BUTTON, 0, a, reply);
 	default:
 		control_refuse(a, ENOSYS, "this cleave does not know action %d", q->action);
 		break;
@@ -369,7 +463,7 @@ static bool slot_ok(uint32_t slot, uint32_t function, struct answer *a)
 	return false;
 }
 
-static size_t resize_disk(struct vm *vm, const Cleave__ResizeDisk *q, struct answer *a, uint8_t **reply)
+static size_t resize_disk(struct vm *vm, struct control_client *c, const Cleave__ResizeDisk *q, struct answer *a, uint8_t **reply)
 {
 	char err[256];
 	int ret = 0;
@@ -382,105 +476,82 @@ static size_t resize_disk(struct vm *vm, const Cleave__ResizeDisk *q, struct ans
 		control_refuse(a, ret, "%s", err);
 		return control_pack(&a->r, reply);
 	}
-	ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_RESIZE, q->slot << 3 | q->function, KEY_TIMEOUT_NS);
-	if (ret == -ENXIO)
-		control_refuse(a, ret, "slot %u:%u has no virtio disk, or its image's size is no number of whole sectors", q->slot, q->function);
-	else if (ret)
-		control_refuse(a, ret, "the device model does not answer");
-	return control_pack(&a->r, reply);
+	snprintf(c->unclaimed, sizeof(c->unclaimed), "slot %u:%u has no virtio disk, or its image's size is no number of whole sectors",
+		 q->slot, q->function);
+	return inject(c, LINK_INJECT_RESIZE, q->slot << 3 | q->function, a, reply);
 }
 
-static size_t set_link(struct vm *vm, const Cleave__SetLink *q, struct answer *a, uint8_t **reply)
+static size_t set_link(struct control_client *c, const Cleave__SetLink *q, struct answer *a, uint8_t **reply)
 {
-	int ret;
-
 	if (!slot_ok(q->slot, q->function, a))
 		return control_pack(&a->r, reply);
-	ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_LINK, (q->up ? 0x100 : 0) | q->slot << 3 | q->function, KEY_TIMEOUT_NS);
-	if (ret == -ENXIO)
-		control_refuse(a, ret, "slot %u:%u has no network card", q->slot, q->function);
-	else if (ret)
-		control_refuse(a, ret, "the device model does not answer");
-	return control_pack(&a->r, reply);
+	snprintf(c->unclaimed, sizeof(c->unclaimed), "slot %u:%u has no network card", q->slot, q->function);
+	return inject(c, LINK_INJECT_LINK, (q->up ? 0x100 : 0) | q->slot << 3 | q->function, a, reply);
 }
 
 /* ---- keys: typed one by one, as the keyboard's buffer is small */
 
-static int type_key(struct vm *vm, uint64_t sequence, struct answer *a)
+static void typed(struct control_client *c, int err)
 {
-	int ret = link_client_control(vm->link, LINK_REQ_INJECT, LINK_INJECT_KEY, sequence, KEY_TIMEOUT_NS);
-
-	if (ret)
-		control_refuse(a, ret, ret == -ENXIO ? "the machine has no keyboard" : "the device model does not answer");
-	return ret;
-}
-
-static void reply_to(struct control_client *, uint8_t *, size_t);
-
-/* One key, and the timer for the next; after the last the answer. */
-static void type_next(evutil_socket_t fd, short what, void *arg)
-{
-	const struct timeval gap = { .tv_usec = KEY_GAP_MS * 1000 };
-	struct control_client *c = arg;
 	struct answer a = { .r = CLEAVE__RESPONSE__INIT };
-	uint8_t *reply;
-	size_t n;
-	int ret;
 
-	(void)fd, (void)what;
-	ret = c->next_key < c->nkeys ? type_key(c->control->vm, c->key[c->next_key++], &a) : 0;
-	if (!ret && c->next_key < c->nkeys) {
-		evtimer_add(c->key_timer, &gap);
-		return;
-	}
 	free(c->key);
 	c->key = NULL;
-	a.r.id = c->key_id;
-	n = control_pack(&a.r, &reply);
-	bufferevent_enable(c->bev, EV_READ);
-	reply_to(c, reply, n);
+	refuse_call(&a, err, "the machine has no keyboard");
+	finish(c, &a);
 }
 
-static size_t send_keys(struct vm *vm, struct control_client *c, const Cleave__SendKeys *q, struct answer *a, uint8_t **reply)
+/* One key, and the timer for the next. */
+static void on_key(void *arg, int err)
 {
-	int ret = 0;
+	struct control_client *c = arg;
 
+	if (!err && c->next_key < c->nkeys) {
+		err = in_a_while(c, KEY_GAP_MS);
+		if (!err)
+			return;
+	}
+	typed(c, err);
+}
+
+static void type_next(struct control_client *c)
+{
+	uint64_t sequence = c->key[c->next_key++];
+
+	if (calls_ask(c->vm->calls, LINK_REQ_INJECT, LINK_INJECT_KEY, sequence, INJECT_MS, on_key, c))
+		typed(c, -ENOMEM);
+}
+
+static size_t send_keys(struct control_client *c, const Cleave__SendKeys *q, struct answer *a, uint8_t **reply)
+{
+	size_t later;
+
+	if (!q->n_sequence)
+		return control_pack(&a->r, reply);
 	if (q->n_sequence > KEYS_MAX) {
 		control_refuse(a, E2BIG, "at most %d key movements at once", KEYS_MAX);
 		return control_pack(&a->r, reply);
 	}
-	if (!c->control) {
-		for (size_t i = 0; i < q->n_sequence && !ret; i++)
-			ret = type_key(vm, q->sequence[i], a);
-		return control_pack(&a->r, reply);
-	}
-	c->key = malloc((q->n_sequence + 1) * sizeof(*c->key));
-	if (!c->key_timer)
-		c->key_timer = evtimer_new(vm->base, type_next, c);
-	if (!c->key || !c->key_timer) {
-		free(c->key);
-		c->key = NULL;
+	c->key = malloc(q->n_sequence * sizeof(*c->key));
+	if (!c->key) {
 		control_refuse(a, ENOMEM, "out of memory");
 		return control_pack(&a->r, reply);
 	}
 	memcpy(c->key, q->sequence, q->n_sequence * sizeof(*c->key));
 	c->nkeys = q->n_sequence;
 	c->next_key = 0;
-	c->key_id = a->r.id;
-	bufferevent_disable(c->bev, EV_READ);	/* until they are typed */
-	event_active(c->key_timer, EV_TIMEOUT, 0);
-	return 0;
+	later = answer_later(c, a);
+	type_next(c);
+	return later;
 }
 
 /* ---- another executable for the device model: answered when it serves */
 
 static void on_upgraded(void *arg, const struct upgrade_result *result)
 {
-	struct control_client *c = arg;
 	struct answer a = { .r = CLEAVE__RESPONSE__INIT };
 	Cleave__Upgraded u = CLEAVE__UPGRADED__INIT;
-	uint8_t *reply;
-	size_t n;
+	struct control_client *c = arg;
 
 	if (result->error) {
 		a.r.error = -result->error;
@@ -488,29 +559,26 @@ static void on_upgraded(void *arg, const struct upgrade_result *result)
 	} else {
 		u.path = (char *)result->path;
 		u.generation = result->generation;
-		u.pid = supervise_pid(c->control->vm->supervise);
+		u.pid = supervise_pid(c->vm->supervise);
 		u.stall_us = result->stall_us;
 		a.r.what_case = CLEAVE__RESPONSE__WHAT_UPGRADED;
 		a.r.upgraded = &u;
 	}
-	a.r.id = c->upgrade_id;
-	c->upgrading = 0;
-	n = control_pack(&a.r, &reply);
-	bufferevent_enable(c->bev, EV_READ);
-	reply_to(c, reply, n);
+	finish(c, &a);
 }
 
+/* Perhaps answered before it returns. */
 static size_t upgrade_devmodel(struct vm *vm, struct control_client *c, const Cleave__UpgradeDevmodel *q, struct answer *a, uint8_t **reply)
 {
-	if (!vm->supervise || !c->control) {
+	size_t later;
+
+	if (!vm->supervise) {
 		control_refuse(a, ENXIO, "the machine has no device model");
 		return control_pack(&a->r, reply);
 	}
-	c->upgrading = 1;
-	c->upgrade_id = a->r.id;
-	bufferevent_disable(c->bev, EV_READ);
+	later = answer_later(c, a);
 	supervise_upgrade(vm->supervise, q->path, on_upgraded, c);
-	return 0;
+	return later;
 }
 
 /* ---- one message */
@@ -541,6 +609,52 @@ static size_t hello(struct vm *vm, struct control_client *c, const Cleave__Hello
 	return control_pack(&a->r, reply);
 }
 
+/* Before anything else is looked at: the answer when it is no message that can be served. */
+static bool well_formed(struct control_client *c, const Cleave__Request *q, struct answer *a)
+{
+	if (!q) {
+		c->close = 1;
+		control_refuse(a, EBADMSG, "not a control message");
+	} else if (!q->id) {	/* an answer without an id and without an error would be empty: no frame */
+		control_refuse(a, EINVAL, "a request's id is not 0");
+	} else if (!c->greeted && q->what_case != CLEAVE__REQUEST__WHAT_HELLO) {
+		c->close = 1;
+		control_refuse(a, EPROTO, "hello comes first");
+	}
+	return !a->r.error;
+}
+
+static size_t serve(struct vm *vm, struct control_client *c, const Cleave__Request *q, struct answer *a, uint8_t **reply)
+{
+	switch (q->what_case) {
+	case CLEAVE__REQUEST__WHAT_HELLO:
+		return hello(vm, c, q->hello, a, reply);
+	case CLEAVE__REQUEST__WHAT_GET_STATE:
+		return get_state(vm, c, q->get_state, a, reply);
+	case CLEAVE__REQUEST__WHAT_SET_STATE:
+		return set_state(vm, c, q->set_state, a, reply);
+	case CLEAVE__REQUEST__WHAT_GET_STATS:
+		return get_stats(vm, c, q->get_stats, a, reply);
+	case CLEAVE__REQUEST__WHAT_GET_DEVMODEL:
+		return control_devmodel(vm, a, reply);
+	case CLEAVE__REQUEST__WHAT_GET_SANDBOX:
+		return get_sandbox(vm, a, reply);
+	case CLEAVE__REQUEST__WHAT_UPGRADE_DEVMODEL:
+		return upgrade_devmodel(vm, c, q->upgrade_devmodel, a, reply);
+	case CLEAVE__REQUEST__WHAT_ACT:
+		return act(vm, c, q->act, a, reply);
+	case CLEAVE__REQUEST__WHAT_SEND_KEYS:
+		return send_keys(c, q->send_keys, a, reply);
+	case CLEAVE__REQUEST__WHAT_RESIZE_DISK:
+		return resize_disk(vm, c, q->resize_disk, a, reply);
+	case CLEAVE__REQUEST__WHAT_SET_LINK:
+		return set_link(c, q->set_link, a, reply);
+	default:
+		control_refuse(a, ENOSYS, "this cleave does not know that request");
+		return control_pack(&a->r, reply);
+	}
+}
+
 size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *message, size_t n, uint8_t **reply)
 {
 	Cleave__Request *q = cleave__request__unpack(NULL, n, message);
@@ -548,66 +662,56 @@ size_t control_answer(struct vm *vm, struct control_client *c, const uint8_t *me
 	size_t len;
 
 	*reply = NULL;
-	if (!q) {
-		c->close = 1;
-		control_refuse(&a, EBADMSG, "not a control message");
-		return control_pack(&a.r, reply);
-	}
-	a.r.id = q->id;
-	if (!q->id) {		/* an answer without an id and without an error would be empty: no frame */
-		control_refuse(&a, EINVAL, "a request's id is not 0");
+	c->vm = vm;
+	a.r.id = q ? q->id : 0;
+	if (well_formed(c, q, &a))
+		len = serve(vm, c, q, &a, reply);
+	else
 		len = control_pack(&a.r, reply);
-		cleave__request__free_unpacked(q, NULL);
-		return len;
+	if (a.again) {
+		free(*reply);
+		*reply = NULL;
+		len = answer_later(c, &a);
+		if (keep_message(c, message, n)) {
+			control_refuse(&a, ENOMEM, "out of memory");
+			len = control_pack(&a.r, reply);
+		}
 	}
-	if (!c->greeted && q->what_case != CLEAVE__REQUEST__WHAT_HELLO) {
-		c->close = 1;
-		control_refuse(&a, EPROTO, "hello comes first");
-		len = control_pack(&a.r, reply);
-		cleave__request__free_unpacked(q, NULL);
-		return len;
-	}
-	switch (q->what_case) {
-	case CLEAVE__REQUEST__WHAT_HELLO:
-		len = hello(vm, c, q->hello, &a, reply);
-		break;
-	case CLEAVE__REQUEST__WHAT_GET_STATE:
-		len = get_state(vm, q->get_state, &a, reply);
-		break;
-	case CLEAVE__REQUEST__WHAT_SET_STATE:
-		len = set_state(vm, q->set_state, &a, reply);
-		break;
-	case CLEAVE__REQUEST__WHAT_GET_STATS:
-		len = get_stats(vm, q->get_stats, &a, reply);
-		break;
-	case CLEAVE__REQUEST__WHAT_GET_DEVMODEL:
-		len = control_devmodel(vm, &a, reply);
-		break;
-	case CLEAVE__REQUEST__WHAT_GET_SANDBOX:
-		len = get_sandbox(vm, &a, reply);
-		break;
-	case CLEAVE__REQUEST__WHAT_UPGRADE_DEVMODEL:
-		len = upgrade_devmodel(vm, c, q->upgrade_devmodel, &a, reply);
-		break;
-	case CLEAVE__REQUEST__WHAT_ACT:
-		len = act(vm, q->act, &a, reply);
-		break;
-	case CLEAVE__REQUEST__WHAT_SEND_KEYS:
-		len = send_keys(vm, c, q->send_keys, &a, reply);
-		break;
-	case CLEAVE__REQUEST__WHAT_RESIZE_DISK:
-		len = resize_disk(vm, q->resize_disk, &a, reply);
-		break;
-	case CLEAVE__REQUEST__WHAT_SET_LINK:
-		len = set_link(vm, q->set_link, &a, reply);
-		break;
-	default:
-		control_refuse(&a, ENOSYS, "this cleave does not know that request");
-		len = control_pack(&a.r, reply);
-		break;
-	}
+	if (len)
+		c->deferred = 0;
+	if (!a.again)
+		drop_message(c);
 	cleave__request__free_unpacked(q, NULL);
 	return len;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct control_client *c = arg;
+	uint8_t *reply;
+	size_t n;
+
+	(void)fd, (void)what;
+	if (!c->message) {
+		type_next(c);
+		return;
+	}
+	n = control_answer(c->vm, c, c->message, c->message_len, &reply);
+	if (n)
+		c->later(c, reply, n);
+}
+
+void control_client_fini(struct control_client *c)
+{
+	if (!c->vm)
+		return;
+	calls_forget(c->vm->calls, c);
+	if (c->vm->supervise)
+		supervise_forget(c->vm->supervise, c);
+	if (c->timer)
+		event_free(c->timer);
+	drop_message(c);
+	free(c->key);
 }
 
 /* ---- clients */
@@ -620,11 +724,7 @@ static void client_free(struct control_client *c)
 		p = &(*p)->next;
 	*p = c->next;
 	c->control->nclients--;
-	if (c->key_timer)
-		event_free(c->key_timer);
-	free(c->key);
-	if (c->upgrading)
-		supervise_forget(c->control->vm->supervise, c);
+	control_client_fini(c);
 	bufferevent_free(c->bev);
 	free(c);
 }
@@ -643,6 +743,14 @@ static void reply_to(struct control_client *c, uint8_t *reply, size_t n)
 	free(reply);
 }
 
+/* And on to what has come meanwhile: from the loop, for this may be called in the middle of on_bytes(). */
+static void reply_later(struct control_client *c, uint8_t *reply, size_t n)
+{
+	reply_to(c, reply, n);
+	bufferevent_enable(c->bev, EV_READ);
+	bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+}
+
 /* After the last answer is out. */
 static void on_written(struct bufferevent *bev, void *arg)
 {
@@ -658,7 +766,7 @@ static void on_bytes(struct bufferevent *bev, void *arg)
 	struct evbuffer *in = bufferevent_get_input(bev);
 	uint8_t header[FRAME_HEADER], *reply;
 
-	while (!c->close && !c->key && !c->upgrading && evbuffer_copyout(in, header, sizeof(header)) == sizeof(header)) {
+	while (!c->close && !c->deferred && evbuffer_copyout(in, header, sizeof(header)) == sizeof(header)) {
 		ssize_t n = frame_length(header);
 		size_t len;
 
@@ -674,6 +782,8 @@ static void on_bytes(struct bufferevent *bev, void *arg)
 		if (len)
 			reply_to(c, reply, len);
 	}
+	if (c->deferred)
+		bufferevent_disable(bev, EV_READ);
 	if (c->close) {
 		bufferevent_disable(bev, EV_READ);
 		on_written(bev, c);
@@ -707,6 +817,7 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 		return;
 	}
 	c->control = ctl;
+	c->later = reply_later;
 	c->bev = bufferevent_socket_new(ctl->vm->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!c->bev) {
 		close(fd);

@@ -6,6 +6,7 @@
 #ifndef CLEAVE_VMM_CONTROL_PARTS_H
 #define CLEAVE_VMM_CONTROL_PARTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct vm;
 struct answer {
 	Cleave__Response r;
 	char text[400];
+	bool again;		/* not yet: the same message is to be looked at again soon */
 };
 
 /* It is an error: an errno value of either sign, and cause and cure.  Returns `error`. */

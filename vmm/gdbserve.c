@@ -58,6 +58,8 @@ static void target_get(void *arg, unsigned n, struct x86_state *s)
 
 static int target_set(void *arg, unsigned n, const struct x86_state *s)
 {
+	if (inout_active(vcpu_of(arg, n)))
+		return -EBUSY;		/* it waits for the device model, in the middle of an instruction */
 	return vcpu_of(arg, n)->engine->set_state(vcpu_of(arg, n), s);
 }
 

@@ -35,6 +35,9 @@ struct channel {
 	/* What the last daemon answered before it died, not yet received; a batch's bytes are in its page. */
 	struct link_comp saved;
 	bool has_saved;
+	/* A wait that was interrupted and goes on: for which request, since when (ns), in which generation. */
+	uint64_t waits_for, waits_since;
+	uint32_t waits_in;
 	/* Newest posted write by device; read by every vCPU. */
 	uint64_t posted[LINK_CLIENT_DEVICES];
 };
@@ -451,17 +454,47 @@ int link_client_withdraw(struct link_client *lc, unsigned n, const struct link_r
 	return 0;
 }
 
+/*
+ * How long the daemon may still take, -1 for ever.  Whoever kicks a vCPU ends
+ * its wait, which must not begin anew for all that; the clock is read from the
+ * first kick on only.
+ */
+static int64_t patience(const struct link_client *lc, const struct channel *c)
+{
+	int64_t left = lc->hooks.deadline_ns;
+
+	if (!lc->hooks.overdue)
+		return -1;
+	if (c->waits_for == c->last && c->waits_in == lc->generation)
+		left -= (int64_t)(wait_now() - c->waits_since);
+	return left > 0 ? left : 0;
+}
+
+static void note_interruption(const struct link_client *lc, struct channel *c)
+{
+	if (c->waits_for == c->last && c->waits_in == lc->generation)
+		return;
+	c->waits_for = c->last;
+	c->waits_in = lc->generation;
+	c->waits_since = wait_now();
+}
+
 enum wait_result link_client_wait_comp(struct link_client *lc, unsigned n, const uint32_t *kick, uint32_t seen)
 {
+	struct channel *c = &lc->chan[n];
 	enum wait_result r;
 
 	if (link_client_is_lost(lc))
 		return WAIT_BROKEN;
-	r = link_wait_comp(&lc->link, n, kick, seen, lc->hooks.overdue ? lc->hooks.deadline_ns : -1);
+	r = link_wait_comp(&lc->link, n, kick, seen, patience(lc, c));
 	if (r == WAIT_BROKEN)
 		condemn(lc, "completion ring", "impossible indices");
+	if (r == WAIT_KICKED)
+		note_interruption(lc, c);
 	if (r == WAIT_TIMEOUT && lc->hooks.overdue(lc->hooks.arg))
 		link_client_lost(lc, "the device model does not answer");
+	else if (r == WAIT_TIMEOUT)
+		c->waits_for = 0;	/* a debugger holds it: from now on again */
 	return r;
 }
 
@@ -479,64 +512,42 @@ enum wait_result link_client_wait_room(struct link_client *lc, unsigned n, const
 
 /* ---- the control channel */
 
-enum { LOOK_NS = 20000000 };
-
-/* The main thread waits itself: so it must look itself for the daemon's end. */
-static int64_t slice(const struct link_client *lc, uint64_t deadline)
+int link_client_ask(struct link_client *lc, unsigned kind, uint64_t addr, uint64_t value, struct link_req *r)
 {
-	uint64_t now = wait_now();
-
-	if (now >= deadline)
-		return -ETIMEDOUT;
-	if (link_client_is_lost(lc) || (lc->hooks.gone && lc->hooks.gone(lc->hooks.arg)))
-		return -EPIPE;
-	return deadline - now < LOOK_NS ? (int64_t)(deadline - now) : LOOK_NS;
-}
-
-static int control_send(struct link_client *lc, struct link_req *r, uint64_t deadline)
-{
-	unsigned n = lc->vm->nvcpus;
 	int err;
 
-	while ((err = link_client_send(lc, n, 0, r, NULL)) == -EAGAIN || err == -EBUSY) {
-		int64_t ns = slice(lc, deadline);
-
-		if (ns < 0)
-			return (int)ns;
-		if (link_wait_room(&lc->link, n, NULL, 0, ns) == WAIT_BROKEN)
-			return condemn(lc, "request ring", "impossible indices");
-	}
-	return err;
+	*r = (struct link_req){ .kind = (uint8_t)kind, .addr = addr, .value = value, .count = 1, .size = 8, .region = LINK_NO_REGION };
+	err = link_client_send(lc, lc->vm->nvcpus, 0, r, NULL);
+	if (!err)
+		count(lc, LINK_STAT_CONTROL);
+	return err == -EBUSY ? -EAGAIN : err;
 }
 
-static int control_receive(struct link_client *lc, const struct link_req *r, struct link_comp *comp, uint64_t deadline)
+int link_client_answer(struct link_client *lc, const struct link_req *r, uint64_t since, int64_t wait_ns)
 {
 	unsigned n = lc->vm->nvcpus;
-	int got;
-
-	while (!(got = link_client_receive(lc, n, r, comp, NULL))) {
-		int64_t ns = slice(lc, deadline);
-
-		if (ns < 0)
-			return (int)ns;
-		if (link_wait_comp(&lc->link, n, NULL, 0, ns) == WAIT_BROKEN)
-			return condemn(lc, "completion ring", "impossible indices");
-	}
-	return got < 0 ? got : 0;
-}
-
-int link_client_control(struct link_client *lc, unsigned kind, uint64_t addr, uint64_t value, int64_t timeout_ns)
-{
-	struct link_req r = { .kind = (uint8_t)kind, .addr = addr, .value = value, .count = 1, .size = 8, .region = LINK_NO_REGION };
-	uint64_t deadline = wait_now() + (uint64_t)timeout_ns;
 	struct link_comp comp;
-	int err;
+	int got = link_client_receive(lc, n, r, &comp, NULL);
 
-	count(lc, LINK_STAT_CONTROL);
-	if ((err = control_send(lc, &r, deadline)))
-		return err;
-	err = control_receive(lc, &r, &comp, deadline);
-	return err ? err : comp.status == LINK_UNCLAIMED ? -ENXIO : 0;
+	if (!got && wait_ns && link_wait_comp(&lc->link, n, NULL, 0, wait_ns) == WAIT_BROKEN)
+		return condemn(lc, "completion ring", "impossible indices");
+	if (!got && wait_ns)
+		got = link_client_receive(lc, n, r, &comp, NULL);
+	if (got == 1)
+		return comp.status == LINK_UNCLAIMED ? -ENXIO : 0;
+	if (!got && lc->hooks.overdue && wait_now() - since > (uint64_t)lc->hooks.deadline_ns && lc->hooks.overdue(lc->hooks.arg))
+		link_client_lost(lc, "the device model does not answer");
+	return got ? got : -EAGAIN;
+}
+
+bool link_client_nobody(const struct link_client *lc)
+{
+	return link_client_is_lost(lc) && (!lc->hooks.gone || lc->hooks.gone(lc->hooks.arg));
+}
+
+bool link_client_alone(const struct link_client *lc)
+{
+	return link_client_is_lost(lc) && !lc->hooks.gone;
 }
 
 /* ---- doorbells */

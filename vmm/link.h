@@ -41,7 +41,7 @@ enum { LINK_CLIENT_DEVICES = 256 };	/* device ids are below this */
 struct link_hooks {
 	/* Once a generation, on whichever thread noticed.  Must not block nor call the link. */
 	void (*lost)(void *arg, const char *why);
-	/* Is the daemon's process no more?  Asked on the main thread while it waits; NULL: not known. */
+	/* Is the daemon's process no more?  Asked on the main thread; NULL: nobody knows, nor cares for a successor. */
 	bool (*gone)(void *arg);
 	/* A vCPU has waited for deadline_ns: is it to be replaced?  Any vCPU's thread; NULL: never. */
 	bool (*overdue)(void *arg);
@@ -115,12 +115,17 @@ struct link *link_client_link(struct link_client *);
 uint64_t link_client_stat(const struct link_client *, enum link_stat);
 
 /*
- * One request on the control channel, waited for: LINK_REQ_RESET, INJECT, PAUSE
- * or RESUME.  What it caused has been applied when this returns.  0, -ENXIO
- * where no device took it, -ETIMEDOUT (the answer, if it comes, is dropped),
- * -EPIPE without a daemon.
+ * The control channel, for calls.c: LINK_REQ_RESET, INJECT, PAUSE or RESUME.
+ * Asked: 0 with *r filled in, -EAGAIN: no room yet, -EPIPE: nobody serves.
+ * Answered, waiting for at most so long: 0, -ENXIO where no device took it,
+ * -EAGAIN: not yet, -EPIPE: not by this daemon; it is asked of its successor.
+ * What it caused has been applied then.  `since`: when it was asked; a daemon
+ * that does not answer until the deadline is lost.  One at a time.
  */
-int link_client_control(struct link_client *, unsigned kind, uint64_t addr, uint64_t value, int64_t timeout_ns);
+int link_client_ask(struct link_client *, unsigned kind, uint64_t addr, uint64_t value, struct link_req *r);
+int link_client_answer(struct link_client *, const struct link_req *r, uint64_t since, int64_t wait_ns);
+bool link_client_nobody(const struct link_client *);	/* no process is at work, for all that is known */
+bool link_client_alone(const struct link_client *);	/* ... and nobody sees to it that one comes */
 
 /* ---- requests: channel n's thread (vmm/inout.c) */
 

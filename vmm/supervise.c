@@ -68,7 +68,6 @@ struct supervise {
 	struct event *later, *condemned;
 
 	bool at_fault;		/* the last one that served ended by its own doing */
-	bool told_paused;	/* what the successor was told */
 	unsigned failures;	/* of its own, in a row */
 	uint64_t since;		/* when it began to serve, or was lost; ms */
 	struct supervise_info info;
@@ -266,7 +265,6 @@ static int launch(struct supervise *s, int arena_fd, bool fresh, char *err, size
 		if (!ret)
 			ret = introduce_machine(s->daemon.sock, s->vm, &s->back, false);
 	}
-	s->told_paused = s->vm->paused;
 	if (!ret)
 		ret = introduce_turn(s->daemon.sock, &turn);
 	if (ret == -EPIPE || ret == -ECONNRESET)
@@ -452,16 +450,6 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 		kill_it(s, "the device model does not come to serve");
 }
 
-/* What was said to the last one and not heard, or happened meanwhile. */
-static void catch_up(struct supervise *s)
-{
-	struct vm *vm = s->vm;
-
-	if (vm->paused != s->told_paused)
-		link_client_control(vm->link, vm->paused ? LINK_REQ_PAUSE : LINK_REQ_RESUME, 0, (uint64_t)vm->clock_offset, 1000000000);
-	vm_taken_over(vm);
-}
-
 static int take_over(struct supervise *s, char *err, size_t errlen)
 {
 	struct vm *vm = s->vm;
@@ -543,7 +531,7 @@ static void on_ready(struct supervise *s)
 	snprintf(line, sizeof(line), "%s; process %d took over after %llu ms", s->info.why, s->daemon.child.pid,
 		 (unsigned long long)(now_ms() - lost));
 	say(s, line);
-	catch_up(s);
+	vm_taken_over(s->vm);
 	if (upgrade_is_taken(s->upgrade))
 		adopt_program(s);
 	else
@@ -627,7 +615,6 @@ static int give_turn(struct supervise *s, struct daemon *to, char *err, size_t e
 		ret = copy_arena(s);
 	if (ret)
 		return ret;
-	s->told_paused = s->vm->paused;
 	ret = try_turn(s, to, -1, err, errlen);
 	s->converted = ret == -ESTALE;
 	return s->converted ? convert_arena(s, to, err, errlen) : ret;
@@ -702,7 +689,7 @@ static void hand_over(struct supervise *s)
 		give_up(s, ret, *err ? err : strerror(-ret));
 	} else {
 		adopt_program(s);
-		catch_up(s);
+		vm_taken_over(s->vm);
 	}
 	store_release(&s->handing_over, 0);
 }
@@ -877,6 +864,7 @@ void supervise_stop(struct supervise *s)
 		event_del(s->daemon.spoke);
 	close(s->daemon.sock);
 	s->daemon.sock = -1;
+	kill(s->daemon.child.pid, SIGCONT);	/* one that was stopped has I/O to finish too */
 	child_reap(&s->daemon.child, END_MS, true, how, sizeof(how));
 	daemon_drop(&s->daemon);
 }

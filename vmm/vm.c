@@ -21,6 +21,7 @@
 #include "vmm/boot/boot.h"
 #include "vmm/boot/firmware.h"
 #include "vmm/bus.h"
+#include "vmm/calls.h"
 #include "vmm/config.h"
 #include "vmm/dev/devs.h"
 #include "vmm/engine.h"
@@ -33,7 +34,7 @@
 #include "vmm/tsc.h"
 #include "vmm/vm.h"
 
-enum { PARK_MS = 2000, DAEMON_MS = 10000 };
+enum { PARK_MS = 2000, REST_MS = 20, TRY_MS = 2 };
 
 /* ---- the clock */
 
@@ -103,7 +104,7 @@ void vm_unpark(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->request_lock);
 	pthread_mutex_lock(&vm->gate_lock);
-	set_gate(vm, vm->ended || vm->request || vm->reset_due ? GATE_STOP : vm->paused ? GATE_PAUSE : GATE_OPEN);
+	set_gate(vm, vm->ended || vm->request || vm->resetting || vm->paused ? GATE_STOP : GATE_OPEN);
 	pthread_mutex_unlock(&vm->gate_lock);
 	pthread_mutex_unlock(&vm->request_lock);
 }
@@ -112,9 +113,9 @@ void vm_unpark(struct vm *vm)
  * Kicks again each millisecond: a vCPU that finishes an access under
  * GATE_PAUSE has consumed the first kick before it reaches a boundary.
  */
-int vm_park(struct vm *vm, enum vm_gate gate)
+static int park(struct vm *vm, enum vm_gate gate, unsigned ms)
 {
-	int64_t end = monotonic() + PARK_MS * 1000000ll;
+	int64_t end = monotonic() + ms * 1000000ll;
 	bool done;
 
 	pthread_mutex_lock(&vm->gate_lock);
@@ -140,10 +141,33 @@ int vm_park(struct vm *vm, enum vm_gate gate)
 	return -ETIMEDOUT;
 }
 
+int vm_stop_all(struct vm *vm)
+{
+	return park(vm, GATE_STOP, PARK_MS);
+}
+
+/*
+ * First between two instructions.  A vCPU that does not come there waits for a
+ * device model that is gone or hangs: then in the middle of its access.
+ */
+int vm_rest(struct vm *vm, int64_t *since)
+{
+	int64_t now = monotonic();
+	bool stuck;
+
+	if (!*since)
+		*since = now;
+	/* ... nor may one go on that stands where a request or a pause has stopped it. */
+	stuck = atomic_load(&vm->gate) >= GATE_STOP || link_client_is_lost(vm->link) || now - *since > REST_MS * 1000000ll;
+	if (!park(vm, stuck ? GATE_STOP : GATE_PAUSE, TRY_MS))
+		return 0;
+	return now - *since > PARK_MS * 1000000ll ? -ETIMEDOUT : -EAGAIN;
+}
+
 int vm_hold(struct vm *vm, enum vm_gate *was)
 {
 	*was = atomic_load(&vm->gate);
-	return vm_park(vm, GATE_STOP);
+	return vm_stop_all(vm);
 }
 
 void vm_release(struct vm *vm, enum vm_gate was)
@@ -157,27 +181,37 @@ void vm_release(struct vm *vm, enum vm_gate was)
 
 /* ---- pause and resume */
 
+void vm_stand(struct vm *vm)
+{
+	if (!vm->paused && !vm->ended) {
+		vm->paused = true;
+		clock_stop(vm);
+		calls_ask(vm->calls, LINK_REQ_PAUSE, 0, 0, CALL_FOR_EVER, NULL, NULL);
+	}
+	vm_unpark(vm);
+}
+
 int vm_pause(struct vm *vm)
 {
+	int64_t since = 0;
 	int ret;
 
 	if (vm->paused || vm->ended)
 		return 0;
-	ret = vm_park(vm, GATE_PAUSE);
-	if (ret)
-		return ret;
-	vm->paused = true;
-	clock_stop(vm);
-	link_client_control(vm->link, LINK_REQ_PAUSE, 0, 0, DAEMON_MS * 1000000ll);
-	return 0;
+	while ((ret = vm_rest(vm, &since)) == -EAGAIN)
+		;
+	if (!ret)
+		vm_stand(vm);
+	return ret;
 }
 
+/* The device model hears of it before any access that the guest makes from now on. */
 void vm_resume(struct vm *vm)
 {
 	if (!vm->paused)
 		return;
 	clock_go(vm);
-	link_client_control(vm->link, LINK_REQ_RESUME, 0, (uint64_t)vm->clock_offset, DAEMON_MS * 1000000ll);
+	calls_ask(vm->calls, LINK_REQ_RESUME, 0, (uint64_t)vm->clock_offset, CALL_FOR_EVER, NULL, NULL);
 	vm->paused = false;
 	vm_unpark(vm);
 }
@@ -224,7 +258,7 @@ void vm_end(struct vm *vm, int status)
 		return;
 	vm->ended = true;
 	vm->status = status;
-	if (vm_park(vm, GATE_STOP))
+	if (vm_stop_all(vm))
 		fprintf(stderr, "cleave: %s: a vCPU does not stop\n", vm->name);
 	event_base_loopbreak(vm->base);
 }
@@ -262,11 +296,28 @@ static int reset_engine_side(struct vm *vm, char *err, size_t errlen)
 	return vm->boot ? load_kernel(vm, err, errlen) : 0;
 }
 
+/* However many device models that took. */
+static void on_reset_done(void *arg, int err)
+{
+	struct vm *vm = arg;
+
+	(void)err;
+	vm->resetting = false;
+	for (unsigned i = 0; i < vm->nvcpus; i++)
+		vcpu_release(&vm->vcpu[i]);
+	vm->resets++;
+	vm_unpark(vm);
+}
+
+/* The gate stays shut until the device model has done its part. */
 static void reset(struct vm *vm)
 {
 	char why[sizeof(vm->request_why)] = "";
-	int ret = vm_park(vm, GATE_STOP);
+	int ret;
 
+	if (vm->resetting)
+		return;
+	ret = vm_stop_all(vm);
 	if (ret) {
 		fprintf(stderr, "cleave: %s: cannot reset: a vCPU does not stop\n", vm->name);
 		return;
@@ -274,24 +325,11 @@ static void reset(struct vm *vm)
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		inout_discard(&vm->vcpu[i]);
 	ret = reset_engine_side(vm, why, sizeof(why));
-	if (ret) {
-		vm_request(vm, VM_REQUEST_ERROR, 0, why);
-		return;
-	}
-	ret = link_client_control(vm->link, LINK_REQ_RESET, 0, 0, DAEMON_MS * 1000000ll);
-	if (ret == -EPIPE) {	/* vm_taken_over() */
-		vm->reset_due = true;
-		return;
-	}
-	if (ret) {
-		snprintf(why, sizeof(why), "the device model does not answer a reset: %s", strerror(-ret));
-		vm_request(vm, VM_REQUEST_ERROR, 0, why);
-		return;
-	}
-	for (unsigned i = 0; i < vm->nvcpus; i++)
-		vcpu_release(&vm->vcpu[i]);
-	vm->resets++;
-	vm_unpark(vm);
+	vm->resetting = !ret;
+	if (!ret)
+		ret = calls_ask(vm->calls, LINK_REQ_RESET, 0, 0, CALL_FOR_EVER, on_reset_done, vm);
+	if (ret)
+		vm_request(vm, VM_REQUEST_ERROR, 0, *why ? why : "cannot reset: out of memory");
 }
 
 static void say(const struct vm *vm, const char *what, const char *why)
@@ -412,10 +450,7 @@ void vm_taken_over(struct vm *vm)
 {
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		vcpu_kick(&vm->vcpu[i]);
-	if (!vm->reset_due)
-		return;
-	vm->reset_due = false;
-	vm_request(vm, VM_REQUEST_RESET, 0, "the device model died in a reset");
+	calls_taken_over(vm->calls);
 }
 
 static int new_vcpus(struct vm *vm, char *err, size_t errlen)
@@ -471,6 +506,8 @@ static int new_parts(struct vm *vm, char *err, size_t errlen)
 		ret = new_vcpus(vm, err, errlen);
 	if (!ret)
 		ret = link_client_new(&vm->link, vm, mem_ram_end(vm->mem) / LINK_PAGE, NULL);
+	if (!ret)
+		ret = calls_new(&vm->calls, vm);
 	if (!ret)
 		ret = devs_new(vm, err, errlen);
 	return ret ? ret : reset_engine_side(vm, err, errlen);
@@ -553,6 +590,7 @@ void vm_free(struct vm *vm)
 	}
 	if (vm->engine && vm->engine->vm_free)
 		vm->engine->vm_free(vm);
+	calls_free(vm->calls);
 	link_client_free(vm->link);
 	ledger_free(vm->ledger);
 	if (vm->timers)

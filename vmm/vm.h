@@ -44,6 +44,7 @@ struct supervise;
 struct relay;
 struct control;
 struct boot;
+struct calls;
 struct irqchip_ops;
 
 /*
@@ -83,6 +84,7 @@ struct vm {
 	const struct irqchip_ops *irqchip;	/* vmm/irq.h: the engine has interrupt controllers; NULL: vmm/dev's */
 	char engine_why[200];		/* engine=auto: why it is this one */
 	struct link_client *link;	/* vmm/link.h */
+	struct calls *calls;		/* vmm/calls.h */
 	struct ledger *ledger;		/* vmm/ledger.h */
 	struct timers *timers;		/* vmm/timer.h */
 	pthread_mutex_t state_lock, dev_lock;
@@ -133,7 +135,7 @@ struct vm {
 	unsigned request_arg;
 	char request_why[240];
 
-	bool reset_due;			/* the device model died in a reset: once more with its successor */
+	bool resetting;			/* the device model has not done its part yet */
 	bool paused;			/* by the user */
 	bool ended;
 	int status;			/* of the process, once the loop has ended */
@@ -161,8 +163,16 @@ int vm_start(struct vm *, char *err, size_t errlen);
 void vm_stop(struct vm *);		/* threads end; nothing is freed */
 void vm_free(struct vm *);
 
-/* Parks all vCPUs; -ETIMEDOUT (and open again) when one does not come to rest: it waits for the device model. */
-int vm_park(struct vm *, enum vm_gate);
+/*
+ * Parks all vCPUs, where they can be looked at, and keeps the caller for some
+ * milliseconds at most.  *since is 0 at first.  -EAGAIN: the gate is as it was,
+ * to be called again soon; -ETIMEDOUT.  One that waits for a device model that
+ * does not answer is in the middle of an access afterwards (inout_active()): its
+ * registers must not be set.
+ */
+int vm_rest(struct vm *, int64_t *since);
+/* Parks all vCPUs wherever they are; -ETIMEDOUT (and open again) when one does not come to rest. */
+int vm_stop_all(struct vm *);
 /* The gate that belongs to the VM's state: open, or shut when it is paused, has ended or waits for a request. */
 void vm_unpark(struct vm *);
 
@@ -177,7 +187,8 @@ int vm_watch_link(struct vm *, bool on);
 /* A new device model serves. */
 void vm_taken_over(struct vm *);
 
-int vm_pause(struct vm *);		/* the clock stands; idempotent; -ETIMEDOUT as vm_park() */
+void vm_stand(struct vm *);		/* after vm_rest(): paused from now on, vCPUs and clock stand; the device model is told */
+int vm_pause(struct vm *);		/* the two together, which takes a moment; -ETIMEDOUT */
 void vm_resume(struct vm *);
 void vm_end(struct vm *, int status);	/* ->ended: the main loop is left */
 

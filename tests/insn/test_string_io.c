@@ -606,7 +606,7 @@ static void test_reset_while_pending(void **state)
 	inout_discard(&m->vcpu);
 	soft_engine.reset(&m->vcpu);
 	store_release(&m->fake.hold, 0);
-	assert_int_equal(link_client_control(m->vm.link, LINK_REQ_RESET, 0, 0, 5000000000), 0);
+	assert_int_equal(fake_control(&m->vm, LINK_REQ_RESET, 0, 0, 5000000000), 0);
 	assert_int_equal(stat(STAT_DISCARDED) - discarded, 1);
 	assert_memory_equal(m->ram + SIO_BASE, m->pristine + SIO_BASE, SIO_WINDOW);
 	assert_true(sio_check(m, &c));

@@ -91,12 +91,12 @@ start vm1 -l bootrom,idle.rom -s 1:1,ide,hd0=disk.img -l com1,unix=com1.sock
 "$ctl" --vm=vm1 --force-poweroff
 stopped 0
 
-# a stopped device model does not answer: the tool says so, and the machine can still be ended
+# a stopped device model does not answer: the machine can be looked at all the same
 start vm1 -l bootrom,poll.rom
 d=$(daemon_pid vm1)
 kill -STOP "$d"
 sleep 0.2
-ctl_refuses "does not answer" --vm=vm1 --get-all
+ctl "waits for the device model" --vm=vm1 --get-all
 kill -CONT "$d"
 ctl "rip" --vm=vm1 --get-all
 "$ctl" --vm=vm1 --force-poweroff

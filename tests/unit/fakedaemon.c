@@ -3,6 +3,7 @@
  */
 #include "tests/unit/fakedaemon.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -225,4 +226,17 @@ void fake_stop(struct fake *f)
 {
 	fake_kill(f);
 	link_close(&f->link);
+}
+
+int fake_control(struct vm *vm, unsigned kind, uint64_t addr, uint64_t value, int64_t timeout_ns)
+{
+	uint64_t start = wait_now();
+	struct link_req r;
+	int err;
+
+	while ((err = link_client_ask(vm->link, kind, addr, value, &r)) == -EAGAIN && wait_now() - start < (uint64_t)timeout_ns)
+		usleep(100);
+	while (!err && (err = link_client_answer(vm->link, &r, start, 100000)) == -EAGAIN && wait_now() - start < (uint64_t)timeout_ns)
+		err = 0;
+	return err == -EAGAIN ? -ETIMEDOUT : err;
 }

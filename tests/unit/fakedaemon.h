@@ -60,6 +60,8 @@ uint8_t fake_byte(uint64_t i);
 void fake_start(struct fake *, struct vm *);
 void fake_kill(struct fake *);		/* the process is gone, whatever it was doing */
 void fake_stop(struct fake *);		/* fake_kill(), and frees */
+/* One request on the control channel, waited for: 0, -ENXIO, -ETIMEDOUT, -EPIPE. */
+int fake_control(struct vm *, unsigned kind, uint64_t addr, uint64_t value, int64_t timeout_ns);
 void fake_event(struct fake *, struct link_event);	/* from twist(); numbers it */
 uint64_t fake_get(const uint64_t *);
 /* As if nothing had been read or written, and no rule; no request is in flight. */

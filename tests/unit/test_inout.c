@@ -596,7 +596,7 @@ static void test_reset_while_pending(void **state)
 	assert_int_equal(inout_state(e->vcpu), IO_NONE);
 	assert_false(inout_active(e->vcpu));
 	store_release(&e->fake.hold, 0);
-	assert_int_equal(link_client_control(e->vm.link, LINK_REQ_RESET, 0, 0, 5000000000), 0);
+	assert_int_equal(fake_control(&e->vm, LINK_REQ_RESET, 0, 0, 5000000000), 0);
 	assert_int_equal(fake_get(&e->fake.resets), 1);
 	/* the late answer is nobody's */
 	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), fake_byte(1));
@@ -614,7 +614,7 @@ static void test_many_discards(void **state)
 	for (unsigned i = 0; i < 3 * LINK_REQ_SLOTS; i++) {
 		assert_int_equal(inout_in(e->vcpu, FAKE_PLAIN, 1, 1, INOUT_NO_MEM, &value, &done), IO_WAIT);
 		inout_discard(e->vcpu);
-		assert_int_equal(link_client_control(e->vm.link, LINK_REQ_RESET, 0, 0, 5000000000), 0);
+		assert_int_equal(fake_control(&e->vm, LINK_REQ_RESET, 0, 0, 5000000000), 0);
 	}
 	in(e->vcpu, FAKE_PLAIN, 1, NULL);
 	assert_int_equal(e->lost, 0);
@@ -834,7 +834,7 @@ static void one_hostile(fake_twist *twist)
 	assert_int_equal(e->lost, 1);
 	assert_non_null(strstr(e->why, "broke the protocol"));
 	assert_int_equal(inout_state(e->vcpu), IO_PENDING);
-	assert_int_equal(link_client_control(e->vm.link, LINK_REQ_RESET, 0, 0, 1000), -EPIPE);
+	assert_int_equal(fake_control(&e->vm, LINK_REQ_RESET, 0, 0, 1000), -EPIPE);
 	assert_int_equal(told.irqs, 0);
 
 	/* a successor finishes it */
@@ -1210,9 +1210,9 @@ static void test_control_times_out(void **state)
 	struct env *e = *state;
 
 	store_release(&e->fake.hold, 1);
-	assert_int_equal(link_client_control(e->vm.link, LINK_REQ_PAUSE, 0, 0, 5000000), -ETIMEDOUT);
+	assert_int_equal(fake_control(&e->vm, LINK_REQ_PAUSE, 0, 0, 5000000), -ETIMEDOUT);
 	store_release(&e->fake.hold, 0);
-	assert_int_equal(link_client_control(e->vm.link, LINK_REQ_RESUME, 0, 0, 5000000000), 0);
+	assert_int_equal(fake_control(&e->vm, LINK_REQ_RESUME, 0, 0, 5000000000), 0);
 	assert_int_equal(e->lost, 0);
 }
 
