@@ -58,7 +58,6 @@ static unsigned device_of(const struct arena_header *a)
 	return a->source.kind == TXN_REQUEST ? a->at_work : a->source.dev;
 }
 
-/* Its timers would be due for ever. */
 static void put_out(struct machine *m, unsigned dev, enum txn_kind kind)
 {
 	static const char *const what[TXN_KINDS] = {
@@ -71,7 +70,6 @@ static void put_out(struct machine *m, unsigned dev, enum txn_kind kind)
 	if (dev >= m->ndevs)
 		return;
 	d->a->out = 1;
-	memset(d->a->lines.timer, 0, sizeof(d->a->lines.timer));
 	if (m->quiet)
 		return;
 	fprintf(stderr, "cleaved: %s: %s has killed %u device models in a row: out of service until the machine is reset\n",
@@ -112,11 +110,20 @@ static void blame(struct machine *m)
 		strike(m, m->tried);
 }
 
-/* In service or not, in this process: `out` came with the arena. */
+/*
+ * In service or not, in this process: `out` came with the arena.  Timers of a
+ * device that is not would be due for ever; what was undone has armed them again.
+ */
 static void look_for_quarantine(struct machine *m)
 {
-	for (unsigned i = 0; i < m->ndevs; i++)
-		m->quarantine |= m->dev[i].a->out;
+	for (unsigned i = 0; i < m->ndevs; i++) {
+		struct arena_dev *a = m->dev[i].a;
+
+		if (!a->out)
+			continue;
+		m->quarantine = true;
+		memset(a->lines.timer, 0, sizeof(a->lines.timer));
+	}
 }
 
 bool recover_refused(const struct machine *m, const struct txn_source *s)

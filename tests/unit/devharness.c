@@ -394,12 +394,18 @@ static void crash(struct dev *d, unsigned region, uint64_t off, unsigned size, u
 	longjmp(h->death, 1);
 }
 
+static void crash_of_timer(struct dev *d, unsigned timer)
+{
+	crash(d, 0, 0, timer, 0);
+}
+
 static void plant_crash(struct harness *h)
 {
 	struct dev *d = harness_dev(h, h->crashes);
 
 	h->crash_ops = *d->ops;
 	h->crash_ops.write = crash;
+	h->crash_ops.timer = crash_of_timer;
 	d->ops = &h->crash_ops;
 }
 

@@ -49,7 +49,7 @@ void harness_free(struct harness *);
 void h_succeed(struct harness *, bool at_fault);
 /* The next successor hears of another, which has died over this copy of the arena.  It stays the caller's. */
 void h_tried(struct harness *, const struct arena_header *);
-/* From now on each write to this device kills the process that serves it. */
+/* From now on each write to this device kills the process that serves it, and so does each of its timers. */
 void h_crashes(struct harness *, const char *model);
 const char *harness_error(const struct harness *);	/* "" when all is well */
 struct machine *harness_machine(struct harness *);

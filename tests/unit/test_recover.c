@@ -89,6 +89,26 @@ static void reset_brings_it_back(void **state)
 	assert_true(arena_of(h)->out);
 }
 
+/* What was undone is the timer as it was armed: it must not be due again. */
+static void timer(void **state)
+{
+	struct harness *h = *state;
+	struct machine *m = harness_machine(h);
+	struct dev *d = harness_dev(h, "pvpanic");
+
+	assert_int_equal(txn_begin(m, (struct txn_source){ .kind = TXN_TIMER, .dev = d->id, .index = 2 }), 0);
+	dev_timer(d, 2, h_now(h) + 1000);
+	txn_end(m);
+	h_advance(h, 2000);
+	assert_int_equal(generation(h), 4);
+	assert_true(arena_of(h)->out);
+	assert_int_equal(h_deadline(h), 0);
+	h_in(h, KILLS, 1);
+	assert_true(h_unclaimed(h));
+	h_reset(h);
+	assert_false(arena_of(h)->out);
+}
+
 /* The engine hears of each strike, and who is out of service, from every successor: for its user. */
 static void the_engine_is_told(void **state)
 {
@@ -293,7 +313,7 @@ static void writing_is_noted(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(three_strikes), TEST(outlives_a_process), TEST(reset_brings_it_back), TEST(posted), TEST(the_engine_is_told),
+	const struct CMUnitTest tests[] = { TEST(three_strikes), TEST(outlives_a_process), TEST(reset_brings_it_back), TEST(posted), TEST(timer), TEST(the_engine_is_told),
 		TEST(three_successors), TEST(not_the_same), TEST(cannot_be_ended), TEST(no_evidence),
 		TEST(code_is_forgotten), TEST(writing_is_noted) };
 
