@@ -171,6 +171,12 @@ void spare_free(struct spare *s)
 	free(s);
 }
 
+pid_t spare_sandbox(const struct spare *s, const struct sandbox **sandbox)
+{
+	*sandbox = &s->daemon.sandbox;
+	return s->info.state == SPARE_READY ? s->daemon.child.pid : 0;
+}
+
 void spare_info(const struct spare *s, struct spare_info *info)
 {
 	*info = s->info;

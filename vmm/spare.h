@@ -21,6 +21,7 @@
 
 struct back_ends;
 struct daemon;
+struct sandbox;
 struct vm;
 struct spare;
 
@@ -44,6 +45,8 @@ bool spare_take(struct spare *, struct daemon *);
 /* There is none any more, until spare_keep(). */
 void spare_end(struct spare *);
 
+/* Its process and what it says of its sandbox, once it stands by.  0: none does. */
+pid_t spare_sandbox(const struct spare *, const struct sandbox **);
 void spare_info(const struct spare *, struct spare_info *);
 
 #endif

@@ -939,8 +939,12 @@ void supervise_info(const struct supervise *s, struct supervise_info *info)
 
 void supervise_sandboxes(const struct supervise *s, void (*each)(void *arg, const char *program, pid_t, const struct sandbox *), void *arg)
 {
+	const struct sandbox *spare;
+
 	if (s->daemon.child.pid > 0)
 		each(arg, "cleaved", s->daemon.child.pid, &s->daemon.sandbox);
+	if (s->spare && spare_sandbox(s->spare, &spare) > 0)
+		each(arg, "cleaved (spare)", spare_sandbox(s->spare, &spare), spare);
 	for (unsigned i = 0; i < s->back.n; i++)
 		if (s->back.end[i].net && netback_sandbox(s->back.end[i].net))
 			each(arg, "cleave-slirp", netback_pid(s->back.end[i].net), netback_sandbox(s->back.end[i].net));

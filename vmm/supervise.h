@@ -5,7 +5,7 @@
  *
  *	cleave                                   cleaved
  *	link, arena, socket pair
- *	fork, exec ----------------------------> argv: cleaved --socket=3
+ *	by a launcher -------------------------> argv: cleaved --socket=3 --cell=4
  *	DaemonConfig + descriptors ------------> maps
  *	  (RAM, images, networks)
  *	DaemonTurn + descriptors --------------> makes its devices

@@ -88,6 +88,13 @@ if filtered; then
 	vm_pid=
 fi
 
+# a spare has one too, and a helper
+start spare -l bootrom,poll.rom -o devmodel.spare=on
+both() { "$ctl" --vm=spare --get-sandbox >sandbox && [ "$(grep -c "^  Landlock" sandbox)" -ge 2 ] && grep -q "^cleaved (spare) *[0-9]" sandbox; }
+until_true both
+"$ctl" --vm=spare --destroy
+stopped 1
+
 # all of it
 if filtered; then
 	attempts all
