@@ -79,6 +79,7 @@ static const struct sandbox_rule rules[] = {
 	/* signals: its own threads, the end of a device model, whether one is there */
 	{ SYS_tgkill, 0, 1, { { 0, ~0u, SANDBOX_SELF } } },
 	{ SYS_kill, 0, 1, { { 1, ~0u, SIGKILL } } },
+	{ SYS_kill, 0, 1, { { 1, ~0u, SIGCONT } } },
 	{ SYS_kill, 0, 1, { { 1, ~0u, 0 } } },
 	{ SYS_prlimit64, 0, 1, { { 0, ~0u, 0 } } },
 	/* a thread's name is for the debugger */
