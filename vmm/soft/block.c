@@ -147,7 +147,7 @@ static bool translate_bad(enum x86_decode_result r, struct insn *in, unsigned of
 {
 	if (r == X86_DECODE_OK || r == X86_DECODE_SHORT)
 		return false;
-	*in = (struct insn){ .fn = r == X86_DECODE_UD ? thread_ud : thread_too_long, .off = off, .n = n };
+	*in = (struct insn){ .fn = r == X86_DECODE_UD ? thread_ud : thread_too_long, .off = off, .n = n, .row = NO_ROW };
 	return true;
 }
 
