@@ -20,24 +20,43 @@ static inline uint64_t masked(uint64_t v, unsigned bits)
 	return bits == 64 ? v : (uint32_t)v;
 }
 
-/* Of a result; CF apart.  OF is clear; AF and PF are undefined. */
-static inline uint16_t result_flags(uint64_t v, unsigned bits, bool carry)
-{
-	return (v ? 0 : FL_ZF) | (v >> (bits - 1) & 1 ? FL_SF : 0) | (carry ? FL_CF : 0);
+/*
+ * The host's own instruction between the guest's flags, so that undefined ones
+ * are what this processor makes of them.
+ */
+#define WITH_FLAGS(insn)	"addb $127, %%al\n\tsahf\n\t" insn "\n\tlahf\n\tseto %%al"
+#define FLAGGED(name, insn32, insn64)									\
+static inline uint64_t host_##name(uint16_t *fl, uint64_t src, uint64_t vex, unsigned bits)		\
+{													\
+	uint16_t f = *fl;										\
+	uint64_t v;											\
+													\
+	if (bits == 64)											\
+		__asm__(WITH_FLAGS(insn64) : "+&a"(f), "=&r"(v) : "r"(src), "r"(vex) : "cc");		\
+	else												\
+		__asm__(WITH_FLAGS(insn32) : "+&a"(f), "=&r"(v) : "r"(src), "r"(vex) : "cc");		\
+	*fl = f;											\
+	return v;											\
 }
+FLAGGED(andn, "andnl %k2, %k3, %k1", "andnq %2, %3, %1")
+FLAGGED(blsr, "blsrl %k2, %k1", "blsrq %2, %1")
+FLAGGED(blsmsk, "blsmskl %k2, %k1", "blsmskq %2, %1")
+FLAGGED(blsi, "blsil %k2, %k1", "blsiq %2, %1")
+FLAGGED(bextr, "bextrl %k3, %k2, %k1", "bextrq %3, %2, %1")
+FLAGGED(bzhi, "bzhil %k3, %k2, %k1", "bzhiq %3, %2, %1")
+#undef FLAGGED
 
 /*
  * NAME: `src` is ModRM.rm's operand and `vex` VEX.vvvv's, both of `bits` bits;
- * DEST gets the value, and FLAGS, in terms of it as `v`, the flags.
+ * DEST gets the value.
  */
-#define BIT_OPERATION(name, DEST, VALUE, FLAGS)							\
+#define BIT_OPERATION(name, DEST, VALUE)							\
 static inline void name##_do(struct cpu *cpu, const struct insn *in, uint64_t src, unsigned bits)	\
 {												\
 	uint64_t vex = masked(cpu->gpr[in->cc].q, bits), v;					\
 												\
 	(void)vex;										\
 	v = masked(VALUE, bits);								\
-	FLAGS;											\
 	cpu->gpr[DEST].q = v;									\
 }												\
 HANDLER(name##32_r)										\
@@ -78,20 +97,6 @@ insn_fn *sel_##name(const struct x86_insn *x, struct insn *in)					\
 	return in->mem ? name##32_m : name##32_r;						\
 }
 
-#define FLAGS_OF(CARRY)	cpu->fl = result_flags(v, bits, CARRY)
-#define NO_FLAGS	do { } while (0)
-
-static uint64_t extract_bits(uint64_t src, unsigned start, unsigned len)
-{
-	src = start > 63 ? 0 : src >> start;
-	return len > 63 ? src : src & ((1ull << len) - 1);
-}
-
-static uint64_t zero_above(uint64_t src, unsigned from)
-{
-	return from > 63 ? src : src & ((1ull << from) - 1);
-}
-
 static uint64_t rotate_right(uint64_t v, unsigned n, unsigned bits)
 {
 	n &= bits - 1;
@@ -115,18 +120,19 @@ static uint64_t gather(uint64_t v, uint64_t mask)
 	return v;
 }
 
-BIT_OPERATION(andn, in->reg, ~vex & src, FLAGS_OF(false))
-BIT_OPERATION(blsr, in->cc, src & (src - 1), FLAGS_OF(src == 0))
-BIT_OPERATION(blsmsk, in->cc, src ^ (src - 1), FLAGS_OF(src == 0))
-BIT_OPERATION(blsi, in->cc, src & -src, FLAGS_OF(src != 0))
-BIT_OPERATION(bextr, in->reg, extract_bits(src, vex & 0xff, vex >> 8 & 0xff), FLAGS_OF(false))
-BIT_OPERATION(bzhi, in->reg, zero_above(src, vex & 0xff), FLAGS_OF((vex & 0xff) >= bits))
-BIT_OPERATION(pdep, in->reg, deposit(vex, src), NO_FLAGS)
-BIT_OPERATION(pext, in->reg, gather(vex, src), NO_FLAGS)
-BIT_OPERATION(sarx, in->reg, shift_arithmetic(src, vex, bits), NO_FLAGS)
-BIT_OPERATION(shlx, in->reg, src << (vex & (bits - 1)), NO_FLAGS)
-BIT_OPERATION(shrx, in->reg, src >> (vex & (bits - 1)), NO_FLAGS)
-BIT_OPERATION(rorx, in->reg, rotate_right(src, in->imm, bits), NO_FLAGS)
+#define BY_HOST(name)	host_##name(&cpu->fl, src, vex, bits)
+BIT_OPERATION(andn, in->reg, BY_HOST(andn))
+BIT_OPERATION(blsr, in->cc, BY_HOST(blsr))
+BIT_OPERATION(blsmsk, in->cc, BY_HOST(blsmsk))
+BIT_OPERATION(blsi, in->cc, BY_HOST(blsi))
+BIT_OPERATION(bextr, in->reg, BY_HOST(bextr))
+BIT_OPERATION(bzhi, in->reg, BY_HOST(bzhi))
+BIT_OPERATION(pdep, in->reg, deposit(vex, src))
+BIT_OPERATION(pext, in->reg, gather(vex, src))
+BIT_OPERATION(sarx, in->reg, shift_arithmetic(src, vex, bits))
+BIT_OPERATION(shlx, in->reg, src << (vex & (bits - 1)))
+BIT_OPERATION(shrx, in->reg, src >> (vex & (bits - 1)))
+BIT_OPERATION(rorx, in->reg, rotate_right(src, in->imm, bits))
 
 /* The lower half first: where both halves go to one register it has the upper one. */
 static uint64_t multiply(struct cpu *cpu, const struct insn *in, uint64_t src, unsigned bits)
@@ -136,16 +142,18 @@ static uint64_t multiply(struct cpu *cpu, const struct insn *in, uint64_t src, u
 	cpu->gpr[in->cc].q = masked((uint64_t)product, bits);
 	return (uint64_t)(product >> bits);
 }
-BIT_OPERATION(mulx, in->reg, multiply(cpu, in, src, bits), NO_FLAGS)
+BIT_OPERATION(mulx, in->reg, multiply(cpu, in, src, bits))
 
 /* ---- LZCNT, TZCNT: no VEX, and 16 bits too */
 
-#define COUNT_ZEROS(name, W, COUNT)								\
+#define COUNT_ZEROS(name, W, HOST)								\
 static inline void name##W##_do(struct cpu *cpu, const struct insn *in, uint##W##_t v)		\
 {												\
-	unsigned n = v ? COUNT : W;								\
+	uint16_t f = cpu->fl;									\
+	uint##W##_t n;										\
 												\
-	cpu->fl = (n ? 0 : FL_ZF) | (v ? 0 : FL_CF);						\
+	__asm__(WITH_FLAGS(HOST " %2, %1") : "+&a"(f), "=&r"(n) : "r"(v) : "cc");		\
+	cpu->fl = f;										\
 	gpr_write(cpu, in->reg, W / 8, n);							\
 }												\
 HANDLER(name##W##_r)										\
@@ -171,11 +179,11 @@ insn_fn *sel_##name(const struct x86_insn *x, struct insn *in)					\
 		return in->mem ? name##32_m : name##32_r;					\
 	return in->mem ? name##16_m : name##16_r;						\
 }
-COUNT_ZEROS(lzcnt, 16, (unsigned)__builtin_clz(v) - 16)
-COUNT_ZEROS(lzcnt, 32, (unsigned)__builtin_clz(v))
-COUNT_ZEROS(lzcnt, 64, (unsigned)__builtin_clzll(v))
-COUNT_ZEROS(tzcnt, 16, (unsigned)__builtin_ctz(v))
-COUNT_ZEROS(tzcnt, 32, (unsigned)__builtin_ctz(v))
-COUNT_ZEROS(tzcnt, 64, (unsigned)__builtin_ctzll(v))
+COUNT_ZEROS(lzcnt, 16, "lzcntw")
+COUNT_ZEROS(lzcnt, 32, "lzcntl")
+COUNT_ZEROS(lzcnt, 64, "lzcntq")
+COUNT_ZEROS(tzcnt, 16, "tzcntw")
+COUNT_ZEROS(tzcnt, 32, "tzcntl")
+COUNT_ZEROS(tzcnt, 64, "tzcntq")
 SELECT_COUNT(lzcnt)
 SELECT_COUNT(tzcnt)
