@@ -313,11 +313,13 @@ static void compare(struct cpu *cpu, struct lockstep *l, int unwinds)
 {
 	struct difference d;
 	uint64_t n;
+	bool early;
 
 	l->armed = false;
 	take_state(cpu, &l->now);
 	n = l->now.icount - l->before.icount;
-	if (cpu->mid_string || (!unwinds && n < l->after.icount - l->before.icount && !shorten(cpu, l, n))) {
+	early = !unwinds && (l->unwinds || n < l->after.icount - l->before.icount);
+	if (cpu->mid_string || (early && !shorten(cpu, l, n))) {
 		l->passed_over++;
 		return;
 	}
