@@ -21,9 +21,9 @@ s=$(spare_pid)
 [ "$s" != "$d" ] && ok || bad "the spare is the one that serves"
 
 # it dies: another stands by, and who serves goes on
-kill -SEGV "$s"
+kill -ABRT "$s"
 until_true other_spare "$s"
-devmodel '^restarts *0' && devmodel "^spare lost *process $s was killed by signal 11" && serving "$d" && ok || bad "--get-devmodel: $(cat devmodel)"
+devmodel '^restarts *0' && devmodel "^spare lost *process $s was killed by signal 6" && serving "$d" && ok || bad "--get-devmodel: $(cat devmodel)"
 
 # who serves dies: the spare it is
 s=$(spare_pid)
@@ -62,7 +62,7 @@ s=$(spare_pid)
 stopped 0
 until_true gone "$d"
 until_true gone "$s"
-grep "Sanitizer\|runtime error" x.err && bad "a sanitizer's report" || ok
+grep "AddressSanitizer\|runtime error" x.err && bad "a sanitizer's report" || ok
 
 # the engine is killed: no orphan
 start x -l bootrom,idle.rom -o devmodel.spare=on
