@@ -663,6 +663,7 @@ static void stay(struct supervise *s, struct daemon *next, int error, const char
 {
 	daemon_discard(next);
 	link_client_drop_next(s->vm->link);
+	put(&s->next_fd, -1);
 	say_word(&s->daemon, WORD_GO);
 	upgrade_refused(s->upgrade, error, *why ? why : strerror(-error));
 }

@@ -32,9 +32,14 @@ devmodel() { "$ctl" --vm=x --get-devmodel | grep -qE "$1"; }
 # percentile P FILE: of the numbers in it, one a line.
 percentile() { sort -n "$2" | awk -v p="$1" '{ v[NR] = $1 } END { i = int(NR * p / 100 + 0.999); print v[i < 1 ? 1 : i] }'; }
 
+# No descriptor of the engine is left over (the one before an upgrade is kept for a while).
+fds() { ls "/proc/$vm_pid/fd" | wc -l; }
+as_before() { [ "$(fds)" -le $((before + 1)) ]; }
+
 cp "$builddir/cleaved" new
 start x -l bootrom,poll.rom
 serves
+before=$(fds)
 
 # ---- again and again, to the file where it was found, and to another
 for i in $(seq "$upgrades"); do
@@ -69,6 +74,7 @@ refused "no more sectors" refuse
 refused "speaks version 99" version
 refused "not ready after 1 s" turn-hang
 [ "$("$ctl" --vm=x --get-devmodel | sed -n 's/^generation *//p')" = $((upgrades + 1)) ] && ok || bad "a refused one is counted"
+until_true as_before || ls -l "/proc/$vm_pid/fd"
 
 # ---- two at once, and one that hangs is killed
 "$ctl" --vm=x --upgrade-devmodel=spare-hang >hang.out 2>&1 & hang=$!
