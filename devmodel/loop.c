@@ -21,7 +21,7 @@
 enum {
 	ROUNDS_UNTIMED = 64,		/* rounds of requests between two looks at the clock */
 	LOOK_NS = 1000000,		/* how often libevent is asked while requests come */
-	HOLD_NS = 20000000,		/* a moment without operations in flight is waited for so long */
+	HOLD_NS = 100000000,		/* a moment without operations in flight is waited for so long */
 	SPIN_WITH_IO_NS = 20000,	/* the end of a back-end operation, a frame, a kick by the kernel are not seen while spinning */
 };
 
@@ -338,17 +338,29 @@ static uint64_t until_release(const struct machine *m)
 	return at > now ? at - now : 0;
 }
 
-static uint64_t until_due(struct machine *m)
+/* ns until it holds, whatever is still in flight; UINT64_MAX: it was not asked to. */
+static uint64_t until_hold(const struct loop *l)
 {
-	uint64_t timer = until_timer(m), release = until_release(m);
+	uint64_t now;
 
-	return timer < release ? timer : release;
+	if (!l->hold_by)
+		return UINT64_MAX;
+	now = wait_now();
+	return l->hold_by > now ? l->hold_by - now : 0;
+}
+
+static uint64_t until_due(const struct loop *l)
+{
+	uint64_t timer = until_timer(l->m), release = until_release(l->m), hold = until_hold(l);
+	uint64_t first = timer < release ? timer : release;
+
+	return first < hold ? first : hold;
 }
 
 static int sleep_once(struct loop *l)
 {
 	struct machine *m = l->m;
-	uint64_t wait = until_due(m);
+	uint64_t wait = until_due(l);
 	int err = 0;
 
 	if (!wait || !link_daemon_prepare_sleep(m->link, &err))
