@@ -69,6 +69,14 @@ class Guest:
             pass
         return stamp - self.started
 
+    def prompt(self, text, limit=600):
+        """The same to a text without an end of line, and what stands before it is forgotten."""
+        end = time.monotonic() + limit
+        while text not in self.buffer:
+            self.fill(end, text)
+        self.buffer = self.buffer.split(text, 1)[1]
+        return self.stamp - self.started
+
     def wait_byte(self, byte, limit):
         """The same to a byte."""
         end = time.monotonic() + limit
@@ -93,6 +101,7 @@ class Guest:
 class Machine:
     """`memory` is in MiB.  A `linux` has kernel, initrd and append, and disk: an image whose GRUB boots the same."""
     name, program, direct = None, None, True
+    parts = None	# that it takes part in; None: all
 
     def __init__(self, build):
         self.build = build
@@ -113,14 +122,22 @@ class Cleave(Machine):
     def boot_linux(self, scratch, linux, memory=256, *args):
         return self.start(scratch, memory, "-u", "--kernel", linux.kernel, "--initrd", linux.initrd, "--append", linux.append, *args)
 
-    def virtio_disk(self, image):
-        return "-s", f"3,virtio-blk,{image}"
+    def virtio_disk(self, image, slot=3):
+        return "-s", f"{slot},virtio-blk,{image}"
 
     def virtio_net(self):
         return "-s", "4,virtio-net,slirp"
 
     def boot_rom(self, scratch, rom):
         return self.start(scratch, 256, "-l", f"bootrom,{rom}")
+
+
+class Interpreter(Cleave):
+    """The same without its translator."""
+    name, parts = "interpreter", ("kernels", "boot")
+
+    def start(self, scratch, memory, *args):
+        return super().start(scratch, memory, "-o", "engine=soft", "-o", "jit=off", *args)
 
 
 class Tcg(Machine):
@@ -136,7 +153,7 @@ class Tcg(Machine):
     def boot_linux(self, scratch, linux, memory=256, *args):
         return self.start(scratch, memory, "-cpu", "max", "-kernel", linux.kernel, "-initrd", linux.initrd, "-append", linux.append, *args)
 
-    def virtio_disk(self, image):
+    def virtio_disk(self, image, slot=3):
         return "-drive", f"file={image},format=raw,if=virtio"
 
     def virtio_net(self):
@@ -172,4 +189,4 @@ cpu: ips=200000000
         return Guest([self.program, "-q", "-f", f"{scratch}/bochsrc", "-rc", f"{scratch}/continue"], scratch, listener)
 
 
-KINDS = (Cleave, Tcg, Bochs)
+KINDS = (Cleave, Interpreter, Tcg, Bochs)
