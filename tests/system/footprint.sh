@@ -24,7 +24,7 @@ code() { awk '/^[0-9a-f]+-/ { is = /\/dev\/zero/ } /^Pss:/ && is { sum += $2 } E
 ticks() { awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
 engine_kb=$(pss $vm_pid) daemon_kb=$(pss "$daemon")
 [ "$engine_kb" -gt 0 ] && [ "$daemon_kb" -gt 0 ] || die "no numbers in /proc/PID/smaps"
-if [ $((engine_kb + daemon_kb)) -lt $((24 * 1024)) ]; then ok; else bad "$((engine_kb + daemon_kb)) kB are 24 MiB and more"; fi
+if [ $((engine_kb + daemon_kb)) -lt $((32 * 1024)) ]; then ok; else bad "$((engine_kb + daemon_kb)) kB are 32 MiB and more"; fi
 cache_kb=$(($("$ctl" --vm=idle --get-stats | awk '$1 == "jit.cache.size" { print $2 }') / 1024 + 4))
 if [ "$(code $vm_pid)" -le $cache_kb ]; then ok; else bad "translated code takes $(code $vm_pid) kB of $cache_kb"; fi
 say "Pss without the guest's memory: cleave $engine_kb kB, cleaved $daemon_kb kB; translated code $(code $vm_pid) kB of $cache_kb"

@@ -233,7 +233,7 @@ static void more_code_than_fits(void **state)
 {
 	enum { LONG = 1 << 19 };
 	struct x86_state s = START(return_imm);
-	uint64_t flushed = cpu->blocks->flushed;
+	uint64_t trimmed = cpu->blocks->trimmed;
 
 	(void)state;
 	memset(ram + DATA, 0x40, LONG);
@@ -242,7 +242,7 @@ static void more_code_than_fits(void **state)
 	s.rip = DATA;
 	assert_int_equal(halts(s).rip, DATA + LONG + 1);
 	block_check(cpu);
-	assert_true(cpu->blocks->flushed > flushed);
+	assert_true(cpu->blocks->trimmed > trimmed);
 }
 
 /* ---- paging: two linear pages that are one physical page, then no longer */

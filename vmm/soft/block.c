@@ -25,7 +25,7 @@
 
 enum {
 	BLOCK_BYTES = 240,			/* of code, so that insn.off fits */
-	CACHE_LIMIT = 8 << 20,			/* of host memory in blocks, then all are dropped */
+	COLD_LIMIT = 8 << 20,			/* of host memory in blocks that are not translated */
 	CHUNK_SHIFT = 6,
 };
 
@@ -267,14 +267,16 @@ static void insert_block(struct cpu *cpu, struct block *b)
 	count_up(&c->built, 1);
 }
 
+static void make_room(struct cpu *);
+
 static struct block *build_block(struct cpu *cpu, uint64_t gpa, const uint8_t *page, uint32_t mode)
 {
 	struct block_cache *c = cpu->blocks;
 	unsigned at = gpa & PAGE_OFFSET;
 	struct block *b;
 
-	if (c->bytes > CACHE_LIMIT)
-		block_flush(cpu);
+	if (c->bytes > c->limit)
+		make_room(cpu);
 	mmu_code_page_add(cpu, gpa & PAGE_FRAME);	/* before the bytes are read: no store is missed */
 	*c->scratch = (struct block){ .mode = mode, .gpa = gpa, .jumps = JUMP_END };
 	if (!decode_block(c->scratch, page + at, PAGE_BYTES - at, mode & MODE_STEP ? 1 : BLOCK_INSNS))
@@ -473,8 +475,14 @@ static bool overlaps(const struct block *b, uint64_t gpa, uint64_t len)
 	return b->gpa < gpa + len && gpa < b->gpa + b->bytes;
 }
 
-/* The page's list without the blocks that were decoded from the range. True if there was one. */
-static bool kill_range(struct cpu *cpu, struct code_page *page, uint64_t gpa, uint64_t len)
+static bool is_cold(const struct block *b, uint64_t gpa, uint64_t len)
+{
+	(void)gpa, (void)len;
+	return !b->unit;
+}
+
+/* Of the page's blocks those that are meant die; no link leads to them. */
+static void kill_some(struct cpu *cpu, struct code_page *page, bool (*meant)(const struct block *, uint64_t, uint64_t), uint64_t gpa, uint64_t len)
 {
 	struct block **at = &page->blocks;
 	bool killed = false;
@@ -483,7 +491,7 @@ static bool kill_range(struct cpu *cpu, struct code_page *page, uint64_t gpa, ui
 	while (*at) {
 		struct block *b = *at;
 
-		if (overlaps(b, gpa, len)) {
+		if (meant(b, gpa, len)) {
 			*at = b->page_next;
 			kill_block(cpu, b);
 			killed = true;
@@ -492,7 +500,8 @@ static bool kill_range(struct cpu *cpu, struct code_page *page, uint64_t gpa, ui
 			at = &b->page_next;
 		}
 	}
-	return killed;
+	for (struct block *b = page->blocks; b && killed; b = b->page_next)
+		drop_links(b);
 }
 
 bool block_invalidate(struct cpu *cpu, uint64_t gpa, uint64_t len)
@@ -504,9 +513,7 @@ bool block_invalidate(struct cpu *cpu, uint64_t gpa, uint64_t len)
 		return true;
 	if (!(page->chunks & chunk_mask(gpa, len)))
 		return false;
-	if (kill_range(cpu, page, gpa, len))
-		for (struct block *b = page->blocks; b; b = b->page_next)
-			drop_links(b);
+	kill_some(cpu, page, overlaps, gpa, len);
 	if (page->blocks)
 		return false;
 	*slot = page->next;
@@ -538,7 +545,34 @@ void block_flush(struct cpu *cpu)
 		c->lone[i].used = false;
 		c->lone[i].gen = 0;
 	}
+	c->limit = COLD_LIMIT;
 	count_up(&c->flushed, 1);
+}
+
+/*
+ * All that is not translated is dropped, most of which ran once.  What is stays:
+ * the translator's own room bounds it.
+ */
+static void make_room(struct cpu *cpu)
+{
+	struct block_cache *c = cpu->blocks;
+
+	for (unsigned i = 0; i < PAGE_BUCKETS; i++) {
+		struct code_page **at = &c->page[i], *page;
+
+		while ((page = *at)) {
+			kill_some(cpu, page, is_cold, 0, 0);
+			if (page->blocks) {
+				at = &page->next;
+				continue;
+			}
+			*at = page->next;
+			mmu_code_page_drop(cpu, page->gpa);
+			free(page);
+		}
+	}
+	c->limit = c->bytes + COLD_LIMIT;
+	count_up(&c->trimmed, 1);
 }
 
 /* No block executes: the run loop. */
@@ -598,6 +632,7 @@ int block_cache_new(struct cpu *cpu)
 
 	if (!c)
 		return -ENOMEM;
+	c->limit = COLD_LIMIT;
 	c->scratch = calloc(1, room);
 	c->brk = calloc(1, room);
 	if (!c->scratch || !c->brk) {

@@ -65,8 +65,8 @@ struct block_cache {
 	struct lone lone[LONE_BLOCKS];	/* by linear address */
 	struct block *brk;		/* stands where a breakpoint of the debugger may be */
 	const struct insn *link_from;	/* the direct branch that has just been taken, for its link */
-	size_t bytes;			/* held by blocks */
-	uint64_t built, killed, flushed;	/* statistics */
+	size_t bytes, limit;		/* held by blocks; beyond it the cold ones go */
+	uint64_t built, killed, flushed, trimmed;	/* statistics */
 };
 
 static inline struct jump_entry *jump_entry(struct block_cache *c, uint64_t lin, uint64_t gen)

@@ -18,7 +18,7 @@
 
 struct counters {
 	struct { uint64_t walks, fills, flushes; } tlb;
-	struct { uint64_t built, killed, flushes; } block;
+	struct { uint64_t built, killed, flushes, trims; } block;
 	struct jit_stats jit;
 };
 
@@ -30,6 +30,7 @@ static const struct { const char *name; size_t at; } counter[] = {
 	{ "block.built", COUNTER(block.built) },
 	{ "block.killed", COUNTER(block.killed) },
 	{ "block.flushes", COUNTER(block.flushes) },
+	{ "block.trims", COUNTER(block.trims) },
 	{ "jit.units", COUNTER(jit.units) },
 	{ "jit.units.refused", COUNTER(jit.refused) },
 	{ "jit.units.evicted", COUNTER(jit.evicted) },
@@ -51,7 +52,8 @@ static struct counters one(const struct cpu *cpu)
 {
 	struct counters c = {
 		.tlb = { count_get(&cpu->mmu.walks), count_get(&cpu->mmu.fills), count_get(&cpu->mmu.flushes) },
-		.block = { count_get(&cpu->blocks->built), count_get(&cpu->blocks->killed), count_get(&cpu->blocks->flushed) },
+		.block = { count_get(&cpu->blocks->built), count_get(&cpu->blocks->killed), count_get(&cpu->blocks->flushed),
+			   count_get(&cpu->blocks->trimmed) },
 	};
 
 	jit_get_stats(cpu, &c.jit);
