@@ -123,6 +123,10 @@ size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
 	Cleave__SetState set = CLEAVE__SET_STATE__INIT;
 	Cleave__GetStats stats = CLEAVE__GET_STATS__INIT;
 	Cleave__GetDevmodel devmodel = CLEAVE__GET_DEVMODEL__INIT;
+	Cleave__GetSandbox sandbox = CLEAVE__GET_SANDBOX__INIT;
+	Cleave__UpgradeDevmodel upgrade = CLEAVE__UPGRADE_DEVMODEL__INIT;
+	Cleave__ResizeDisk resize = CLEAVE__RESIZE_DISK__INIT;
+	Cleave__SetLink link = CLEAVE__SET_LINK__INIT;
 	Cleave__Act act = CLEAVE__ACT__INIT;
 	Cleave__SendKeys keys = CLEAVE__SEND_KEYS__INIT;
 	Cleave__Register reg = CLEAVE__REGISTER__INIT, *regp = &reg;
@@ -169,10 +173,31 @@ size_t fuzz_seed(unsigned n, uint8_t *buf, size_t cap)
 		q.what_case = CLEAVE__REQUEST__WHAT_GET_DEVMODEL;
 		q.get_devmodel = &devmodel;
 		break;
+	case 6:
+		q.what_case = CLEAVE__REQUEST__WHAT_GET_SANDBOX;
+		q.get_sandbox = &sandbox;
+		break;
+	case 7:
+		upgrade.path = (char *)"/usr/libexec/cleaved";
+		q.what_case = CLEAVE__REQUEST__WHAT_UPGRADE_DEVMODEL;
+		q.upgrade_devmodel = &upgrade;
+		break;
+	case 8:
+		resize.slot = 3;
+		resize.bytes = 1 << 20;
+		q.what_case = CLEAVE__REQUEST__WHAT_RESIZE_DISK;
+		q.resize_disk = &resize;
+		break;
+	case 9:
+		link.slot = 4;
+		link.up = 1;
+		q.what_case = CLEAVE__REQUEST__WHAT_SET_LINK;
+		q.set_link = &link;
+		break;
 	default:
-		if (n > 6 + CLEAVE__ACTION__ACTION_POWER_BUTTON)
+		if (n > 10 + CLEAVE__ACTION__ACTION_POWER_BUTTON)
 			return 0;
-		act.action = n - 6;
+		act.action = n - 10;
 		q.what_case = CLEAVE__REQUEST__WHAT_ACT;
 		q.act = &act;
 		break;
