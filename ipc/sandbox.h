@@ -107,6 +107,9 @@ void sandbox_close_others(int first, int last);
  */
 void sandbox_apply(const struct sandbox_policy *, int cell, struct sandbox *);
 
+/* The capabilities that this process and those that it starts can have at most, where it may say so.  Each takes a microsecond. */
+void sandbox_bound(uint64_t keep);
+
 /* A limit that can be set only once everything is there, as of threads.  0 or -errno. */
 int sandbox_limit(const struct sandbox_limit *, unsigned n);
 

@@ -6,7 +6,8 @@
 #include "vmm/launcher.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -102,12 +103,16 @@ static void launch(enum launcher_place place, int sock, pid_t engine)
 {
 	struct cell cell = { .mount_fd = -1 };
 	struct greeting g = { .has_mounts = 0 };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	pid_t parent = engine;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != engine)
 		_exit(0);
 	setsid();
+	/* Whoever waits for the end of the engine's output does not wait for this process. */
+	dup2(null, 0);
+	dup2(null, 1);
 	sandbox_close_others(sock, sock);
 	signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_NAME, "cleave-launch");
@@ -118,6 +123,8 @@ static void launch(enum launcher_place place, int sock, pid_t engine)
 		g.has_mounts = cell.mount_fd >= 0;
 		if (cell.state.state[SANDBOX_PROCESSES] > 0)
 			parent = 0;
+		/* What a daemon needs to enter the mounts and to drop these: the rest is not left to each. */
+		sandbox_bound(1ull << CAP_SYS_ADMIN | 1ull << CAP_SYS_CHROOT | 1ull << CAP_SETPCAP);
 	}
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (fdpass_send(sock, &g, sizeof(g), &cell.mount_fd, g.has_mounts))

@@ -244,7 +244,7 @@ static int run(struct program *p)
 		return complain("nothing to start: --kernel PATH, or firmware with -l bootrom,PATH (Debian's package seabios has /usr/share/seabios/bios-256k.bin)");
 	ret = rundir_take(&p->rundir, p->config->name, p->err, sizeof(p->err));
 	if (!ret)
-		ret = vmm_sandbox_choose(p->config);
+		ret = vmm_sandbox_choose(p->config, p->err, sizeof(p->err));
 	if (!ret)
 		ret = bring_up(p);
 	/* Not one long loop: the machine may have ended before it begins. */

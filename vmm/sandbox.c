@@ -10,6 +10,7 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -76,7 +77,7 @@ static const struct sandbox_rule rules[] = {
 	{ SYS_ioctl, 0, 1, { { 1, ~0u, TCSETSF } } },
 	{ SYS_ioctl, 0, 1, { { 1, ~0u, FIONREAD } } },
 	{ SYS_ioctl, 0, 1, { { 1, ~0u, FIONBIO } } },
-	/* signals: its own threads, the end of a device model, whether one is there */
+	/* signals: its own threads, the end of a device model, of one that was stopped too */
 	{ SYS_tgkill, 0, 1, { { 0, ~0u, SANDBOX_SELF } } },
 	{ SYS_kill, 0, 1, { { 1, ~0u, SIGKILL } } },
 	{ SYS_kill, 0, 1, { { 1, ~0u, SIGCONT } } },
@@ -115,7 +116,7 @@ static bool has_helpers(const struct config *c)
 	return false;
 }
 
-int vmm_sandbox_choose(const struct config *c)
+int vmm_sandbox_choose(const struct config *c, char *err, size_t errlen)
 {
 	int ret = 0;
 
@@ -124,7 +125,11 @@ int vmm_sandbox_choose(const struct config *c)
 		return 0;
 	if (has_helpers(c))
 		ret = launcher_start(LAUNCHER_OUTSIDE);
-	return ret ? ret : launcher_start(LAUNCHER_CELL);
+	if (!ret)
+		ret = launcher_start(LAUNCHER_CELL);
+	if (ret)
+		snprintf(err, errlen, "what starts device models cannot be started itself: %s (-o sandbox=off does without)", strerror(-ret));
+	return ret;
 }
 
 enum sandbox_mode vmm_sandbox_mode(void)

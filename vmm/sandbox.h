@@ -17,7 +17,7 @@ struct config;
 struct vm;
 
 /* Before a process is started, and a thread: starts the launchers.  -errno. */
-int vmm_sandbox_choose(const struct config *);
+int vmm_sandbox_choose(const struct config *, char *err, size_t errlen);
 enum sandbox_mode vmm_sandbox_mode(void);
 
 /* The engine's own, when all is open and before the guest runs: what it is to start, a launcher starts.  As vmm_sandbox_judge(). */
