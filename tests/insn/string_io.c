@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/jit/ways.h"
 #include "vmm/bus.h"
 #include "vmm/dev/devs.h"
 #include "vmm/inout.h"
@@ -191,6 +192,7 @@ static void new_processor(struct sio *m, const struct engine_ops *engine)
 	m->config.cpu = X86_LEVEL_ALL;
 	m->config.strict_msr = true;
 	m->config.irqchip = IRQCHIP_ENGINE;
+	jit_way(&m->config);
 	m->vm.config = &m->config;
 	m->vcpu.vm = &m->vm;
 	if (engine->vm_new(&m->vm, err, sizeof(err))) {

@@ -16,12 +16,12 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "tests/jit/ways.h"
 #include "vmm/bus.h"
 #include "vmm/dev/ioapic.h"
 #include "vmm/dev/lapic.h"
 #include "vmm/dev/pic.h"
 #include "vmm/inout.h"
-#include "vmm/jit/jit.h"
 #include "vmm/irq.h"
 #include "vmm/mem.h"
 #include "vmm/timer.h"
@@ -266,9 +266,7 @@ static void new_processor(struct metal *m, const struct engine_ops *engine)
 	m->config.cpu = X86_LEVEL_ALL;
 	m->config.strict_msr = m->config.apic = true;
 	m->config.irqchip = IRQCHIP_ENGINE;
-	m->config.jit = true;
-	m->config.jit_cache = JIT_CACHE_MIN;
-	m->config.jit_threshold = 1;
+	jit_way(&m->config);
 	m->vm.config = &m->config;
 	if (engine->vm_new(&m->vm, err, sizeof(err))) {
 		printf("metal: skipped: %s\n", err);
