@@ -48,7 +48,7 @@ struct jit_stats {
 	uint64_t entries;		/* from C */
 	uint64_t exit_branch, exit_op, exit_left;	/* why it came back: to C for a target, an instruction, inside of one */
 	uint64_t unknown;		/* branches of the first kind whose target the table did not have */
-	uint64_t calls;			/* instructions carried out by the interpreter from inside */
+	uint64_t calls, misses;		/* instructions carried out by the interpreter from inside; since theirs could not go on */
 };
 
 /* 0, or -ENOTSUP (the host lacks what `why` names), or -errno.  `bytes` bounds the code; blocks executed `threshold` times are hot. */
@@ -70,7 +70,7 @@ void jit_watch(struct cpu *, struct block *);
 /* The block dies; its unit may be executing, and leaves after the instruction. */
 void jit_kill(struct cpu *, struct block *);
 void jit_get_stats(const struct cpu *, struct jit_stats *);
-/* Adds to n[row of x86_opcodes] how often the interpreter has carried it out for translated code. */
+/* Adds to n[row of x86_opcodes] how often the interpreter has carried it out for code that has none of it. */
 void jit_get_calls(const struct cpu *, uint64_t *n);
 
 #endif

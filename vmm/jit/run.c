@@ -42,10 +42,13 @@ static void come_back(struct cpu *cpu, const struct insn *in)
 	cpu->jit.done = true;
 }
 
-static void count_call(struct jit *j, const struct insn *in)
+static void count_call(struct jit *j, const struct jit_op *op)
 {
 	count_up(&j->stats.calls, 1);
-	count_up(&j->calls[in->row], 1);
+	if (op->untreated)
+		count_up(&j->calls[op->insn.row], 1);
+	else
+		count_up(&j->stats.misses, 1);
 }
 
 bool jit_call_insn(struct cpu *cpu, struct jit_op *op)
@@ -53,7 +56,7 @@ bool jit_call_insn(struct cpu *cpu, struct jit_op *op)
 	const struct insn *in = &op->insn;
 	struct jit_unit *u = op_unit(op);
 
-	count_call(cpu->jit.j, in);
+	count_call(cpu->jit.j, op);
 	cpu->rip = block_rip(cpu, u);
 	cpu->insn = NULL;
 	cpu->jit.done = false;

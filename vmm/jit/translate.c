@@ -42,6 +42,7 @@ static void emit_insn(struct translation *t)
 	t->miss[t->k].fp = t->fp;
 	if (!try_emit(t)) {
 		restart(t);
+		t->u->op[t->k].untreated = true;
 		by_interpreter(t);
 		t->known = 0;
 	}

@@ -13,6 +13,7 @@ struct jit_op {
 	struct insn insn;
 	insn_fn *back;
 	uint32_t at;			/* in the unit: where its code begins */
+	bool untreated;			/* it has no code of its own */
 };
 
 _Static_assert(offsetof(struct jit_op, back) == sizeof(struct insn) && offsetof(struct insn, fn) == 0, "an instruction's handler goes on to the next one's");
@@ -94,7 +95,7 @@ struct jit {
 	uint32_t leave, leave_saved, call, load_vectors;	/* thunks */
 	struct jit_jumps jumps[MMU_SETS];
 	struct jit_stats stats;
-	uint64_t *calls;		/* by row */
+	uint64_t *calls;		/* by row; of what is untreated */
 	struct jit_record *record;	/* NULL: nothing is written down */
 	struct lockstep *lockstep;	/* lockstep.h; NULL: off */
 };

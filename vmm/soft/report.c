@@ -45,6 +45,7 @@ static const struct { const char *name; size_t at; } counter[] = {
 	{ "jit.exit.op", COUNTER(jit.exit_op) },
 	{ "jit.exit.left", COUNTER(jit.exit_left) },
 	{ "jit.calls", COUNTER(jit.calls) },
+	{ "jit.calls.missed", COUNTER(jit.misses) },
 };
 #undef COUNTER
 
@@ -170,8 +171,8 @@ void soft_summary(struct vm *vm, FILE *f)
 		c.jit.bytes, c.jit.size >> 10, c.jit.used >> 10);
 	fprintf(f, "  entered              %" PRIu64 " times; left for a target %" PRIu64 " (%" PRIu64 " unknown), an instruction %" PRIu64
 		", inside of one %" PRIu64 "\n", c.jit.entries, c.jit.exit_branch, c.jit.unknown, c.jit.exit_op, c.jit.exit_left);
-	fprintf(f, "  by the interpreter   %" PRIu64 " instructions of translated code", c.jit.calls);
+	fprintf(f, "  by the interpreter   %" PRIu64 " instructions of translated code, missed %" PRIu64, c.jit.calls, c.jit.misses);
 	for (unsigned i = 0; i < n; i++)
-		fprintf(f, "%s %s %" PRIu64, i ? "," : ":", most[i].mnemonic, most[i].n);
+		fprintf(f, "%s %s %" PRIu64, i ? "," : "; without code", most[i].mnemonic, most[i].n);
 	fputc('\n', f);
 }
