@@ -17,6 +17,8 @@ enum {
 	IN_A_ROW = 1024,	/* transactions between two strikes, the devices' making included */
 };
 
+#define NUMBER_MAX (1ull << 60)	/* of a transaction, after centuries or at somebody's will: stamps must not meet again */
+
 static int refuse(struct machine *m, const char *why)
 {
 	snprintf(m->error, sizeof(m->error), "the arena cannot be taken over: %s", why);
@@ -192,6 +194,21 @@ static int check_progress(struct machine *m)
 	return 0;
 }
 
+/*
+ * Events that the engine has not taken by now it never will: it took those of a
+ * daemon that died, and refused those of one that it has condemned.  Going on
+ * from its own count nothing seems to be missing.
+ */
+static void forget_events(struct machine *m)
+{
+	struct arena_header *a = m->arena;
+
+	if (a->event_seq > m->conf.events)
+		a->event_seq = m->conf.events;
+	if (a->out.event_base > m->conf.events)
+		a->out.event_base = m->conf.events;
+}
+
 /* Neither undone nor published: what it would have answered is asked again, and refused. */
 static bool abandoned(struct machine *m)
 {
@@ -214,6 +231,7 @@ int recover_transaction(struct machine *m)
 	if (abandoned(m) && !m->quiet)
 		fprintf(stderr, "cleaved: the transaction that was under way is abandoned\n");
 	a->ending = 1;
+	forget_events(m);
 	TXN_STEP("recover.ending");
 	switch (txn_state(a)) {
 	case TXN_IDLE:
@@ -229,6 +247,8 @@ int recover_transaction(struct machine *m)
 		break;
 	}
 	a->ending = 0;
+	if (txn_number(a) > NUMBER_MAX)
+		txn_renumber(m);
 	for (unsigned i = 0; i < m->nrings; i++)
 		link_commit(m->link, i, a->acked[i]);
 	look_for_quarantine(m);

@@ -121,6 +121,11 @@ int txn_undo(struct machine *m)
 	return 0;
 }
 
+void txn_renumber(struct machine *m)
+{
+	set_state(m->arena, 0, txn_state(m->arena));
+}
+
 void txn_abandon(struct machine *m)
 {
 	set_state(m->arena, txn_number(m->arena), TXN_IDLE);

@@ -55,6 +55,7 @@ void txn_end(struct machine *);
 void txn_commit(struct machine *);
 void txn_publish(struct machine *);	/* COMMITTED -> IDLE; may be run again from COMMITTED */
 int txn_undo(struct machine *);		/* ACTIVE -> IDLE; -EINVAL: the log is not one of ours */
+void txn_renumber(struct machine *);	/* IDLE: numbers begin again, which needs a process without stamps */
 void txn_abandon(struct machine *);	/* -> IDLE, neither undone nor published */
 
 /* What stands in the outbox, for the calls of device.h. */

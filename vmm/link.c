@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ipc/check.h"
 #include "vmm/bus.h"
@@ -705,12 +706,14 @@ static int take_event(struct link_client *lc, const struct link_event *e)
 	return 0;
 }
 
+/* As many as can be there: one who goes on to write while he is read must not keep the reader, who may be anybody. */
 static int drain(struct link_client *lc)
 {
+	unsigned most = LINK_EVENT_SLOTS;
 	struct link_event e;
 	int err = 0;
 
-	while (!err && link_take_event(&lc->link, &e))
+	while (!err && most-- && link_take_event(&lc->link, &e))
 		err = take_event(lc, &e);
 	link_release_events(&lc->link);
 	return err;
@@ -727,17 +730,25 @@ int link_client_drain(struct link_client *lc)
 	return err;
 }
 
+enum { FLOOD = 16, FLOOD_US = 100 };		/* rounds without an end */
+
 void link_client_on_event(struct link_client *lc)
 {
+	bool more = true;
 	int err = 0;
 
-	pthread_mutex_lock(&lc->drain_lock);
-	if (!link_client_is_lost(lc))
-		do {
+	for (unsigned round = 1; more; round++) {
+		pthread_mutex_lock(&lc->drain_lock);
+		more = !link_client_is_lost(lc);
+		if (more) {
 			link_events_finish_sleep(&lc->link);
 			err = drain(lc);
-		} while (!err && !link_events_prepare_sleep(&lc->link, &err) && !err);
-	pthread_mutex_unlock(&lc->drain_lock);
+			more = !err && !link_events_prepare_sleep(&lc->link, &err) && !err;
+		}
+		pthread_mutex_unlock(&lc->drain_lock);
+		if (more && !(round % FLOOD))
+			usleep(FLOOD_US);	/* others want the lock, too */
+	}
 	if (err == -EPROTO)
 		condemn(lc, "event ring", "impossible indices");
 }

@@ -884,6 +884,29 @@ static void test_hostile_event_alone(void **state)
 	assert_int_equal(told.irqs, 0);
 }
 
+/* Each event that is applied brings the next, past what the ring can hold, as no honest daemon's can. */
+static void feed(struct env *e)
+{
+	struct link *l = &e->fake.link;
+
+	l->events.shared->cons = l->events.pos;		/* as if all had been taken */
+	if (told.irqs < 10 * LINK_EVENT_SLOTS)
+		fake_event(&e->fake, (struct link_event){ .kind = LINK_EV_IRQ, .a = 3, .b = told.irqs & 1 });
+}
+
+static void test_flood_of_events(void **state)
+{
+	struct env *e = *state;
+
+	told.irqs = 0;
+	told.env = e;
+	told.meanwhile = feed;
+	fake_event(&e->fake, (struct link_event){ .kind = LINK_EV_IRQ, .a = 3, .b = 1 });
+	assert_int_equal(link_client_drain(e->vm.link), 0);
+	told.meanwhile = NULL;
+	assert_int_equal(told.irqs, LINK_EVENT_SLOTS);
+}
+
 static void test_hostile_indices(void **state)
 {
 	(void)state;
@@ -1270,7 +1293,7 @@ int main(void)
 		T(test_events_come_before_the_completion), T(test_event_seen_before_is_dropped),
 		T(test_events_reach_their_parts), T(test_doorbells),
 		cmocka_unit_test(test_hostile_completions), cmocka_unit_test(test_hostile_events),
-		T(test_hostile_event_alone), cmocka_unit_test(test_hostile_indices), T(test_hostile_commit), cmocka_unit_test(test_noise),
+		T(test_hostile_event_alone), T(test_flood_of_events), cmocka_unit_test(test_hostile_indices), T(test_hostile_commit), cmocka_unit_test(test_noise),
 		T(test_successor_gets_what_was_unacknowledged), T(test_request_made_during_the_outage), T(test_answer_in_hand_when_it_dies),
 		T(test_outage_without_a_device), T(test_withdrawn_request_is_not_asked_again),
 		T(test_dead_daemons_answer_is_taken), T(test_late_answer_is_dropped),

@@ -89,6 +89,40 @@ static void reset_brings_it_back(void **state)
 	assert_true(arena_of(h)->out);
 }
 
+/*
+ * The engine condemned a daemon for its last events and has not taken them: they
+ * are counted in the arena, and its successor must not go on from there.
+ */
+static void events_that_were_refused(void **state)
+{
+	struct harness *h = *state;
+	struct machine *m = harness_machine(h);
+	uint64_t heard = m->arena->event_seq;
+
+	m->arena->event_seq += 5;
+	h_succeed(h, true);		/* the harness is as strict as the engine */
+	assert_true(harness_machine(h)->arena->event_seq > heard);
+	assert_int_equal(h_in(h, KILLS, 1), 1);
+	/* in the middle of publishing */
+	m = harness_machine(h);
+	m->arena->out.event_base = m->arena->event_seq + 3;
+	m->arena->word = (m->arena->word & ~3ull) | TXN_COMMITTED;
+	h_succeed(h, true);
+	assert_int_equal(h_in(h, KILLS, 1), 1);
+}
+
+/* Long before numbers wrap, and one is the number that stamps begin with, they begin again. */
+static void numbers_come_to_an_end(void **state)
+{
+	struct harness *h = *state;
+
+	harness_machine(h)->arena->word = 1ull << 63 | TXN_IDLE;
+	h_succeed(h, false);
+	assert_in_range(txn_number(harness_machine(h)->arena), 1, 1000);
+	h_out(h, KILLS, 1, 1);
+	assert_true(arena_of(h)->out);
+}
+
 /* What was undone is the timer as it was armed: it must not be due again. */
 static void timer(void **state)
 {
@@ -313,7 +347,7 @@ static void writing_is_noted(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(three_strikes), TEST(outlives_a_process), TEST(reset_brings_it_back), TEST(posted), TEST(timer), TEST(the_engine_is_told),
+	const struct CMUnitTest tests[] = { TEST(three_strikes), TEST(outlives_a_process), TEST(reset_brings_it_back), TEST(posted), TEST(timer), TEST(events_that_were_refused), TEST(numbers_come_to_an_end), TEST(the_engine_is_told),
 		TEST(three_successors), TEST(not_the_same), TEST(cannot_be_ended), TEST(no_evidence),
 		TEST(code_is_forgotten), TEST(writing_is_noted) };
 
