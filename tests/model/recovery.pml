@@ -150,10 +150,10 @@ inline serve(nr) {
 		d_step { A.value = A.dev.reg; A.completes = 1 }
 	:: KIND(nr) == START ->
 		BEFORE_CHANGE; A.dev.busy = 1; AFTER_CHANGE; A.dev.data = nr;
-		d_step { A.ios = 1; A.completes = 1 }
+		d_step { A.value = nr; A.ios = 1; A.completes = 1 }
 	:: KIND(nr) == ACK ->
 		BEFORE_CHANGE; A.dev.line = 0; AFTER_CHANGE;
-		d_step { A.nevents = 1; A.level = 0; A.completes = 1 }
+		d_step { A.value = nr; A.nevents = 1; A.level = 0; A.completes = 1 }
 	fi;
 	end()
 }
@@ -288,7 +288,7 @@ end_loop:		do				/* loop_run() */
 #ifndef NO_ACK_CHECK
 				:: link[me].first <= A.acked ->		/* done_before() */
 					if
-					:: KIND(link[me].first) != WRITE -> comps[me]!link[me].first, 0, A.event_seq	/* answer_again() */
+					:: KIND(link[me].first) != WRITE -> comps[me]!link[me].first, 0, A.event_seq	/* answer_again(); nobody is to need it */
 					:: else
 					fi;
 					link[me].first++
@@ -566,13 +566,13 @@ inline send() {
 inline receive() {
 	do
 	:: park -> stand()
-	:: !lost && has_saved -> d_step { assert(saved_seq == last); has_saved = 0; value = saved_value; saved_value = 0; saved_seq = 0 }; break
+	:: !lost && has_saved -> d_step { assert(saved_seq == last && saved_value); has_saved = 0; value = saved_value; saved_value = 0; saved_seq = 0 }; break
 	:: !lost && !has_saved && nempty(comps[at]) ->
 		comps[at]?number, value, names;
 		if
 		:: number < last -> number = 0; value = 0; names = 0	/* LINK_STALE */
 		:: else ->
-			assert(number == last);
+			assert(number == last && value);
 			number = 0;
 			/* finish() */
 			if

@@ -55,7 +55,7 @@ if [ $status -eq 0 ]; then
 	echo "ok: $(sed -n 's/^ *\([0-9e+.]*\) states, stored.*/\1/p' ../right/log) states, no error"
 else
 	echo "FAIL: the protocol (status $status): $(grep 'pan:1:' ../right/log || tail -5 ../right/log)"
-	[ $status -ne 1 ] || (cd ../right && spin -k recovery.pml.trail -p -DKILLS="$kills" -DUPGRADES="$upgrades" "$model" | grep -v '^ *$')
+	[ $status -ne 1 ] || (cd ../right && spin -k recovery.pml.trail -p -DKILLS="$kills" -DUPGRADES="$upgrades" "$model" | grep -v '^ *$' | tail -200)
 	failures=$((failures + 1))
 fi
 [ $failures -eq 0 ]
