@@ -28,8 +28,7 @@ static void to_thunk(struct translation *t, uint32_t field, uint32_t thunk)
 		memcpy(t->c->bytes + field, &rel, 4);
 }
 
-/* RAX := where op or exit n of the unit will stand. */
-static void load_address(struct translation *t, bool is_exit, unsigned n)
+void load_address(struct translation *t, bool is_exit, unsigned n)
 {
 	struct jit_draft *d = &t->j->draft;
 	uint32_t field = asm_lea_rip(t->c, H_RAX);

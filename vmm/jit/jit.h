@@ -67,6 +67,8 @@ int jit_record(struct cpu *, const struct jit_records *);
 
 /* A block is new: its entries are counted, and when it is hot it is translated and runs as host code. */
 void jit_watch(struct cpu *, struct block *);
+/* A division of translated code has raised SIGFPE at `pc`: where its thread goes on.  NULL: it was none. */
+const void *jit_fault_at(const struct cpu *, uintptr_t pc);
 /* The block dies; its unit may be executing, and leaves after the instruction. */
 void jit_kill(struct cpu *, struct block *);
 void jit_get_stats(const struct cpu *, struct jit_stats *);

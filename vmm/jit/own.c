@@ -76,6 +76,23 @@ static bool lahf(struct translation *t)
 	return true;
 }
 
+/* RAX and RDX to the guest's; of AX and DX the upper halves stay. */
+static void put_results(struct translation *t, bool byte)
+{
+	struct encoding half = { .map = X86_MAP_1, .opcode = 0x8b, .osize = true, .reg = jit_host_of[X86_RAX], .rm = op_reg(H_RAX) };
+
+	if (!byte && t->x.opsize != 2) {
+		put(t, X86_RAX, H_RAX);
+		put(t, X86_RDX, H_RDX);
+		return;
+	}
+	asm_encode(t->c, &half);
+	half.reg = jit_host_of[X86_RDX];
+	half.rm = op_reg(H_RDX);
+	if (!byte)
+		asm_encode(t->c, &half);
+}
+
 /* MUL and IMUL of one operand: rDX:rAX, or AX. */
 static bool mul(struct translation *t)
 {
@@ -99,17 +116,40 @@ static bool mul(struct translation *t)
 	if (x->opsize == 2 && !x->mem)
 		get(t, H_RDX, X86_RDX);
 	asm_encode(t->c, &e);
-	if (byte || x->opsize == 2) {
-		/* the upper halves stay */
-		asm_encode(t->c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x8b, .osize = true,
-						     .reg = jit_host_of[X86_RAX], .rm = op_reg(H_RAX) });
-		if (!byte)
-			asm_encode(t->c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x8b, .osize = true,
-							     .reg = jit_host_of[X86_RDX], .rm = op_reg(H_RDX) });
-		return true;
+	put_results(t, byte);
+	return true;
+}
+
+/*
+ * DIV and IDIV: rDX:rAX, or AX.  What the guest's would fault for the host's
+ * does; the signal leads to the interpreter, which does it again and faults.
+ */
+static bool divide(struct translation *t)
+{
+	struct encoding e = encoding_of(t);
+	bool byte = t->row->operand[0] == OP_Eb;
+	const struct x86_insn *x = &t->x;
+	unsigned size = memory_size(t);
+
+	if (byte && !x->mem && !x->rex && x->rm >= 4)
+		return false;
+	if (x->mem) {
+		if (!look_up_operand(t, size, false, 0))
+			return false;
+		asm_encode(t->c, &(struct encoding){ .map = size < 4 ? X86_MAP_0F : X86_MAP_1, .w = size == 8, .reg = H_RCX, .rm = t->m,
+						     .opcode = size == 1 ? 0xb6 : size == 2 ? 0xb7 : 0x8b });
+		e.rm = op_reg(H_RCX);
+	} else {
+		e.rm = op_reg(reg_or_copy(t, x->rm, H_RCX));
 	}
-	put(t, X86_RAX, H_RAX);
-	put(t, X86_RDX, H_RDX);
+	load_address(t, false, t->k);
+	asm_store(t->c, FIELD(jit.at), H_RAX);
+	e.rex = byte;
+	get(t, H_RAX, X86_RAX);
+	if (!byte)
+		get(t, H_RDX, X86_RDX);
+	asm_encode(t->c, &e);
+	put_results(t, byte);
 	return true;
 }
 
@@ -201,7 +241,7 @@ bool emit_own(struct translation *t)
 	static const struct { sel_fn *is; emit_fn *emit; } own[] = {
 		{ sel_lea, lea }, { sel_cbw, cbw }, { sel_cwd, cwd }, { sel_sahf, sahf }, { sel_lahf, lahf },
 		{ sel_clc, plain_bytes }, { sel_stc, plain_bytes }, { sel_cmc, plain_bytes },
-		{ sel_mul, mul }, { sel_imul1, mul }, { sel_cmpxchg, cmpxchg },
+		{ sel_mul, mul }, { sel_imul1, mul }, { sel_div, divide }, { sel_idiv, divide }, { sel_cmpxchg, cmpxchg },
 		{ sel_push, push }, { sel_pop, pop }, { sel_leave, leave },
 	};
 

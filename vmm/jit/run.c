@@ -27,6 +27,14 @@ static void set_gs(struct cpu *cpu)
 	if (syscall(SYS_arch_prctl, ARCH_SET_GS, cpu) < 0)
 		abort();		/* cannot fail for an address that we have */
 	gs_of = cpu;
+	simd_catch(cpu);
+}
+
+const void *jit_fault_at(const struct cpu *cpu, uintptr_t pc)
+{
+	const struct jit *j = cpu->jit.j;
+
+	return j && pc - (uintptr_t)j->rx < j->size ? j->rx + j->fault : NULL;
 }
 
 static uint64_t block_rip(const struct cpu *cpu, const struct jit_unit *u)

@@ -144,6 +144,14 @@ static void emit_call(struct jit *j, struct code *c)
 	asm_target(c, asm_jmp(c), j->leave_saved);
 }
 
+/* Where a division that faults goes on: the interpreter's faults too, and nobody comes back. */
+static void emit_fault(struct jit *j, struct code *c)
+{
+	asm_load(c, H_RAX, FIELD(jit.at));
+	asm_target(c, asm_call(c), j->call);
+	asm_byte(c, 0x0f), asm_byte(c, 0x0b);		/* ud2 */
+}
+
 void jit_emit_thunks(struct jit *j, struct code *c)
 {
 	emit_enter(c);
@@ -157,6 +165,8 @@ void jit_emit_thunks(struct jit *j, struct code *c)
 	go_back(c);
 	j->call = c->at;
 	emit_call(j, c);
+	j->fault = c->at;
+	emit_fault(j, c);
 	j->load_vectors = c->at;
 	emit_load_vectors(c);
 }

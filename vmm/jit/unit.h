@@ -92,7 +92,7 @@ struct jit {
 	struct jit_draft draft;
 	struct jit_unit *oldest, *newest;
 	void (*enter)(const void *code);
-	uint32_t leave, leave_saved, call, load_vectors;	/* thunks */
+	uint32_t leave, leave_saved, call, fault, load_vectors;	/* thunks */
 	struct jit_jumps jumps[MMU_SETS];
 	struct jit_stats stats;
 	uint64_t *calls;		/* by row; of what is untreated */

@@ -147,6 +147,7 @@ struct cpu_jit {
 	uint64_t host_sp;
 	struct cpu *self;
 	bool (*call_insn)(struct cpu *, struct jit_op *);
+	struct jit_op *at;			/* of the division that is under way */
 	bool done;				/* the instruction that was called has come to its end */
 	struct jit *j;				/* NULL: no translator */
 };

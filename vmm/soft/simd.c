@@ -14,6 +14,7 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include "vmm/jit/jit.h"
 #include "vmm/soft/mmu.h"
 #include "vmm/soft/thread.h"
 #include "vmm/x86/control.h"
@@ -21,7 +22,8 @@
 
 enum { IMAGE_X87 = offsetof(struct x86_fxsave, xmm) };	/* bytes that hold x87 and MXCSR */
 
-static __thread struct cpu *live_cpu;
+static __thread struct cpu *live_cpu;		/* whose state is live */
+static __thread struct cpu *divides;		/* whose translated code this thread runs */
 static struct sigaction before;		/* what handled SIGFPE */
 
 /* ---- live or not */
@@ -74,6 +76,12 @@ static void catch_sigfpe(void)
 	done = true;
 }
 
+void simd_catch(struct cpu *cpu)
+{
+	catch_sigfpe();
+	divides = cpu;
+}
+
 void simd_live(struct cpu *cpu)
 {
 	if (cpu->simd.live)
@@ -98,9 +106,14 @@ void simd_leave(struct cpu *cpu)
 
 static void on_sigfpe(int sig, siginfo_t *info, void *context)
 {
-	const ucontext_t *uc = context;
+	ucontext_t *uc = context;
 	struct cpu *cpu = live_cpu;
+	const void *on = divides && info->si_code == FPE_INTDIV ? jit_fault_at(divides, uc->uc_mcontext.gregs[REG_RIP]) : NULL;
 
+	if (on) {
+		uc->uc_mcontext.gregs[REG_RIP] = (uintptr_t)on;
+		return;
+	}
 	if (!cpu || info->si_code <= 0 || uc->uc_mcontext.gregs[REG_TRAPNO] != X86_XM) {	/* sent, or no guest's */
 		if (before.sa_flags & SA_SIGINFO)
 			before.sa_sigaction(sig, info, context);

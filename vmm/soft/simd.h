@@ -68,6 +68,8 @@ void avx_enter(struct cpu *, const struct insn *);
 /* #UD and #NM only, and not live: FXSAVE and its kin. */
 void simd_check_nm(struct cpu *);
 
+/* This thread runs translated code of `cpu`: SIGFPE of its divisions is led back there. */
+void simd_catch(struct cpu *);
 void simd_live(struct cpu *);
 void simd_leave(struct cpu *);
 /* CR0, CR4, XCR0, virtual-8086 mode, x87's masks or liveness changed. */
