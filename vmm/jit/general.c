@@ -13,8 +13,7 @@ struct gpr_use {
 	uint8_t guest, host;
 };
 
-/* What is emitted here. */
-static bool is_general(const struct translation *t)
+bool is_general(unsigned row)
 {
 	static sel_fn *const general[] = {
 		sel_add, sel_or, sel_adc, sel_sbb, sel_and, sel_sub, sel_xor, sel_cmp, sel_test, sel_xchg, sel_mov,
@@ -24,11 +23,8 @@ static bool is_general(const struct translation *t)
 		sel_adcx, sel_adox, sel_andn, sel_blsr, sel_blsmsk, sel_blsi, sel_bextr, sel_bzhi, sel_pdep, sel_pext, sel_sarx,
 		sel_shlx, sel_shrx, sel_rorx,
 	};
-	sel_fn *is = handler(t);
-	bool bits = is == sel_bt || is == sel_bts || is == sel_btr || is == sel_btc;
+	sel_fn *is = op_dispatch[row].select;
 
-	if (bits && t->x.mem && t->row->operand[1] == OP_Gv)
-		return false;		/* reaches beyond the operand */
 	for (size_t i = 0; i < sizeof(general) / sizeof(general[0]); i++)
 		if (general[i] == is)
 			return true;
@@ -51,12 +47,12 @@ static bool is_byte(enum x86_operand o)
 	return o == OP_Gb || o == OP_Eb || o == OP_Zb || o == OP_AL;
 }
 
-static bool is_compare(sel_fn *is)
+bool is_compare(sel_fn *is)
 {
 	return is == sel_cmp || is == sel_test || is == sel_bt;
 }
 
-static bool is_exchange(sel_fn *is)
+bool is_exchange(sel_fn *is)
 {
 	return is == sel_xchg || is == sel_xadd;
 }
@@ -161,6 +157,14 @@ static void store_use(struct translation *t, const struct gpr_use *g)
 		put(t, g->guest, g->host);
 }
 
+/* A bit string in memory, whose bit may be anywhere. */
+static bool reaches_beyond(const struct translation *t)
+{
+	sel_fn *is = handler(t);
+
+	return (is == sel_bt || is == sel_bts || is == sel_btr || is == sel_btc) && t->x.mem && t->row->operand[1] == OP_Gv;
+}
+
 /* An instruction on general registers and memory, all of them in ModRM or the opcode. */
 bool emit_general(struct translation *t)
 {
@@ -168,7 +172,7 @@ bool emit_general(struct translation *t)
 	struct encoding e = encoding_of(t);
 	bool cl = false, high;
 
-	if (!is_general(t) || !sort_operands(t, &reg, &rm, &vex, &cl))
+	if (!is_general(t->x.row) || reaches_beyond(t) || !sort_operands(t, &reg, &rm, &vex, &cl))
 		return false;
 	if (vex.used && t->x.mem && jit_host_of[vex.guest] == H_NONE)
 		return false;			/* no register is free for it */

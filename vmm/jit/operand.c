@@ -100,11 +100,7 @@ void note_miss(struct translation *t, uint32_t field)
 	t->miss[t->k].field[t->miss[t->k].n++] = field;
 }
 
-/*
- * The TLB's answer for `size` bytes at `at` (a register and a displacement):
- * RDX becomes the addend, or the instruction is left.  RAX and RCX are used.
- */
-static void look_up(struct translation *t, unsigned reg, int32_t disp, unsigned size, bool write)
+uint32_t look_up(struct translation *t, unsigned reg, int32_t disp, unsigned size, bool write)
 {
 	struct code *c = t->c;
 
@@ -125,7 +121,7 @@ static void look_up(struct translation *t, unsigned reg, int32_t disp, unsigned 
 	asm_lea(c, H_RCX, op_mem(H_RCX, H_RAX, 0, 0));
 	asm_load(c, H_RDX, op_gs(H_RDX, 3, tlb_addends(t->set)));
 	asm_byte(c, 0xe3), asm_byte(c, 5);		/* jrcxz over */
-	note_miss(t, asm_jmp(c));
+	return asm_jmp(c);
 }
 
 /* RCX is used. */
@@ -145,7 +141,10 @@ static void check_alignment(struct translation *t, unsigned reg, int32_t disp, u
 /* A guest stack slot or frame, by a resident register. */
 struct operand look_up_at(struct translation *t, unsigned guest, int32_t disp, unsigned size, bool write)
 {
-	look_up(t, jit_host_of[guest], disp, size, write);
+	const struct access *a = planned_access(t, guest, disp, size);
+
+	if (!a || a->write != write || !look_in_window(t, a))
+		note_miss(t, look_up(t, jit_host_of[guest], disp, size, write));
 	return op_mem(H_RDX, jit_host_of[guest], 0, disp);
 }
 
@@ -171,14 +170,14 @@ bool look_up_operand(struct translation *t, unsigned size, bool write, unsigned 
 	if (align)
 		check_alignment(t, H_RAX, 0, align);
 	if (plain) {
-		look_up(t, H_RAX, 0, size, write);
+		note_miss(t, look_up(t, H_RAX, 0, size, write));
 		if (x->base != X86_NO_REG)
 			asm_lea(t->c, H_RDX, op_mem(H_RDX, jit_host_of[x->base], 0, 0));
 		t->m = op_mem(H_RDX, host_or_none(x->index), x->scale, x->disp);
 		return true;
 	}
 	asm_store(t->c, FIELD(jit.tmp), H_RAX);
-	look_up(t, H_RAX, 0, size, write);
+	note_miss(t, look_up(t, H_RAX, 0, size, write));
 	asm_load(t->c, H_RAX, FIELD(jit.tmp));
 	t->m = op_mem(H_RDX, H_RAX, 0, 0);
 	return true;

@@ -17,6 +17,8 @@ static bool restart(struct translation *t)
 		d->refs--;
 	t->known = t->start_known;
 	t->enters = t->start_enters;
+	t->open = t->start_open;
+	t->alones = t->start_alones;
 	t->fp = t->miss[t->k].fp;
 	t->miss[t->k].n = 0;
 	return false;
@@ -39,6 +41,8 @@ static void emit_insn(struct translation *t)
 	t->start = t->c->at;
 	t->start_known = t->known;
 	t->start_enters = t->enters;
+	t->start_open = t->open;
+	t->start_alones = t->alones;
 	t->miss[t->k].fp = t->fp;
 	if (!try_emit(t)) {
 		restart(t);
@@ -48,6 +52,7 @@ static void emit_insn(struct translation *t)
 	}
 	t->miss[t->k].resume = t->c->at;
 	t->miss[t->k].known = t->known;
+	t->miss[t->k].opened = t->open & ~t->start_open;
 }
 
 /* ---- a unit */
@@ -79,13 +84,24 @@ static struct jit_unit *new_unit(struct jit *j, struct block *b)
 	return u;
 }
 
+/* What is no instruction ends a unit, and faults in the interpreter. */
+static unsigned decode(struct translation *t, const struct block *b, const uint8_t *bytes)
+{
+	unsigned n = b->insn[b->count].n, off = 0, k = 0;
+
+	while (k < n && x86_decode(bytes + off, b->bytes - off, 64, &t->plan[k].x) == X86_DECODE_OK)
+		off += t->plan[k++].x.len;
+	return k;
+}
+
 bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struct code *c)
 {
-	unsigned n = b->insn[b->count].n;
 	struct translation t = { .c = c, .j = cpu->jit.j, .mode = b->mode, .set = mode_set(b->mode), .page = b->gpa & PAGE_OFFSET };
+	unsigned n = decode(&t, b, bytes);
 	uint32_t entry;
 
 	t.u = new_unit(t.j, b);
+	plan_windows(&t, n);
 	/* with the address in RAX: the page's into base */
 	asm_lea(c, H_RAX, op_mem(H_RAX, H_NONE, 0, -(int32_t)t.page));
 	asm_store(c, FIELD(jit.base), H_RAX);
@@ -93,8 +109,7 @@ bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struc
 	for (t.k = 0; t.k < n && !t.ended; t.k++) {
 		struct jit_op *op = &t.u->op[t.k];
 
-		if (x86_decode(bytes + t.off, b->bytes - t.off, 64, &t.x) != X86_DECODE_OK)
-			break;			/* what is no instruction ends a block, and faults in the interpreter */
+		t.x = t.plan[t.k].x;
 		t.row = &x86_opcodes[t.x.row];
 		block_decoded(&t.x, &op->insn, b->mode, t.off, t.k);
 		jit_set_return(op);
@@ -109,6 +124,7 @@ bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struc
 		go_to(&t, (int64_t)t.page + t.off, t.k);
 	t.u->ops = t.k;
 	emit_sides(&t);
+	emit_alones(&t);
 	emit_misses(&t);
 	emit_enters(&t);
 	t.u->far = t.j->rx + t.u->start;

@@ -6,6 +6,7 @@
  *	general.c	whatever has its operands in ModRM: the same instruction on
  *			other registers and another address
  *	own.c		what names registers of its own, and the stack
+ *	window.c	accesses that share a look into the TLB
  *	vector.c	x87, MMX, SSE and AVX
  *	flow.c		transfers of control, ways out
  *	translate.c	the unit, instruction by instruction
@@ -33,6 +34,22 @@ struct fp_note {
 	uint16_t fop;
 };
 
+/* An access at a register and a displacement, and the window that it belongs to (window.c). */
+struct access {
+	int32_t disp, lo;		/* lo: as the window counts */
+	uint16_t size;
+	uint8_t guest, window;
+	bool write;
+};
+enum { NO_WINDOW = 0xff };
+
+struct window {
+	uint16_t of;			/* the value that it lies around */
+	bool write;
+	uint8_t n;
+	int32_t lo, hi;
+};
+
 struct translation {
 	struct code *c;
 	struct jit *j;
@@ -51,6 +68,17 @@ struct translation {
 	uint32_t start;			/* where its code begins, and what was so there */
 	unsigned start_known, start_enters;
 
+	/* the unit's instructions, as they were decoded */
+	struct {
+		struct x86_insn x;
+		struct access access[2];
+		uint8_t n;
+	} plan[BLOCK_INSNS];
+	struct window window[JIT_WINDOWS];
+	unsigned windows, open, start_open;	/* open: bits, of those whose first access has been emitted */
+	struct { uint32_t field, back; const struct access *a; uint8_t k; bool first; } alone[2 * BLOCK_INSNS];
+	unsigned alones, start_alones;
+
 	unsigned known;			/* HAVE_*: what is in the host's registers for sure */
 	struct fp_note fp;		/* what is not yet noted */
 
@@ -59,7 +87,7 @@ struct translation {
 		uint32_t field[MISSES], resume;
 		uint8_t n;
 		bool by_c;
-		unsigned known;
+		unsigned known, opened;		/* windows whose first access it has */
 		struct fp_note fp;
 	} miss[BLOCK_INSNS];
 	/* branches that are taken: their code stands behind */
@@ -118,9 +146,25 @@ void effective(struct translation *);			/* RAX := the address without its segmen
 bool address_fits(const struct translation *);		/* can effective() do it? */
 bool address_is_plain(const struct translation *);	/* one operand of LEA says it */
 struct operand address_operand(const struct translation *);
+/*
+ * The TLB's answer for `size` bytes at a host register and a displacement: RDX
+ * becomes the addend.  Returns the field of the jump that is taken if there is none.
+ */
+uint32_t look_up(struct translation *, unsigned reg, int32_t disp, unsigned size, bool write);
 void note_miss(struct translation *, uint32_t jump);	/* a jump that is taken where the instruction cannot go on */
 
+/* ---- window.c */
+void plan_windows(struct translation *, unsigned n);
+/* Of the instruction at hand; NULL: it shares with none. */
+struct access *planned_access(struct translation *, unsigned guest, int32_t disp, unsigned size);
+bool look_in_window(struct translation *, const struct access *);	/* RDX becomes the addend */
+void emit_alones(struct translation *);
+void shut_windows(struct translation *, unsigned k);	/* C has carried out instruction k: what it opens is not known */
+
 /* ---- general.c */
+bool is_general(unsigned row);				/* emitted there */
+bool is_compare(sel_fn *);				/* changes no operand */
+bool is_exchange(sel_fn *);				/* changes both */
 struct encoding encoding_of(const struct translation *);
 bool is_gpr_rm(enum x86_operand);			/* ModRM.rm or an opcode's register, as a general register */
 unsigned memory_size(const struct translation *);
@@ -133,6 +177,8 @@ static inline void add_sp(struct translation *t, int32_t n)
 }
 
 /* ---- vector.c */
+bool is_vector_row(const struct x86_opcode *);
+bool is_vector_memory(enum x86_operand);
 void note_fp(struct translation *);			/* what has not been noted; RAX is used */
 void resume_with(struct translation *, unsigned k);	/* behind instruction k, which C has carried out */
 void emit_enters(struct translation *);

@@ -37,12 +37,17 @@ static bool is_memory(enum x86_operand o)
 	return x86_operand_is_memory(o) && !x86_operand_is_gathered(o);
 }
 
-static bool is_vector(const struct x86_opcode *row)
+bool is_vector_row(const struct x86_opcode *row)
 {
 	for (unsigned i = 0; i < X86_OPERANDS; i++)
 		if (is_vector_reg(row->operand[i]) || is_vector_rm(row->operand[i]))
 			return true;
 	return false;
+}
+
+bool is_vector_memory(enum x86_operand o)
+{
+	return is_vector_rm(o) || is_memory(o);
 }
 
 /* ---- what must be there */
@@ -82,6 +87,7 @@ void resume_with(struct translation *t, unsigned k)
 	uint32_t out[3];
 	unsigned n = 0;
 
+	shut_windows(t, k);
 	for (unsigned i = 0; i < 3; i++)
 		if (known & classes[i].bit)
 			out[n++] = jump_if_zero(t, classes[i].go);
@@ -256,5 +262,5 @@ bool emit_vector(struct translation *t)
 		return x87_registers(t);
 	if (is == sel_x87_load || is == sel_x87_store)
 		return x87_memory(t);
-	return is_vector(t->row) && vector(t);
+	return is_vector_row(t->row) && vector(t);
 }

@@ -135,6 +135,8 @@ struct jit;
 struct jit_op;
 struct jit_exit;
 
+enum { JIT_WINDOWS = 8 };
+
 /* What translated code reaches from GS, besides registers and the TLB (vmm/jit/jit.h). */
 struct cpu_jit {
 	uint64_t base;				/* rip of the first byte of the page whose code runs */
@@ -142,6 +144,7 @@ struct cpu_jit {
 	uint32_t sse_in, avx_in;		/* the vectors are in the host's registers, and such instructions may use them */
 	uint64_t low4, low5;			/* masks */
 	const void *code;			/* ... of one branch */
+	uint64_t window[JIT_WINDOWS];		/* addends, of one unit */
 	const _Atomic uint32_t *calm;		/* of the vCPU */
 	struct jit_exit *exit;			/* by which code was left; NULL: by an instruction that leaves by itself */
 	uint64_t host_sp;

@@ -1,0 +1,325 @@
+/*
+ * vmm/jit/window.c - neighbouring accesses share one look into the TLB.
+ *
+ * Before a unit is emitted its memory operands without an index are followed
+ * through it: each register is what some register was at the unit's start, or
+ * behind an instruction that made something new of it, plus a constant.
+ * Accesses around the same such value, not farther apart than WINDOW, make a
+ * window: fields of a structure, a frame, pushes and pops.  The first of them
+ * asks whether the whole window lies in one page that allows what all of them
+ * do, and keeps the addend; the others take it from there.  Where the window
+ * is not in one such page its addend is 0, and each asks for itself.
+ *
+ * A unit is left only at its ends, so whoever is behind the first has passed it,
+ * and nothing that a unit contains changes a translation.
+ */
+#include <string.h>
+
+#include "vmm/jit/translate.h"
+
+enum { WINDOW = 256, ALL = 0xffff };
+
+/* ---- registers, followed */
+
+struct value {
+	uint16_t of;			/* whose: a number for each thing made */
+	int32_t plus;
+};
+
+struct tracker {
+	struct value reg[16];
+	uint16_t made;
+};
+
+static void make_new(struct tracker *w, unsigned reg)
+{
+	w->reg[reg] = (struct value){ .of = w->made++ };
+}
+
+static bool moved_by(struct value *v, int64_t by)
+{
+	int64_t plus = v->plus + by;
+
+	if (plus < -(1 << 20) || plus > 1 << 20)
+		return false;
+	v->plus = plus;
+	return true;
+}
+
+static unsigned bit_of(enum x86_operand o, const struct x86_insn *x)
+{
+	bool high = !x->rex && (o == OP_Gb || o == OP_Eb || o == OP_Zb);
+	unsigned reg;
+
+	if (o == OP_Gb || o == OP_Gw || o == OP_Gv || o == OP_Gy || o == OP_Zb || o == OP_Zv)
+		reg = x->reg;
+	else if (o == OP_AL || o == OP_rAX)
+		reg = X86_RAX;
+	else if (o == OP_By)
+		reg = x->vvvv;
+	else if (is_gpr_rm(o) && !x->mem)
+		reg = x->rm;
+	else
+		return 0;
+	return 1u << (high && reg >= 4 && reg < 8 ? reg - 4 : reg);
+}
+
+/* General registers that an instruction may change: all, where nobody knows better. */
+static unsigned changes(const struct x86_insn *x)
+{
+	const unsigned a = 1 << X86_RAX, d = 1 << X86_RDX;
+	static const struct { sel_fn *is; unsigned bits; } own[] = {
+		{ sel_cbw, 1 << X86_RAX }, { sel_lahf, 1 << X86_RAX }, { sel_cwd, 1 << X86_RDX },
+		{ sel_sahf, 0 }, { sel_clc, 0 }, { sel_stc, 0 }, { sel_cmc, 0 }, { sel_nop, 0 }, { sel_jcc, 0 },
+		{ sel_push, 1 << X86_RSP }, { sel_leave, 1 << X86_RSP | 1 << X86_RBP },
+		{ sel_x87_reg, 0 }, { sel_x87_load, 0 }, { sel_x87_store, 0 }, { sel_x87_fcomi, 0 }, { sel_x87_fcmov, 0 },
+	};
+	const struct x86_opcode *row = &x86_opcodes[x->row];
+	sel_fn *is = op_dispatch[x->row].select;
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (own[i].is == is)
+			return own[i].bits;
+	if (is == sel_mul || is == sel_imul1 || is == sel_div || is == sel_idiv)
+		return a | d;
+	if (is == sel_pop)
+		return 1 << X86_RSP | 1u << x->reg;
+	if (is == sel_cmpxchg)
+		return a | bit_of(row->operand[0], x);
+	if (is == sel_lea || is_general(x->row))
+		return bit_of(row->operand[0], x) | (is_exchange(is) ? bit_of(row->operand[1], x) : 0);
+	if (is && is_vector_row(row) && !strstr(row->mnemonic, "pcmp"))
+		return bit_of(row->operand[0], x);
+	return ALL;
+}
+
+/* By how much ADD, SUB, INC or DEC of a 64-bit register moves it; 0: it is none of these. */
+static int64_t moves_by(const struct x86_insn *x)
+{
+	const struct x86_opcode *row = &x86_opcodes[x->row];
+	sel_fn *is = op_dispatch[x->row].select;
+
+	if (x->mem || x->opsize != 8 || row->operand[0] == OP_Eb)
+		return 0;
+	if ((is == sel_add || is == sel_sub) && is_imm(row->operand[1]) && row->operand[0] == OP_Ev)
+		return is == sel_add ? (int64_t)x->imm : -(int64_t)x->imm;
+	if ((is == sel_inc || is == sel_dec) && row->operand[0] == OP_Ev)
+		return is == sel_inc ? 1 : -1;
+	return 0;
+}
+
+static bool is_simple(const struct x86_insn *x)
+{
+	return x->has_modrm && x->mem && x->adsize == 8 && x->base < 16 && x->index == X86_NO_REG;
+}
+
+/* What registers are behind the instruction. */
+static void step_over(struct tracker *w, const struct x86_insn *x)
+{
+	const struct x86_opcode *row = &x86_opcodes[x->row];
+	sel_fn *is = op_dispatch[x->row].select;
+	unsigned bits = changes(x);
+	struct value rsp = w->reg[X86_RSP], to;
+	int64_t by = moves_by(x);
+	bool kept = false;
+
+	if (by) {
+		to = w->reg[x->rm];
+		kept = moved_by(&to, by);
+		if (kept)
+			w->reg[x->rm] = to;
+		bits = kept ? 0 : bits;
+	} else if (is == sel_lea && x->opsize == 8 && is_simple(x)) {
+		to = w->reg[x->base];
+		if (moved_by(&to, x->disp)) {
+			w->reg[x->reg] = to;
+			bits = 0;
+		}
+	} else if (is == sel_mov && !x->mem && x->opsize == 8 && row->operand[0] == OP_Ev && row->operand[1] == OP_Gv) {
+		w->reg[x->rm] = w->reg[x->reg];
+		bits = 0;
+	} else if (is == sel_mov && !x->mem && x->opsize == 8 && row->operand[0] == OP_Gv && row->operand[1] == OP_Ev) {
+		w->reg[x->reg] = w->reg[x->rm];
+		bits = 0;
+	} else if (is == sel_push || is == sel_pop) {
+		bool moved = x->opsize == 8 && moved_by(&rsp, is == sel_push ? -8 : 8);
+
+		for (unsigned r = 0; r < 16; r++)
+			if (bits & 1u << r)
+				make_new(w, r);
+		if (moved && !(is == sel_pop && x->reg == X86_RSP))
+			w->reg[X86_RSP] = rsp;
+		return;
+	} else if (is == sel_leave && x->opsize == 8) {
+		to = w->reg[X86_RBP];
+		if (moved_by(&to, 8)) {
+			w->reg[X86_RSP] = to;
+			make_new(w, X86_RBP);
+			return;
+		}
+	}
+	for (unsigned r = 0; r < 16; r++)
+		if (bits & 1u << r)
+			make_new(w, r);
+}
+
+/* ---- accesses, gathered */
+
+static void join(struct translation *t, struct access *a, const struct value *v)
+{
+	int32_t lo = v->plus + a->disp, hi = lo + a->size;
+
+	a->lo = lo;
+	a->window = NO_WINDOW;
+	for (unsigned i = t->windows; i--;) {
+		struct window *w = &t->window[i];
+		int32_t l = lo < w->lo ? lo : w->lo, h = hi > w->hi ? hi : w->hi;
+
+		if (w->of != v->of || h - l > WINDOW)
+			continue;
+		w->lo = l;
+		w->hi = h;
+		w->write |= a->write;
+		w->n++;
+		a->window = i;
+		return;
+	}
+	if (t->windows == JIT_WINDOWS)
+		return;
+	a->window = t->windows;
+	t->window[t->windows++] = (struct window){ .of = v->of, .lo = lo, .hi = hi, .write = a->write, .n = 1 };
+}
+
+static void access(struct translation *t, const struct tracker *w, unsigned k, unsigned guest, int32_t disp, unsigned size, bool write)
+{
+	struct access *a = &t->plan[k].access[t->plan[k].n];
+
+	if (!size || jit_host_of[guest] == H_NONE || disp < -(1 << 20) || disp > 1 << 20)
+		return;
+	*a = (struct access){ .guest = guest, .disp = disp, .size = size, .write = write };
+	join(t, a, &w->reg[guest]);
+	t->plan[k].n++;
+}
+
+/* The operand in ModRM, as whoever emits the instruction will ask for it. */
+static void operand_access(struct translation *t, const struct tracker *w, unsigned k)
+{
+	const struct x86_insn *x = &t->plan[k].x;
+	const struct x86_opcode *row = &x86_opcodes[x->row];
+	sel_fn *is = op_dispatch[x->row].select;
+	bool target = is == sel_jmp_ind || is == sel_call_ind;
+	bool only_read = target || is_compare(is) || is == sel_push || is == sel_mul || is == sel_imul1 || is == sel_div || is == sel_idiv
+		|| is == sel_x87_load;
+
+	if (!is_simple(x) || x->seg == X86_FS || x->seg == X86_GS || is == sel_lea || is == sel_nop)
+		return;
+	for (unsigned i = 0; i < X86_OPERANDS; i++) {
+		enum x86_operand o = row->operand[i];
+
+		if (!is_gpr_rm(o) && !is_vector_memory(o))
+			continue;
+		access(t, w, k, x->base, x->disp, x86_operand_bytes(o, target || is == sel_push ? 8 : x->opsize), i == 0 && !only_read);
+		return;
+	}
+}
+
+static void accesses_of(struct translation *t, const struct tracker *w, unsigned k)
+{
+	sel_fn *is = op_dispatch[t->plan[k].x.row].select;
+
+	operand_access(t, w, k);
+	if (is == sel_push || is == sel_call || is == sel_call_ind)
+		access(t, w, k, X86_RSP, -8, 8, true);
+	else if (is == sel_pop || is == sel_ret)
+		access(t, w, k, X86_RSP, 0, 8, false);
+	else if (is == sel_leave)
+		access(t, w, k, X86_RBP, 0, 8, false);
+}
+
+void plan_windows(struct translation *t, unsigned n)
+{
+	struct tracker w;
+
+	for (unsigned r = 0; r < 16; r++)
+		w.reg[r] = (struct value){ .of = r };
+	w.made = 16;
+	for (unsigned k = 0; k < n; k++) {
+		accesses_of(t, &w, k);
+		step_over(&w, &t->plan[k].x);
+	}
+}
+
+/* ---- emitted */
+
+struct access *planned_access(struct translation *t, unsigned guest, int32_t disp, unsigned size)
+{
+	for (unsigned i = 0; i < t->plan[t->k].n; i++) {
+		struct access *a = &t->plan[t->k].access[i];
+
+		if (a->guest == guest && a->disp == disp && a->size == size && a->window != NO_WINDOW && t->window[a->window].n > 1)
+			return a;
+	}
+	return NULL;
+}
+
+static struct operand slot(unsigned window)
+{
+	return op_gs(H_NONE, 0, offsetof(struct cpu, jit.window) + 8 * window);
+}
+
+static void ask_alone(struct translation *t, const struct access *a, uint32_t field, bool first)
+{
+	t->alone[t->alones].field = field;
+	t->alone[t->alones].back = t->c->at;
+	t->alone[t->alones].a = a;
+	t->alone[t->alones].k = t->k;
+	t->alone[t->alones++].first = first;
+}
+
+bool look_in_window(struct translation *t, const struct access *a)
+{
+	const struct window *w = &t->window[a->window];
+	uint32_t field;
+
+	if (t->alones == sizeof(t->alone) / sizeof(t->alone[0]))
+		return false;
+	if (t->open & 1u << a->window) {
+		asm_load(t->c, H_RCX, slot(a->window));
+		asm_mov(t->c, H_RDX, H_RCX);
+		asm_byte(t->c, 0xe3), asm_byte(t->c, 2);		/* jrcxz over a jump over a jump */
+		asm_byte(t->c, 0xeb), asm_byte(t->c, 5);
+		field = asm_jmp(t->c);
+		ask_alone(t, a, field, false);
+		return true;
+	}
+	field = look_up(t, jit_host_of[a->guest], a->disp + (w->lo - a->lo), w->hi - w->lo, w->write);
+	asm_store(t->c, slot(a->window), H_RDX);
+	ask_alone(t, a, field, true);
+	t->open |= 1u << a->window;
+	return true;
+}
+
+void emit_alones(struct translation *t)
+{
+	for (unsigned i = 0; i < t->alones; i++) {
+		const struct access *a = t->alone[i].a;
+
+		t->k = t->alone[i].k;
+		asm_here(t->c, t->alone[i].field);
+		if (t->alone[i].first) {
+			asm_imm(t->c, H_RCX, 0);
+			asm_store(t->c, slot(a->window), H_RCX);
+		}
+		note_miss(t, look_up(t, jit_host_of[a->guest], a->disp, a->size, a->write));
+		asm_target(t->c, asm_jmp(t->c), t->alone[i].back);
+	}
+}
+
+void shut_windows(struct translation *t, unsigned k)
+{
+	if (t->miss[k].opened)
+		asm_imm(t->c, H_RCX, 0);
+	for (unsigned i = 0; i < JIT_WINDOWS; i++)
+		if (t->miss[k].opened & 1u << i)
+			asm_store(t->c, slot(i), H_RCX);
+}
