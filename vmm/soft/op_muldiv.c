@@ -2,8 +2,8 @@
  * vmm/soft/op_muldiv.c - MUL IMUL DIV IDIV, AAM (a division, too).
  *
  * Products take their flags from the host's multiplication.  Quotients that do
- * not fit, and division by 0, are #DE before anything changes; DIV and IDIV
- * leave the flags, which are undefined, alone.  SDM vol. 2.
+ * not fit, and division by 0, are #DE before anything changes; the flags, which
+ * are undefined behind a division, are what the host's makes of them.  SDM vol. 2.
  */
 #include "vmm/soft/alu.h"
 #include "vmm/soft/forms.h"
@@ -102,106 +102,98 @@ MUL_WIDE(imul1, "imul", 16)
 MUL_WIDE(imul1, "imul", 32)
 MUL_WIDE(imul1, "imul", 64)
 
-/* False: #DE. */
-static inline bool div_8(struct cpu *cpu, uint8_t v)
-{
-	uint16_t n = cpu->gpr[X86_RAX].w;
+/* The host's own instruction on RDX:RAX, or AX, once it is known not to fault. */
+#define HOST_DIVIDE(op, suffix, W)								\
+static inline void host_##op##_##W(struct cpu *cpu, uint##W##_t v)				\
+{												\
+	uint64_t lo = cpu->gpr[X86_RAX].q, hi = cpu->gpr[X86_RDX].q, a = cpu->fl;		\
+												\
+	__asm__("addb $127, %%al\n\tsahf\n\tmovq %2, %%rax\n\t" #op suffix " %3\n\t"		\
+		"movq %%rax, %2\n\tlahf\n\tseto %%al"						\
+		: "+&a"(a), "+&d"(hi), "+&r"(lo) : "r"(v) : "cc");				\
+	cpu->fl = a;										\
+	PUT_RESULT_##W(lo, hi);									\
+}
+#define PUT_RESULT_8(lo, hi)	PUT_16(X86_RAX, lo)
+#define PUT_RESULT_16(lo, hi)	do { PUT_16(X86_RAX, lo); PUT_16(X86_RDX, hi); } while (0)
+#define PUT_RESULT_32(lo, hi)	do { PUT_32(X86_RAX, lo); PUT_32(X86_RDX, hi); } while (0)
+#define PUT_RESULT_64(lo, hi)	do { PUT_64(X86_RAX, lo); PUT_64(X86_RDX, hi); } while (0)
+HOST_DIVIDE(div, "b", 8)
+HOST_DIVIDE(div, "w", 16)
+HOST_DIVIDE(div, "l", 32)
+HOST_DIVIDE(div, "q", 64)
+HOST_DIVIDE(idiv, "b", 8)
+HOST_DIVIDE(idiv, "w", 16)
+HOST_DIVIDE(idiv, "l", 32)
+HOST_DIVIDE(idiv, "q", 64)
 
-	if (v == 0 || n >> 8 >= v)
-		return false;
-	cpu->gpr[X86_RAX].b[0] = n / v;
-	cpu->gpr[X86_RAX].b[1] = n % v;
-	return true;
+/* Does the quotient fit? */
+static inline bool div_fits_8(struct cpu *cpu, uint8_t v)
+{
+	return v && cpu->gpr[X86_RAX].w >> 8 < v;
 }
 
-static inline bool div_16(struct cpu *cpu, uint16_t v)
+static inline bool div_fits_16(struct cpu *cpu, uint16_t v)
 {
-	uint32_t n = (uint32_t)GET_16(X86_RDX) << 16 | GET_16(X86_RAX);
-
-	if (v == 0 || n >> 16 >= v)
-		return false;
-	PUT_16(X86_RAX, n / v);
-	PUT_16(X86_RDX, n % v);
-	return true;
+	return v && GET_16(X86_RDX) < v;
 }
 
-static inline bool div_32(struct cpu *cpu, uint32_t v)
+static inline bool div_fits_32(struct cpu *cpu, uint32_t v)
 {
-	uint64_t n = (uint64_t)GET_32(X86_RDX) << 32 | GET_32(X86_RAX);
-
-	if (v == 0 || n >> 32 >= v)
-		return false;
-	PUT_32(X86_RAX, n / v);
-	PUT_32(X86_RDX, n % v);
-	return true;
+	return v && GET_32(X86_RDX) < v;
 }
 
-static inline bool idiv_8(struct cpu *cpu, uint8_t v)
+static inline bool div_fits_64(struct cpu *cpu, uint64_t v)
+{
+	return v && GET_64(X86_RDX) < v;
+}
+
+static inline bool idiv_fits_8(struct cpu *cpu, uint8_t v)
 {
 	int n = cpu->gpr[X86_RAX].sw, d = (int8_t)v;
 
-	if (d == 0 || n / d != (int8_t)(n / d))
-		return false;
-	cpu->gpr[X86_RAX].b[0] = n / d;
-	cpu->gpr[X86_RAX].b[1] = n % d;
-	return true;
+	return d && n / d == (int8_t)(n / d);
 }
 
-static inline bool idiv_16(struct cpu *cpu, uint16_t v)
+static inline bool idiv_fits_16(struct cpu *cpu, uint16_t v)
 {
 	int64_t n = (int32_t)((uint32_t)GET_16(X86_RDX) << 16 | GET_16(X86_RAX)), d = (int16_t)v;
 
-	if (d == 0 || n / d != (int16_t)(n / d))
-		return false;
-	PUT_16(X86_RAX, n / d);
-	PUT_16(X86_RDX, n % d);
-	return true;
+	return d && n / d == (int16_t)(n / d);
 }
 
-static inline bool idiv_32(struct cpu *cpu, uint32_t v)
+static inline bool idiv_fits_32(struct cpu *cpu, uint32_t v)
 {
 	int64_t n = (int64_t)((uint64_t)GET_32(X86_RDX) << 32 | GET_32(X86_RAX)), d = (int32_t)v;
 
-	if (d == 0 || (d == -1 && n == INT64_MIN) || n / d != (int32_t)(n / d))
-		return false;
-	PUT_32(X86_RAX, n / d);
-	PUT_32(X86_RDX, n % d);
-	return true;
-}
-
-/* The host's own DIV and IDIV, once it is known that they do not fault. */
-static inline bool div_64(struct cpu *cpu, uint64_t v)
-{
-	uint64_t lo = cpu->gpr[X86_RAX].q, hi = cpu->gpr[X86_RDX].q;
-
-	if (v == 0 || hi >= v)
-		return false;
-	__asm__("divq %2" : "+a"(lo), "+d"(hi) : "r"(v) : "cc");
-	cpu->gpr[X86_RAX].q = lo;
-	cpu->gpr[X86_RDX].q = hi;
-	return true;
+	return d && !(d == -1 && n == INT64_MIN) && n / d == (int32_t)(n / d);
 }
 
 /* The quotient of the magnitudes fits 64 bits and, with its sign, 63. */
-static inline bool idiv_64(struct cpu *cpu, uint64_t v)
+static inline bool idiv_fits_64(struct cpu *cpu, uint64_t v)
 {
-	uint64_t lo = cpu->gpr[X86_RAX].q, hi = cpu->gpr[X86_RDX].q;
+	uint64_t hi = GET_64(X86_RDX), d = v >> 63 ? -v : v;
 	bool minus = hi >> 63, negative = minus != v >> 63;
-	unsigned __int128 n = (unsigned __int128)hi << 64 | lo;
-	uint64_t d = v >> 63 ? -v : v;
+	unsigned __int128 n = (unsigned __int128)hi << 64 | GET_64(X86_RAX);
 
 	if (minus)
 		n = -n;
 	if (d == 0 || (uint64_t)(n >> 64) >= d)
 		return false;
-	lo = n, hi = n >> 64;
-	__asm__("divq %2" : "+a"(lo), "+d"(hi) : "r"(d) : "cc");
-	if (lo > (uint64_t)INT64_MAX + negative)
-		return false;
-	cpu->gpr[X86_RAX].q = negative ? -lo : lo;
-	cpu->gpr[X86_RDX].q = minus ? -hi : hi;
-	return true;
+	return (uint64_t)(n / d) <= (uint64_t)INT64_MAX + negative;
 }
+
+/* False: #DE. */
+#define DIVIDE(op, W)							\
+static inline bool op##_##W(struct cpu *cpu, uint##W##_t v)		\
+{									\
+	if (!op##_fits_##W(cpu, v))					\
+		return false;						\
+	host_##op##_##W(cpu, v);					\
+	return true;							\
+}
+EACH_WIDTH(DIVIDE, div)
+EACH_WIDTH(DIVIDE, idiv)
 
 #define MUL_FORMS(op, W)								\
 HANDLER(op##W##_r)									\
