@@ -1,18 +1,19 @@
 #!/bin/bash
 # upgrade_load.sh: a stock Linux reads one disk by PIO and one by DMA, writes and
 # verifies a virtio disk and echoes what is typed on a line, and notices nothing
-# while its device model is upgraded again and again, each time to the other of
-# two programs; then to one of another state layout and back.
+# while its device model is upgraded again and again: to another program, to one
+# with another state layout, and back.
 #
-#	UPGRADES=200	so many each time (25)
+#	upgrade_load.sh [WAY]...	of storm.sh: all
+#	UPGRADES=200	so many (30)
+#	LAYOUTS=same	only to programs of the same layout; other: each to one of another
 . "$(dirname "$0")/common.sh"
 cp "$builddir/cleaved" new
 layout=$builddir/tests/system/cleaved_layout2
-export KILLS=${UPGRADES:-25} STORM_UPGRADE=1
-storm() {
-	"$srcdir/tests/system/storm.sh" "$@"
-	case $? in 0) ok ;; 77) exit 77 ;; *) bad "storm.sh $*" ;; esac
-}
-STORM_UPGRADE_TO="$work/new $builddir/cleaved" storm "${@:-all}"
-[ ! -x "$layout" ] || STORM_UPGRADE_TO="$layout $builddir/cleaved" storm "${@:-all}"
-finish
+case ${LAYOUTS-} in
+same) to="$work/new $builddir/cleaved" ;;
+other) to="$layout $builddir/cleaved" ;;
+*) to="$work/new $builddir/cleaved $layout" ;;
+esac
+[ -x "$layout" ] || to=${to/ $layout/}
+KILLS=${UPGRADES:-30} STORM_UPGRADE=1 STORM_UPGRADE_TO=$to "$srcdir/tests/system/storm.sh" "${@:-all}"
