@@ -536,8 +536,11 @@ static void make_fpu(struct x86_fxsave *f)
 static void make_round(struct round *r, uint64_t base, bool user)
 {
 	memset(r, 0, sizeof(*r));
-	r->cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_OSXSAVE
-		| (chance(40) ? X86_CR4_SMAP : 0);
+	r->cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_FSGSBASE | X86_CR4_PCIDE
+		| (chance(94) ? X86_CR4_OSXSAVE : 0) | (chance(40) ? X86_CR4_SMAP : 0);
+	r->cr0 = 0x80050033 | (chance(5) ? X86_CR0_TS : 0);
+	if (chance(4))
+		r->cr0 ^= X86_CR0_EM | X86_CR0_MP;
 	r->cr3 = (chance(70) ? WORLD_ROOT_A : WORLD_ROOT_B);
 	r->cr3 |= r->cr3 == WORLD_ROOT_A ? 1 + below(2) : 3;
 	if (chance(60))
@@ -546,8 +549,10 @@ static void make_round(struct round *r, uint64_t base, bool user)
 	r->cs = user ? 0x23 : 0x08;
 	r->ss = user ? 0x1b : 0x10;
 	r->rflags = 2 | (next() & X86_RFLAGS_ARITH) | (chance(10) ? X86_RFLAGS_DF : 0) | (chance(50) ? X86_RFLAGS_AC : 0);
-	if (user)
+	if (user && chance(90))
 		r->rflags &= ~(uint64_t)X86_RFLAGS_AC;	/* CR0.AM is set */
+	if (chance(3))
+		r->rflags |= chance(50) ? X86_RFLAGS_TF : X86_RFLAGS_RF;
 	r->rsp = base + SLOT_STACK * PAGE + (chance(85) ? 1024 + 8 * below(256) : below(PAGE));
 	for (unsigned i = 0; i < 16; i++)
 		r->gpr[i] = is_pointer(i) ? data_address(base) : value();

@@ -37,7 +37,7 @@ static void put_round(uint8_t *image, unsigned i, bool tell)
 	struct round *r = (struct round *)(image + WORLD_ROUNDS) + i;
 
 	*r = (struct round){
-		.cr3 = WORLD_ROOT_A, .cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_PCIDE | X86_CR4_OSXSAVE,
+		.cr0 = 0x80050033, .cr3 = WORLD_ROOT_A, .cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_PCIDE | X86_CR4_OSXSAVE,
 		.rip = WORLD_W1, .cs = 0x23, .ss = 0x1b, .rflags = 2, .rsp = WORLD_W1 + (SLOT_STACK + 1) * PAGE, .port = tell,
 		.fx = { .fcw = 0x37f, .mxcsr = 0x1f80 },
 	};

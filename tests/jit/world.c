@@ -22,7 +22,7 @@ enum { P = 1, W = 2, U = 4, G = 0x100 };
 #define NX	(1ull << 63)
 
 _Static_assert(offsetof(struct round, rip) == 40 && offsetof(struct round, gpr) == 80 && offsetof(struct round, fs_base) == 208
-	       && offsetof(struct round, port) == 224 && offsetof(struct round, fx) == 256 && offsetof(struct round, end_gpr) == 768
+	       && offsetof(struct round, port) == 224 && offsetof(struct round, cr0) == 232 && offsetof(struct round, fx) == 256 && offsetof(struct round, end_gpr) == 768
 	       && offsetof(struct round, vector) == 896 && offsetof(struct round, end_fx) == 1024, "the code below");
 
 /* What the guest runs besides the program: begins a round, keeps what came of it. */
@@ -65,6 +65,8 @@ __asm__(
 "	mov	220(%rbx), %edx\n"
 "	wrmsr\n"
 "	fxrstor64 256(%rbx)\n"
+"	mov	232(%rbx), %rax\n"
+"	mov	%rax, %cr0\n"
 "	pushq	72(%rbx)\n"
 "	pushq	64(%rbx)\n"
 "	pushq	56(%rbx)\n"
@@ -110,7 +112,8 @@ __asm__(
 "	rep movsq\n"
 "	mov	%cr2, %rax\n"
 "	mov	%rax, (%rdi)\n"
-"	mov	%cr0, %rax\n"
+"	mov	$0x80050033, %eax\n"
+"	mov	%rax, %cr0\n"
 "	fxsave64 1024(%rbx)\n"
 "	lea	56(%rsp), %rsp\n"
 "	addq	$2048, current(%rip)\n"

@@ -47,7 +47,8 @@ struct round {
 	uint64_t gpr[16];			/* [4] is not looked at */
 	uint64_t fs_base, gs_base;
 	uint32_t port;				/* not 0: told to world.patch() */
-	uint32_t unused[7];
+	uint32_t unused;
+	uint64_t cr0, unused1[2];
 	struct x86_fxsave fx;
 	/* what came of it */
 	uint64_t end_gpr[16];

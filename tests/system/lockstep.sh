@@ -8,7 +8,7 @@ need cpio cpio
 kernel=$("$srcdir/scripts/getkernel") || skip "no kernel: install the Debian package linux-image-cloud-amd64, or set CLEAVE_KERNEL"
 "$srcdir/scripts/mkinitramfs" "$work/initrd.img" "$("$srcdir/scripts/getkernel" modules)" || die "no initramfs"
 
-limit 1200 "$cleave" -o engine=soft,jit.lockstep=on -m 512M -u -l com1,stdio --kernel "$kernel" --initrd "$work/initrd.img" \
+limit 1200 "$cleave" -o engine=soft -o jit.lockstep=on -m 512M -u -l com1,stdio --kernel "$kernel" --initrd "$work/initrd.img" \
 	--append "console=ttyS0 panic=-1 cleave.test $busy" lockstep-linux </dev/null >linux.log 2>linux.err
 status=$?
 [ $status -eq 0 ] || { tail -n 40 linux.err; tail -n 5 linux.log; die "Linux: cleave ended with status $status"; }
@@ -18,7 +18,7 @@ units=$(sed -n 's/^cleave: lock-step: \([0-9]*\) units compared.*/\1/p' linux.er
 say "Linux: $units units compared"
 
 for test in boot ovmf; do
-	options="-o engine=soft,jit.lockstep=on" media=disk seconds=600 "$srcdir/tests/system/$test.sh" >$test.log 2>&1
+	options="-o engine=soft -o jit.lockstep=on" media=disk seconds=600 "$srcdir/tests/system/$test.sh" >$test.log 2>&1
 	status=$?
 	[ $status -ne 77 ] || { tail -n 1 $test.log; continue; }
 	[ $status -eq 0 ] || { cat $test.log; die "$test.sh in lock-step"; }
