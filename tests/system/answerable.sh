@@ -13,11 +13,10 @@ meanwhile() {
 	local words=$1 slow; shift
 	"$ctl" --vm=x "$@" >slow.out 2>&1 & slow=$!
 	sleep 0.1
-	ctl "^condition" --vm=x --get-all
-	ctl "^state" --vm=x --get-devmodel
-	ctl "^instructions" --vm=x --get-stats
+	"$ctl" --vm=x --get-all --get-devmodel --get-stats >others 2>&1 && ok || bad "$*: meanwhile: $(cat others)"
 	kill -0 $slow 2>/dev/null && ok || bad "$*: others waited for it, or it has not: $(cat slow.out)"
 	wait $slow && bad "$*: succeeds"
+	grep -q ^condition others && grep -q "^state " others && grep -q ^instructions others && ok || bad "$*: meanwhile: $(cat others)"
 	grep -qF -- "$words" slow.out && ok || bad "$*: does not say \"$words\" but: $(cat slow.out)"
 }
 # remote PACKET WORDS: the debugger's stub answers it so.
