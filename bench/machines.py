@@ -114,7 +114,7 @@ class Cleave(Machine):
     name = "cleave"
 
     def start(self, scratch, memory, *args):
-        return Guest([f"{self.build}/cleave", "-m", f"{memory}M", "-l", "com1,stdio", *args, f"bench-{os.getpid()}"], scratch)
+        return Guest([f"{self.build}/cleave", "-m", f"{memory}M", "-l", "com1,stdio", *args, f"bench-{self.name}-{os.getpid()}"], scratch)
 
     def boot_disk(self, scratch, disk, memory=64, *args):
         return self.start(scratch, memory, "-l", f"bootrom,{ROM}", "-s", f"1:1,ide,hd0={disk}", *args)

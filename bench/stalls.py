@@ -67,7 +67,7 @@ class Stalls(Part):
                 self.add(way, "cleave", self.longest(guest), "ms")
 
     def upgrade(self):
-        subprocess.run([f"{self.build}/cleavectl", f"--vm=bench-{os.getpid()}", "--upgrade-devmodel"], stdout=subprocess.DEVNULL, check=True)
+        subprocess.run([f"{self.build}/cleavectl", f"--vm=bench-cleave-{os.getpid()}", "--upgrade-devmodel"], stdout=subprocess.DEVNULL, check=True)
 
     def round(self):
         for way, args, _ in self.ways:
