@@ -36,7 +36,7 @@
 #include <stdint.h>
 
 #define LINK_MAGIC		0x4b4e494c56454c43ull	/* "CLEVLINK" */
-#define LINK_ABI		2u
+#define LINK_ABI		3u
 #define LINK_PAGE		4096u
 #define LINK_LINE		64u
 #define LINK_MAX_VCPUS		64u
@@ -299,9 +299,9 @@ _Static_assert(sizeof(struct link_ring) == 128, "producer and consumer apart");
 _Static_assert(offsetof(struct link_req, turn) == 60, "the last word of the line");
 _Static_assert(offsetof(struct link_comp, turn) == 60, "the last word of the line");
 _Static_assert(offsetof(struct link_event, turn) == 60, "the last word of the line");
-_Static_assert(offsetof(struct link_req, region) == 28, "ABI 2");
-_Static_assert(offsetof(struct link_comp, kind) == 40, "ABI 2");
-_Static_assert(offsetof(struct link_event, kind) == 24, "ABI 2");
+_Static_assert(offsetof(struct link_req, region) == 28, "ABI 3");
+_Static_assert(offsetof(struct link_comp, kind) == 40, "ABI 3");
+_Static_assert(offsetof(struct link_event, kind) == 24, "ABI 3");
 _Static_assert(offsetof(struct link_vcpu, data) % LINK_PAGE == 0, "batches start on a page");
 
 #endif
