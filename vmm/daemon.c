@@ -116,7 +116,7 @@ static void read_sandbox(struct sandbox *s, const Cleave__DaemonReply *r)
 	for (size_t m = 0; m < r->n_sandbox && m < SANDBOX_MEASURES; m++)
 		s->state[m] = r->sandbox[m];
 	for (enum sandbox_measure m = SANDBOX_USERS; m < SANDBOX_FILES; m++)
-		s->state[m] = launcher_cell()->state[m];
+		s->state[m] = SANDBOX_SANITIZED && vmm_sandbox_mode() != SANDBOX_OFF ? SANDBOX_SANITIZER : launcher_cell()->state[m];
 }
 
 int daemon_judge(const uint8_t *frame, size_t n, struct sandbox *sandbox, char *err, size_t errlen)
