@@ -142,6 +142,7 @@ static bool divide(struct translation *t)
 	} else {
 		e.rm = op_reg(reg_or_copy(t, x->rm, H_RCX));
 	}
+	note_fp(t);			/* it may not come to what notes it later */
 	load_address(t, false, t->k);
 	asm_store(t->c, FIELD(jit.at), H_RAX);
 	e.rex = byte;
