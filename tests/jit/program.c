@@ -564,14 +564,17 @@ static void make_round(struct round *r, uint64_t base, bool user)
 	make_fpu(&r->fx);
 }
 
-/* A page of the program shows another physical page from this round on, in every window of one table. */
+/* A page of the program shows another physical page from this round on, or one of its data may not be what it was. */
 static void remap(struct round *r)
 {
-	unsigned slot = p->insn[0].at / PAGE, to = chance(50) ? SLOTS + below(SPARE_PAGES) : below(SLOT_STACK);
-	uint64_t *entry = (uint64_t *)(p->image + WORLD_PT_W) + slot;
+	bool code = chance(60);
+	unsigned slot = code ? p->insn[0].at / PAGE : SLOT_STACK + below(SLOT_FUEL - SLOT_STACK);
+	unsigned to = chance(50) ? SLOTS + below(SPARE_PAGES) : below(SLOT_STACK);
+	uint64_t table = chance(70) ? WORLD_PT_W : WORLD_PT_K, entry;
 
-	r->pte = WORLD_SYS + WORLD_PT_W + slot * 8;
-	r->pte_value = (*entry & ~0xff000ull) | (WORLD_WINDOW + to * PAGE);
+	memcpy(&entry, p->image + table + slot * 8, 8);
+	r->pte = WORLD_SYS + table + slot * 8;
+	r->pte_value = code ? (entry & ~0xff000ull) | (WORLD_WINDOW + to * PAGE) : entry ^ 1ull << below(3);
 	r->flush = 1;
 }
 
