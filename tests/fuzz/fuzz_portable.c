@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *why;
 
 	if (!arena)
-		arena = malloc(m->arena_bytes);
+		arena = aligned_alloc(4096, m->arena_bytes);
 	if (!arena || machine_plan(&m->conf, plan, err, sizeof(err)))
 		abort();
 	memset(arena, 0, m->arena_bytes);

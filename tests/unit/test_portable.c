@@ -56,7 +56,7 @@ static void there_and_back(struct harness *h, bool by_name)
 	struct machine *m = harness_machine(h);
 	Cleave__MachineState *msg = pack(h);
 	struct arena_plan plan[ARENA_MAX_DEVS];
-	uint8_t *arena = malloc(m->arena_bytes);
+	uint8_t *arena = aligned_alloc(4096, m->arena_bytes);
 	char err[300];
 	const char *why;
 
@@ -179,7 +179,7 @@ static void tell_all(struct told *t)
 /* 0 and the toy, or why not. */
 static const char *take_toy(const struct told *t, struct toy *toy)
 {
-	static uint8_t arena[1 << 20];
+	static _Alignas(64) uint8_t arena[1 << 20];
 	static char err[300];
 	Cleave__MachineState m = CLEAVE__MACHINE_STATE__INIT;
 	Cleave__StateDevice d = CLEAVE__STATE_DEVICE__INIT, *dp = &d;
@@ -267,7 +267,7 @@ static void refuses_machine(struct harness *h, const Cleave__MachineState *msg, 
 {
 	struct machine *m = harness_machine(h);
 	struct arena_plan plan[ARENA_MAX_DEVS];
-	uint8_t *arena = malloc(m->arena_bytes);
+	uint8_t *arena = aligned_alloc(4096, m->arena_bytes);
 	char err[300];
 
 	assert_int_equal(machine_plan(&m->conf, plan, err, sizeof(err)), 0);
