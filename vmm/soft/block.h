@@ -35,7 +35,7 @@ struct block {
 	struct insn insn[];
 };
 
-enum { JUMP_BITS = 14, JUMP_ENTRIES = 1 << JUMP_BITS, JUMP_END = JUMP_ENTRIES };
+enum { JUMP_BITS = 16, JUMP_ENTRIES = 1 << JUMP_BITS, JUMP_END = JUMP_ENTRIES };
 
 /* By linear address and generation (mmu_gen()), so that each address space finds its own again. */
 struct jump_entry {
@@ -54,7 +54,7 @@ struct lone {
 };
 
 struct code_page;
-enum { LONE_BLOCKS = 64, BLOCK_BUCKETS = 16384, PAGE_BUCKETS = 1024 };
+enum { LONE_BLOCKS = 64, BLOCK_BUCKETS = 65536, PAGE_BUCKETS = 4096 };
 
 struct block_cache {
 	struct jump_entry jump[JUMP_ENTRIES];
