@@ -141,45 +141,83 @@ static void check_alignment(struct translation *t, unsigned reg, int32_t disp, u
 /* A guest stack slot or frame, by a resident register. */
 struct operand look_up_at(struct translation *t, unsigned guest, int32_t disp, unsigned size, bool write)
 {
-	const struct access *a = planned_access(t, guest, disp, size);
+	const struct access *a = tracked_access(t, guest, disp, size);
 
-	if (!a || a->write != write || !look_in_window(t, a))
+	if (!a || a->write != write || !is_shared(t, a) || !look_in_window(t, a))
 		note_miss(t, look_up(t, jit_host_of[guest], disp, size, write));
 	return op_mem(H_RDX, jit_host_of[guest], 0, disp);
+}
+
+/* Unless an access before it, a multiple of `align` away, has been found aligned. */
+static void need_alignment(struct translation *t, const struct access *a, unsigned reg, int32_t disp, unsigned align)
+{
+	if (a && known_aligned(t, a, align))
+		return;
+	if (reg == H_RAX)
+		effective(t);
+	check_alignment(t, reg, disp, align);
+	if (a)
+		note_aligned(t, a, align);
+}
+
+/* RDX is the addend: t->m is the operand. */
+static void add_address(struct translation *t)
+{
+	const struct x86_insn *x = &t->x;
+
+	if (x->base == X86_REG_RIP) {
+		asm_load(t->c, H_RAX, FIELD(jit.base));
+		t->m = op_mem(H_RDX, H_RAX, 0, rip_offset(t));
+	} else if (address_is_plain(t)) {
+		if (x->base != X86_NO_REG)
+			asm_lea(t->c, H_RDX, op_mem(H_RDX, jit_host_of[x->base], 0, 0));
+		t->m = op_mem(H_RDX, host_or_none(x->index), x->scale, x->disp);
+	} else {
+		effective(t);
+		t->m = op_mem(H_RDX, H_RAX, 0, 0);
+	}
+}
+
+/* With FS or GS. */
+static void look_up_based(struct translation *t, unsigned size, bool write, unsigned align)
+{
+	effective(t);
+	asm_load(t->c, H_RCX, op_gs(H_NONE, 0, offsetof(struct cpu, seg[0].base) +
+				    (t->x.seg == X86_FS ? SEG_FLAT_FS : SEG_FLAT_GS) * sizeof(struct seg)));
+	asm_lea(t->c, H_RAX, op_mem(H_RAX, H_RCX, 0, 0));
+	if (align)
+		check_alignment(t, H_RAX, 0, align);
+	asm_store(t->c, FIELD(jit.tmp), H_RAX);
+	note_miss(t, look_up(t, H_RAX, 0, size, write));
+	asm_load(t->c, H_RAX, FIELD(jit.tmp));
+	t->m = op_mem(H_RDX, H_RAX, 0, 0);
 }
 
 bool look_up_operand(struct translation *t, unsigned size, bool write, unsigned align)
 {
 	const struct x86_insn *x = &t->x;
-	bool plain = address_is_plain(t) && is_flat(t);
+	const struct access *a;
 
 	if (!size || !address_fits(t))
 		return false;
-	if (plain && x->index == X86_NO_REG && x->base != X86_NO_REG) {
+	if (!is_flat(t)) {
+		look_up_based(t, size, write, align);
+		return true;
+	}
+	if (address_is_plain(t) && x->index == X86_NO_REG && x->base != X86_NO_REG) {
 		if (align)
-			check_alignment(t, jit_host_of[x->base], x->disp, align);
+			need_alignment(t, tracked_access(t, x->base, x->disp, size), jit_host_of[x->base], x->disp, align);
 		t->m = look_up_at(t, x->base, x->disp, size, write);
 		return true;
 	}
-	effective(t);
-	if (!is_flat(t)) {
-		asm_load(t->c, H_RCX, op_gs(H_NONE, 0, offsetof(struct cpu, seg[0].base) +
-					    (x->seg == X86_FS ? SEG_FLAT_FS : SEG_FLAT_GS) * sizeof(struct seg)));
-		asm_lea(t->c, H_RAX, op_mem(H_RAX, H_RCX, 0, 0));
-	}
+	a = tracked_access(t, AT_OPERAND, 0, size);
 	if (align)
-		check_alignment(t, H_RAX, 0, align);
-	if (plain) {
+		need_alignment(t, a, H_RAX, 0, align);
+	if (!a || a->write != write || !is_shared(t, a) || !look_in_window(t, a)) {
+		effective(t);
 		note_miss(t, look_up(t, H_RAX, 0, size, write));
-		if (x->base != X86_NO_REG)
-			asm_lea(t->c, H_RDX, op_mem(H_RDX, jit_host_of[x->base], 0, 0));
-		t->m = op_mem(H_RDX, host_or_none(x->index), x->scale, x->disp);
-		return true;
 	}
-	asm_store(t->c, FIELD(jit.tmp), H_RAX);
-	note_miss(t, look_up(t, H_RAX, 0, size, write));
-	asm_load(t->c, H_RAX, FIELD(jit.tmp));
-	t->m = op_mem(H_RDX, H_RAX, 0, 0);
+	add_address(t);
 	return true;
 }
 

@@ -19,6 +19,7 @@ static bool restart(struct translation *t)
 	t->enters = t->start_enters;
 	t->open = t->start_open;
 	t->alones = t->start_alones;
+	t->aligneds = t->start_aligneds;
 	t->fp = t->miss[t->k].fp;
 	t->miss[t->k].n = 0;
 	return false;
@@ -43,6 +44,7 @@ static void emit_insn(struct translation *t)
 	t->start_enters = t->enters;
 	t->start_open = t->open;
 	t->start_alones = t->alones;
+	t->start_aligneds = t->aligneds;
 	t->miss[t->k].fp = t->fp;
 	if (!try_emit(t)) {
 		restart(t);
@@ -89,8 +91,10 @@ static unsigned decode(struct translation *t, const struct block *b, const uint8
 {
 	unsigned n = b->insn[b->count].n, off = 0, k = 0;
 
-	while (k < n && x86_decode(bytes + off, b->bytes - off, 64, &t->plan[k].x) == X86_DECODE_OK)
+	while (k < n && x86_decode(bytes + off, b->bytes - off, 64, &t->plan[k].x) == X86_DECODE_OK) {
+		t->plan[k].off = off;
 		off += t->plan[k++].x.len;
+	}
 	return k;
 }
 

@@ -34,14 +34,15 @@ struct fp_note {
 	uint16_t fop;
 };
 
-/* An access at a register and a displacement, and the window that it belongs to (window.c). */
+/* An access at a register and a displacement, or wherever ModRM says, and the window that it belongs to (window.c). */
 struct access {
-	int32_t disp, lo;		/* lo: as the window counts */
+	int32_t disp, lo;		/* lo: from the value that it lies around */
+	uint16_t of;			/* ... which is this one */
 	uint16_t size;
 	uint8_t guest, window;
 	bool write;
 };
-enum { NO_WINDOW = 0xff };
+enum { NO_WINDOW = 0xff, AT_OPERAND = 0xfe };
 
 struct window {
 	uint16_t of;			/* the value that it lies around */
@@ -72,12 +73,14 @@ struct translation {
 	struct {
 		struct x86_insn x;
 		struct access access[2];
-		uint8_t n;
+		uint8_t n, off;			/* accesses; from the block's start */
 	} plan[BLOCK_INSNS];
 	struct window window[JIT_WINDOWS];
 	unsigned windows, open, start_open;	/* open: bits, of those whose first access has been emitted */
 	struct { uint32_t field, back; const struct access *a; uint8_t k; bool first; } alone[2 * BLOCK_INSNS];
 	unsigned alones, start_alones;
+	struct { uint16_t of; uint8_t align; int32_t lo; } aligned[16];	/* found so */
+	unsigned aligneds, start_aligneds;
 
 	unsigned known;			/* HAVE_*: what is in the host's registers for sure */
 	struct fp_note fp;		/* what is not yet noted */
@@ -155,8 +158,11 @@ void note_miss(struct translation *, uint32_t jump);	/* a jump that is taken whe
 
 /* ---- window.c */
 void plan_windows(struct translation *, unsigned n);
-/* Of the instruction at hand; NULL: it shares with none. */
-struct access *planned_access(struct translation *, unsigned guest, int32_t disp, unsigned size);
+/* Of the instruction at hand; NULL: nobody followed it. */
+const struct access *tracked_access(const struct translation *, unsigned guest, int32_t disp, unsigned size);
+bool is_shared(const struct translation *, const struct access *);	/* its window has others */
+bool known_aligned(const struct translation *, const struct access *, unsigned align);
+void note_aligned(struct translation *, const struct access *, unsigned align);
 bool look_in_window(struct translation *, const struct access *);	/* RDX becomes the addend */
 void emit_alones(struct translation *);
 void shut_windows(struct translation *, unsigned k);	/* C has carried out instruction k: what it opens is not known */

@@ -1,8 +1,8 @@
 /*
  * vmm/jit/window.c - neighbouring accesses share one look into the TLB.
  *
- * Before a unit is emitted its memory operands without an index are followed
- * through it: each register is what some register was at the unit's start, or
+ * Before a unit is emitted its memory operands are followed through it: each
+ * register is what some register was at the unit's start, or
  * behind an instruction that made something new of it, plus a constant.
  * Accesses around the same such value, not farther apart than WINDOW, make a
  * window: fields of a structure, a frame, pushes and pops.  The first of them
@@ -26,9 +26,14 @@ struct value {
 	int32_t plus;
 };
 
+/* A base and an index together are a value too. */
+enum { PAIRS = 12, OF_NOTHING = 0xffff, OF_RIP = 0xfffe };
+
 struct tracker {
 	struct value reg[16];
 	uint16_t made;
+	struct { uint16_t base, index, of; uint8_t scale; } pair[PAIRS];
+	unsigned pairs;
 };
 
 static void make_new(struct tracker *w, unsigned reg)
@@ -88,7 +93,7 @@ static unsigned changes(const struct x86_insn *x)
 		return a | bit_of(row->operand[0], x);
 	if (is == sel_lea || is_general(x->row))
 		return bit_of(row->operand[0], x) | (is_exchange(is) ? bit_of(row->operand[1], x) : 0);
-	if (is && is_vector_row(row) && !strstr(row->mnemonic, "pcmp"))
+	if (is && is_vector_row(row) && !strstr(row->mnemonic, "str"))
 		return bit_of(row->operand[0], x);
 	return ALL;
 }
@@ -165,17 +170,16 @@ static void step_over(struct tracker *w, const struct x86_insn *x)
 
 /* ---- accesses, gathered */
 
-static void join(struct translation *t, struct access *a, const struct value *v)
+static void join(struct translation *t, struct access *a)
 {
-	int32_t lo = v->plus + a->disp, hi = lo + a->size;
+	int32_t lo = a->lo, hi = lo + a->size;
 
-	a->lo = lo;
 	a->window = NO_WINDOW;
 	for (unsigned i = t->windows; i--;) {
 		struct window *w = &t->window[i];
 		int32_t l = lo < w->lo ? lo : w->lo, h = hi > w->hi ? hi : w->hi;
 
-		if (w->of != v->of || h - l > WINDOW)
+		if (w->of != a->of || (int64_t)h - l > WINDOW)
 			continue;
 		w->lo = l;
 		w->hi = h;
@@ -187,22 +191,56 @@ static void join(struct translation *t, struct access *a, const struct value *v)
 	if (t->windows == JIT_WINDOWS)
 		return;
 	a->window = t->windows;
-	t->window[t->windows++] = (struct window){ .of = v->of, .lo = lo, .hi = hi, .write = a->write, .n = 1 };
+	t->window[t->windows++] = (struct window){ .of = a->of, .lo = lo, .hi = hi, .write = a->write, .n = 1 };
 }
 
-static void access(struct translation *t, const struct tracker *w, unsigned k, unsigned guest, int32_t disp, unsigned size, bool write)
+static void add_access(struct translation *t, unsigned k, struct access a, const struct value *v, int64_t disp)
 {
-	struct access *a = &t->plan[k].access[t->plan[k].n];
+	int64_t lo = v->plus + disp;
 
-	if (!size || jit_host_of[guest] == H_NONE || disp < -(1 << 20) || disp > 1 << 20)
+	if (!a.size || v->of == OF_NOTHING || lo != (int32_t)lo || lo > INT32_MAX - 64)
 		return;
-	*a = (struct access){ .guest = guest, .disp = disp, .size = size, .write = write };
-	join(t, a, &w->reg[guest]);
-	t->plan[k].n++;
+	a.of = v->of;
+	a.lo = lo;
+	join(t, &a);
+	t->plan[k].access[t->plan[k].n++] = a;
+}
+
+/* On the stack or a frame. */
+static void access_at(struct translation *t, const struct tracker *w, unsigned k, unsigned guest, int32_t disp, bool write)
+{
+	add_access(t, k, (struct access){ .guest = guest, .disp = disp, .size = 8, .write = write }, &w->reg[guest], disp);
+}
+
+/* What base and index make, without the displacement. */
+static struct value value_of(struct translation *t, struct tracker *w, unsigned k)
+{
+	const struct x86_insn *x = &t->plan[k].x;
+	const struct value nothing = { .of = OF_NOTHING };
+	struct value base = x->base < 16 ? w->reg[x->base] : nothing, index;
+	unsigned i;
+
+	if (x->base == X86_REG_RIP)
+		return (struct value){ .of = OF_RIP, .plus = t->page + t->plan[k].off + x->len };
+	if (x->index == X86_NO_REG)
+		return base;
+	index = w->reg[x->index];
+	for (i = 0; i < w->pairs; i++)
+		if (w->pair[i].base == base.of && w->pair[i].index == index.of && w->pair[i].scale == x->scale)
+			break;
+	if (i == PAIRS)
+		return nothing;
+	if (i == w->pairs) {
+		w->pair[w->pairs].base = base.of;
+		w->pair[w->pairs].index = index.of;
+		w->pair[w->pairs].scale = x->scale;
+		w->pair[w->pairs++].of = w->made++;
+	}
+	return (struct value){ .of = w->pair[i].of, .plus = base.plus + (index.plus << x->scale) };
 }
 
 /* The operand in ModRM, as whoever emits the instruction will ask for it. */
-static void operand_access(struct translation *t, const struct tracker *w, unsigned k)
+static void operand_access(struct translation *t, struct tracker *w, unsigned k)
 {
 	const struct x86_insn *x = &t->plan[k].x;
 	const struct x86_opcode *row = &x86_opcodes[x->row];
@@ -210,30 +248,40 @@ static void operand_access(struct translation *t, const struct tracker *w, unsig
 	bool target = is == sel_jmp_ind || is == sel_call_ind;
 	bool only_read = target || is_compare(is) || is == sel_push || is == sel_mul || is == sel_imul1 || is == sel_div || is == sel_idiv
 		|| is == sel_x87_load;
+	bool simple = x->index == X86_NO_REG && x->base < 16 && jit_host_of[x->base] != H_NONE;
 
-	if (!is_simple(x) || x->seg == X86_FS || x->seg == X86_GS || is == sel_lea || is == sel_nop)
+	if (!x->has_modrm || !x->mem || x->adsize != 8 || x->seg == X86_FS || x->seg == X86_GS || is == sel_lea || is == sel_nop)
 		return;
 	for (unsigned i = 0; i < X86_OPERANDS; i++) {
 		enum x86_operand o = row->operand[i];
+		struct access a = { .guest = AT_OPERAND };
+		struct value v;
 
 		if (!is_gpr_rm(o) && !is_vector_memory(o))
 			continue;
-		access(t, w, k, x->base, x->disp, x86_operand_bytes(o, target || is == sel_push ? 8 : x->opsize), i == 0 && !only_read);
+		a.size = x86_operand_bytes(o, target || is == sel_push ? 8 : x->opsize);
+		a.write = i == 0 && !only_read;
+		if (simple) {
+			a.guest = x->base;
+			a.disp = x->disp;
+		}
+		v = value_of(t, w, k);
+		add_access(t, k, a, &v, x->disp);
 		return;
 	}
 }
 
-static void accesses_of(struct translation *t, const struct tracker *w, unsigned k)
+static void accesses_of(struct translation *t, struct tracker *w, unsigned k)
 {
 	sel_fn *is = op_dispatch[t->plan[k].x.row].select;
 
 	operand_access(t, w, k);
 	if (is == sel_push || is == sel_call || is == sel_call_ind)
-		access(t, w, k, X86_RSP, -8, 8, true);
+		access_at(t, w, k, X86_RSP, -8, true);
 	else if (is == sel_pop || is == sel_ret)
-		access(t, w, k, X86_RSP, 0, 8, false);
+		access_at(t, w, k, X86_RSP, 0, false);
 	else if (is == sel_leave)
-		access(t, w, k, X86_RBP, 0, 8, false);
+		access_at(t, w, k, X86_RBP, 0, false);
 }
 
 void plan_windows(struct translation *t, unsigned n)
@@ -243,6 +291,7 @@ void plan_windows(struct translation *t, unsigned n)
 	for (unsigned r = 0; r < 16; r++)
 		w.reg[r] = (struct value){ .of = r };
 	w.made = 16;
+	w.pairs = 0;
 	for (unsigned k = 0; k < n; k++) {
 		accesses_of(t, &w, k);
 		step_over(&w, &t->plan[k].x);
@@ -251,15 +300,37 @@ void plan_windows(struct translation *t, unsigned n)
 
 /* ---- emitted */
 
-struct access *planned_access(struct translation *t, unsigned guest, int32_t disp, unsigned size)
+const struct access *tracked_access(const struct translation *t, unsigned guest, int32_t disp, unsigned size)
 {
 	for (unsigned i = 0; i < t->plan[t->k].n; i++) {
-		struct access *a = &t->plan[t->k].access[i];
+		const struct access *a = &t->plan[t->k].access[i];
 
-		if (a->guest == guest && a->disp == disp && a->size == size && a->window != NO_WINDOW && t->window[a->window].n > 1)
+		if (a->guest == guest && a->disp == disp && a->size == size)
 			return a;
 	}
 	return NULL;
+}
+
+bool is_shared(const struct translation *t, const struct access *a)
+{
+	return a->window != NO_WINDOW && t->window[a->window].n > 1;
+}
+
+bool known_aligned(const struct translation *t, const struct access *a, unsigned align)
+{
+	for (unsigned i = 0; i < t->aligneds; i++)
+		if (t->aligned[i].of == a->of && t->aligned[i].align >= align && ((t->aligned[i].lo - a->lo) & (align - 1)) == 0)
+			return true;
+	return false;
+}
+
+void note_aligned(struct translation *t, const struct access *a, unsigned align)
+{
+	if (t->aligneds == sizeof(t->aligned) / sizeof(t->aligned[0]))
+		return;
+	t->aligned[t->aligneds].of = a->of;
+	t->aligned[t->aligneds].lo = a->lo;
+	t->aligned[t->aligneds++].align = align;
 }
 
 static struct operand slot(unsigned window)
@@ -274,6 +345,15 @@ static void ask_alone(struct translation *t, const struct access *a, uint32_t fi
 	t->alone[t->alones].a = a;
 	t->alone[t->alones].k = t->k;
 	t->alone[t->alones++].first = first;
+}
+
+/* `bytes` at the access's address plus `by`. */
+static uint32_t look_up_from(struct translation *t, const struct access *a, int32_t by, unsigned bytes, bool write)
+{
+	if (a->guest != AT_OPERAND)
+		return look_up(t, jit_host_of[a->guest], a->disp + by, bytes, write);
+	effective(t);
+	return look_up(t, H_RAX, by, bytes, write);
 }
 
 bool look_in_window(struct translation *t, const struct access *a)
@@ -292,7 +372,7 @@ bool look_in_window(struct translation *t, const struct access *a)
 		ask_alone(t, a, field, false);
 		return true;
 	}
-	field = look_up(t, jit_host_of[a->guest], a->disp + (w->lo - a->lo), w->hi - w->lo, w->write);
+	field = look_up_from(t, a, w->lo - a->lo, w->hi - w->lo, w->write);
 	asm_store(t->c, slot(a->window), H_RDX);
 	ask_alone(t, a, field, true);
 	t->open |= 1u << a->window;
@@ -305,12 +385,14 @@ void emit_alones(struct translation *t)
 		const struct access *a = t->alone[i].a;
 
 		t->k = t->alone[i].k;
+		t->x = t->plan[t->k].x;
+		t->off = t->plan[t->k].off;
 		asm_here(t->c, t->alone[i].field);
 		if (t->alone[i].first) {
 			asm_imm(t->c, H_RCX, 0);
 			asm_store(t->c, slot(a->window), H_RCX);
 		}
-		note_miss(t, look_up(t, jit_host_of[a->guest], a->disp, a->size, a->write));
+		note_miss(t, look_up_from(t, a, 0, a->size, a->write));
 		asm_target(t->c, asm_jmp(t->c), t->alone[i].back);
 	}
 }
