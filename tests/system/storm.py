@@ -123,8 +123,9 @@ def upgrade_children():
     out, err = done.communicate()
     if m := re.search(r"stall (\d+) us", out):
         stalls.append(int(m[1]))
+    if m or murder:		# with a kill it is enough to have tried
         kills += 1
-    elif alive() and not (murder and "goes on with" in err):
+    elif alive():
         wrong.append(("", f"cleavectl: {err or out}"))
 
 
@@ -169,12 +170,12 @@ with open(name + ".err") as err:
         os.kill(first(), 9)
         kills += 1
     kill_children(err)
-if stalls:
+if upgrade and stalls:
     stalls.sort()
     p50, p99 = (stalls[min(len(stalls) - 1, len(stalls) * p // 100)] for p in (50, 99))
     if murder:
         print(f"{murders} killed in upgrades; ", end="")
-    print(f"{kills} upgrades, stall p50 {p50} us, p99 {p99} us, {lines} lines typed and echoed")
+    print(f"{kills if not murder else len(stalls)} upgrades, stall p50 {p50} us, p99 {p99} us, {lines} lines typed and echoed")
 else:
     print(f"{kills} kills, {lines} lines typed and echoed")
 for sent, got in wrong:
