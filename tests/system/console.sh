@@ -68,7 +68,8 @@ guest() {
 	console_number=$((console_number + 1))
 	console_send "$2; status=\$?; echo; echo =$console_number=\$status"
 	console_expect "$1" "^=$console_number=[0-9]+\$" >&2
-	console_news | sed "/^=$console_number=/,\$d" | sed '${/^$/d}'
+	# The line's end of the command before may come now.
+	console_news | sed "/^=$console_number=/,\$d" | sed '/./,$!d' | sed '${/^$/d}'
 	return "$(console_news | sed -n "s/^=$console_number=//p")"
 }
 

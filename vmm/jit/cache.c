@@ -87,26 +87,76 @@ static void clear_jumps(struct jit_jumps *t)
 	t->half[0] = t->half[1] = false;
 }
 
+static int map_jumps(struct jit_jumps *t)
+{
+	void *room = mmap(NULL, JUMP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (room == MAP_FAILED)
+		return -errno;
+	t->slot = room;
+	clear_slot(t, JIT_JUMPS - 1);
+	return 0;
+}
+
+static struct jit_jumps *table_of(const struct cpu *cpu, unsigned set)
+{
+	struct jit_jumps *table = cpu->jit.j->jumps[set];
+
+	for (unsigned i = 0; i < JIT_TABLES; i++)
+		if (table[i].slot == cpu->jit.jumps[set])
+			return &table[i];
+	return table;
+}
+
+/* What is in it is of these generations. */
+static bool is_of(const struct cpu *cpu, const struct jit_jumps *t)
+{
+	for (unsigned h = 0; h < 2; h++)
+		if (t->half[h] && t->gen[h] != cpu->mmu.gen[h])
+			return false;
+	return true;
+}
+
+/* Of the user's: that of this address space, or the one that has not been used for longest. */
+static struct jit_jumps *choose(struct cpu *cpu)
+{
+	struct jit_jumps *table = cpu->jit.j->jumps[MMU_USER], *oldest = table;
+
+	for (unsigned i = 0; i < JIT_TABLES; i++) {
+		if (table[i].slot && table[i].gen[0] == cpu->mmu.gen[0])
+			return &table[i];
+		if (!table[i].slot)
+			return map_jumps(&table[i]) ? oldest : &table[i];
+		if (table[i].used < oldest->used)
+			oldest = &table[i];
+	}
+	return oldest;
+}
+
 void jit_follow(struct cpu *cpu, unsigned set)
 {
-	struct jit_jumps *t = &cpu->jit.j->jumps[set];
+	struct jit_jumps *t = table_of(cpu, set);
 
-	for (unsigned h = 0; h < 2; h++) {
-		if (t->gen[h] == cpu->mmu.gen[h])
-			continue;
-		if (t->half[h])
-			clear_jumps(t);
+	if (t->gen[0] == cpu->mmu.gen[0] && t->gen[1] == cpu->mmu.gen[1])
+		return;
+	if (set == MMU_USER)
+		t = choose(cpu);
+	if (!is_of(cpu, t))
+		clear_jumps(t);
+	for (unsigned h = 0; h < 2; h++)
 		t->gen[h] = cpu->mmu.gen[h];
-	}
+	t->used = ++cpu->jit.j->turns;
+	cpu->jit.jumps[set] = t->slot;
 }
 
 void jit_remember(struct cpu *cpu, unsigned set, uint64_t rip, struct jit_unit *u)
 {
-	struct jit_jumps *t = &cpu->jit.j->jumps[set];
 	unsigned i = rip % JIT_JUMPS;
+	struct jit_jumps *t;
 
-	jit_follow(cpu, set);
 	mmu_note_target(&cpu->mmu, rip);
+	jit_follow(cpu, set);
+	t = table_of(cpu, set);
 	if (!t->slot[i].code) {
 		if (t->noted < JUMPS_NOTED)
 			t->note[t->noted] = i;
@@ -118,12 +168,19 @@ void jit_remember(struct cpu *cpu, unsigned set, uint64_t rip, struct jit_unit *
 }
 
 /* All linear addresses that lead here agree in 12 bits of the 16. */
+static void forget_in(struct jit_jumps *t, const struct jit_unit *u)
+{
+	for (unsigned i = u->block->gpa & PAGE_OFFSET; i < JIT_JUMPS; i += PAGE_BYTES)
+		if (t->slot[i].code == u->far)
+			clear_slot(t, i);	/* it stays noted */
+}
+
 static void forget_target(struct jit *j, const struct jit_unit *u)
 {
-	for (unsigned set = 0; set < MMU_SETS; set++)
-		for (unsigned i = u->block->gpa & PAGE_OFFSET; i < JIT_JUMPS; i += PAGE_BYTES)
-			if (j->jumps[set].slot[i].code == u->far)
-				clear_slot(&j->jumps[set], i);	/* it stays noted */
+	struct jit_jumps *table = j->jumps[mode_set(u->block->mode)];
+
+	for (unsigned i = 0; i < JIT_TABLES && table[i].slot; i++)
+		forget_in(&table[i], u);
 }
 
 /* ---- life of units */
@@ -260,15 +317,6 @@ static int map_code(struct jit *j, size_t bytes)
 	return 0;
 }
 
-static int map_jumps(struct jit_jumps *t)
-{
-	t->slot = mmap(NULL, JUMP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-	if (t->slot == MAP_FAILED)
-		return -errno;
-	clear_slot(t, JIT_JUMPS - 1);
-	return 0;
-}
-
 int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 {
 	struct jit *j = calloc(1, sizeof(*j));
@@ -281,8 +329,6 @@ int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 	cpu->jit.j = j;
 	j->threshold = threshold;
 	j->rw = MAP_FAILED;
-	for (unsigned i = 0; i < MMU_SETS; i++)
-		j->jumps[i].slot = MAP_FAILED;
 	if (!__builtin_cpu_supports("bmi2")) {
 		*why = "the processor has no BMI2";
 		err = -ENOTSUP;
@@ -290,8 +336,10 @@ int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 	}
 	j->calls = calloc(x86_opcode_rows, sizeof(*j->calls));
 	err = j->calls ? map_code(j, bytes) : -ENOMEM;
-	for (unsigned i = 0; i < MMU_SETS && !err; i++)
-		err = map_jumps(&j->jumps[i]);
+	for (unsigned i = 0; i < MMU_SETS && !err; i++) {
+		err = map_jumps(&j->jumps[i][0]);
+		cpu->jit.jumps[i] = j->jumps[i][0].slot;
+	}
 	if (err)
 		goto fail;
 	c = (struct code){ .bytes = j->rw, .size = PAGE_BYTES };
@@ -318,9 +366,10 @@ void jit_free(struct cpu *cpu)
 		return;
 	while (j->oldest)
 		evict(j);
-	for (unsigned i = 0; i < MMU_SETS; i++)
-		if (j->jumps[i].slot != MAP_FAILED)
-			munmap(j->jumps[i].slot, JUMP_BYTES);
+	for (unsigned set = 0; set < MMU_SETS; set++)
+		for (unsigned i = 0; i < JIT_TABLES; i++)
+			if (j->jumps[set][i].slot)
+				munmap(j->jumps[set][i].slot, JUMP_BYTES);
 	if (j->rw != MAP_FAILED)
 		munmap(j->rw, 2 * (size_t)j->size);
 	jit_record_end(j);

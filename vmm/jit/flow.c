@@ -65,26 +65,27 @@ static void load_calm(struct translation *t)
 }
 
 /*
- * RAX is a linear address: if the table knows it RDX becomes its place there.
+ * RAX is a linear address: if the table knows it RDX becomes the address of its place there.
  * Returns the field of the jump that is taken if not.
  */
 static uint32_t look_up_target(struct translation *t)
 {
-	int32_t table = (uintptr_t)t->j->jumps[t->set].slot;
 	uint32_t miss;
 
 	asm_movzx16(t->c, H_RDX, H_RAX);
+	asm_load(t->c, H_RCX, op_gs(H_NONE, 0, offsetof(struct cpu, jit.jumps) + 8 * t->set));
 	asm_lea(t->c, H_RDX, op_mem(H_RDX, H_RDX, 0, 0));
-	asm_load(t->c, H_RCX, op_mem(H_NONE, H_RDX, 3, table));
+	asm_lea(t->c, H_RDX, op_mem(H_RCX, H_RDX, 3, 0));
+	asm_load(t->c, H_RCX, op_mem(H_RDX, H_NONE, 0, 0));
 	asm_lea(t->c, H_RCX, op_mem(H_RCX, H_RAX, 0, 1));
 	asm_byte(t->c, 0xe3), asm_byte(t->c, 5);
 	miss = asm_jmp(t->c);
 	return miss;
 }
 
-static struct operand target_code(const struct translation *t)
+static struct operand target_code(void)
 {
-	return op_mem(H_NONE, H_RDX, 3, (int32_t)(uintptr_t)t->j->jumps[t->set].slot + (int32_t)offsetof(struct jit_jump, code));
+	return op_mem(H_RDX, H_NONE, 0, offsetof(struct jit_jump, code));
 }
 
 /* All is done but the way to `target`, which is counted from the page's start. */
@@ -118,7 +119,7 @@ void go_to(struct translation *t, int64_t target, unsigned n)
 		asm_lea(t->c, H_RAX, op_mem(H_RAX, H_RDX, 0, 0));
 	}
 	miss = look_up_target(t);
-	asm_jmp_mem(t->c, target_code(t));
+	asm_jmp_mem(t->c, target_code());
 	asm_here(t->c, miss);
 	asm_here8(t->c, out);
 	leave_by(t, e);
@@ -222,7 +223,7 @@ static bool ret(struct translation *t)
 	note_miss(t, look_up_target(t));
 	add_sp(t, 8 + (int32_t)t->x.imm);
 	count(t, t->in->n + 1, H_RCX);
-	asm_jmp_mem(t->c, target_code(t));
+	asm_jmp_mem(t->c, target_code());
 	t->ended = true;
 	return true;
 }
@@ -248,9 +249,9 @@ static bool go_indirect(struct translation *t)
 	note_miss(t, look_up_target(t));
 	if (!is_call) {
 		count(t, t->in->n + 1, H_RCX);
-		asm_jmp_mem(t->c, target_code(t));
+		asm_jmp_mem(t->c, target_code());
 	} else {
-		asm_load(t->c, H_RDX, target_code(t));
+		asm_load(t->c, H_RDX, target_code());
 		asm_store(t->c, FIELD(jit.code), H_RDX);
 		push_return(t);
 		count(t, t->in->n + 1, H_RCX);

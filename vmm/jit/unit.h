@@ -67,9 +67,9 @@ struct jit_draft {
 };
 
 /*
- * Where a branch to a linear address leads, by its low 16 bits: a table for
- * each set of the TLB that code may run with.  All zero: empty, but in the last
- * slot, where ~rip is 0 for an address that belongs there: see JUMP_NEVER.
+ * Where a branch to a linear address leads, by its low 16 bits.  All zero:
+ * empty, but in the last slot, where ~rip is 0 for an address that belongs
+ * there: see JUMP_NEVER.
  */
 struct jit_jump {
 	uint64_t not_rip;		/* ~rip */
@@ -77,13 +77,17 @@ struct jit_jump {
 };
 enum { JIT_JUMPS = 1 << 16, JUMP_NEVER = 1, JUMPS_NOTED = 4096 };
 
+/* A table of them.  Users have some, so that an address space that comes back finds its own again. */
 struct jit_jumps {
-	struct jit_jump *slot;		/* below 2 GiB */
+	struct jit_jump *slot;		/* NULL: there is no such table yet */
 	uint64_t gen[2];		/* of the lower and the upper half, that they were filled under */
 	bool half[2];			/* there are some of it */
+	uint64_t used;			/* when it was last turned to */
 	unsigned noted;			/* of note[]; beyond JUMPS_NOTED all may be used */
 	uint16_t note[JUMPS_NOTED];
 };
+/* Supervisor, user and open code have tables of their own: cpu->jit.jumps has each one's of now. */
+enum { JIT_TABLES = 8 };
 
 struct jit {
 	uint8_t *rw, *rx;		/* the same memory */
@@ -93,7 +97,8 @@ struct jit {
 	struct jit_unit *oldest, *newest;
 	void (*enter)(const void *code);
 	uint32_t leave, leave_saved, call, fault, load_vectors;	/* thunks */
-	struct jit_jumps jumps[MMU_SETS];
+	struct jit_jumps jumps[MMU_SETS][JIT_TABLES];	/* those of a set that is not the user's: the first alone */
+	uint64_t turns;
 	struct jit_stats stats;
 	uint64_t *calls;		/* by row; of what is untreated */
 	struct jit_record *record;	/* NULL: nothing is written down */
@@ -124,7 +129,7 @@ struct jit_unit *jit_keep(struct jit *, const struct code *);
 void jit_link(struct jit *, struct jit_exit *, struct jit_unit *to);
 /* Branches of `set` to `rip` lead to the unit from now on, as long as the generation stays. */
 void jit_remember(struct cpu *, unsigned set, uint64_t rip, struct jit_unit *);
-/* Forgets what other generations have left; before code is entered. */
+/* The table of `set` is that of the generations as they are; before code is entered. */
 void jit_follow(struct cpu *, unsigned set);
 
 #endif

@@ -132,6 +132,7 @@ enum unwind {
 enum idle { AWAKE, IN_HLT, IN_MWAIT };
 
 struct jit;
+struct jit_jump;
 struct jit_op;
 struct jit_exit;
 
@@ -144,6 +145,7 @@ struct cpu_jit {
 	uint32_t sse_in, avx_in;		/* the vectors are in the host's registers, and such instructions may use them */
 	uint64_t low4, low5;			/* masks */
 	const void *code;			/* ... of one branch */
+	struct jit_jump *jumps[MMU_SETS];	/* tables of branch targets, for this address space */
 	uint64_t window[JIT_WINDOWS];		/* addends, of one unit */
 	const _Atomic uint32_t *calm;		/* of the vCPU */
 	struct jit_exit *exit;			/* by which code was left; NULL: by an instruction that leaves by itself */
