@@ -129,11 +129,17 @@ void thread_follow(struct cpu *cpu, const struct insn *in)
 	return branch_direct(cpu, in, (cpu->rip + in->disp) & cpu->ip_mask, in->n, true);
 }
 
-/* Leave before this instruction: the block ends here, or its code has changed. */
+/*
+ * Leave behind the last instruction that was carried out: the block ends here, or
+ * its code has changed, which goes for NOPs before this one as well.
+ */
 void thread_stale(struct cpu *cpu, const struct insn *in)
 {
-	cpu->insn = in;
-	cpu_sync_rip(cpu);
+	if (in != cpu->block->insn) {
+		cpu->rip = (cpu->rip + in[-1].off + in[-1].len) & cpu->ip_mask;
+		cpu->icount += in[-1].n + 1u;
+	}
+	cpu->insn = NULL;
 }
 
 void thread_break(struct cpu *cpu, const struct insn *in)
