@@ -158,6 +158,17 @@ static unsigned code_bits(uint32_t mode)
 	return mode & MODE_CODE64 ? 64 : mode & MODE_CODE32 ? 32 : 16;
 }
 
+/* So many bytes it takes to see that they are no instruction: a store to any of them may make it one. */
+static unsigned bytes_read(const uint8_t *code, unsigned avail, unsigned bits)
+{
+	struct x86_insn x;
+	unsigned n = 1;
+
+	while (n < avail && x86_decode(code, n, bits, &x) == X86_DECODE_SHORT)
+		n++;
+	return n;
+}
+
 static size_t block_size(const struct block *b)
 {
 	return sizeof(*b) + (b->count + 1) * sizeof(b->insn[0]);
@@ -194,7 +205,7 @@ static bool decode_block(struct block *b, const uint8_t *code, unsigned avail, u
 		if (r == X86_DECODE_SHORT)
 			break;
 		if (translate_bad(r, in, b->bytes, n)) {
-			b->bytes++;
+			b->bytes += bytes_read(code + b->bytes, avail - b->bytes, code_bits(b->mode));
 			b->count++;
 			n++;
 			break;
