@@ -156,12 +156,13 @@ void by_interpreter(struct translation *t)
 	call_thunk(t, t->j->call);
 }
 
+/* A loop that stands here once more goes on if the branch is taken, and is left if not. */
 static bool jcc(struct translation *t)
 {
-	int64_t target = (int64_t)t->page + t->off + t->x.len + t->x.disp;
+	bool again = t->plan[t->k].again;
 
-	t->side[t->sides].field = asm_jcc(t->c, t->x.opcode & 15);
-	t->side[t->sides].target = target;
+	t->side[t->sides].field = asm_jcc(t->c, (t->x.opcode & 15) ^ again);
+	t->side[t->sides].target = (int64_t)t->page + t->off + t->x.len + (again ? 0 : t->x.disp);
 	t->side[t->sides].fp = t->fp;
 	t->side[t->sides++].n = t->in->n + 1;
 	return true;

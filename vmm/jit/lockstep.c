@@ -84,9 +84,16 @@ static void carry_out_unit(struct cpu *cpu, const struct jit_unit *u, unsigned m
 {
 	unsigned k;
 
-	for (k = 0; k < u->ops && k < most && u->op[k].insn.fn != thread_plain_end; k++)
-		if (!carry_out(cpu, &u->op[k].insn))
+	for (k = 0; k < u->ops && k < most && u->op[k].insn.fn != thread_plain_end; k++) {
+		bool left = !carry_out(cpu, &u->op[k].insn);
+
+		if (left && u->op[k].again && k + 1 < most)
+			cpu->icount -= k + 1;		/* the loop's start stands here once more */
+		else if (left)
 			return;
+		else if (u->op[k].again)
+			most = k + 1;
+	}
 	if (k) {
 		cpu->rip += u->op[k - 1].insn.off + u->op[k - 1].insn.len;
 		cpu->icount += k;

@@ -2,6 +2,8 @@
  * vmm/jit/translate.c - from one block of guest instructions to a unit of host
  * code; what stands in it is emitted by the files that translate.h names.
  */
+#include <string.h>
+
 #include "vmm/jit/translate.h"
 #include "vmm/x86/isa.h"
 
@@ -98,6 +100,30 @@ static unsigned decode(struct translation *t, const struct block *b, const uint8
 	return k;
 }
 
+enum { TURNS = 4 };
+
+/*
+ * A small loop, that is a conditional branch back to the block's start, stands
+ * in the unit several times: counted, asked for events and looked up in the
+ * TLB once.  Returns how many instructions there are then.
+ */
+static unsigned unroll(struct translation *t, unsigned n)
+{
+	unsigned body = 0, turns;
+
+	while (body < n && (op_dispatch[t->plan[body].x.row].select != sel_jcc ||
+			    (int64_t)t->plan[body].off + t->plan[body].x.len + t->plan[body].x.disp != 0))
+		body++;
+	if (body++ == n)
+		return n;
+	for (turns = 1; turns < TURNS && n + body <= BLOCK_INSNS; turns++) {
+		memmove(&t->plan[body], &t->plan[0], n * sizeof(t->plan[0]));
+		t->plan[body - 1].again = true;
+		n += body;
+	}
+	return n;
+}
+
 bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struct code *c)
 {
 	struct translation t = { .c = c, .j = cpu->jit.j, .mode = b->mode, .set = mode_set(b->mode), .page = b->gpa & PAGE_OFFSET };
@@ -105,6 +131,7 @@ bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struc
 	uint32_t entry;
 
 	t.u = new_unit(t.j, b);
+	n = unroll(&t, n);
 	plan_windows(&t, n);
 	/* with the address in RAX: the page's into base */
 	asm_lea(c, H_RAX, op_mem(H_RAX, H_NONE, 0, -(int32_t)t.page));
@@ -114,18 +141,19 @@ bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struc
 		struct jit_op *op = &t.u->op[t.k];
 
 		t.x = t.plan[t.k].x;
+		t.off = t.plan[t.k].off;
 		t.row = &x86_opcodes[t.x.row];
 		block_decoded(&t.x, &op->insn, b->mode, t.off, t.k);
 		jit_set_return(op);
 		op->at = c->at;
+		op->again = t.plan[t.k].again;
 		t.in = &op->insn;
 		emit_insn(&t);
-		t.off += t.x.len;
 	}
 	if (t.k == 0 || t.refused)
 		return false;
 	if (!t.ended)
-		go_to(&t, (int64_t)t.page + t.off, t.k);
+		go_to(&t, (int64_t)t.page + t.off + t.x.len, t.k);
 	t.u->ops = t.k;
 	emit_sides(&t);
 	emit_alones(&t);

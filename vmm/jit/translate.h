@@ -74,6 +74,7 @@ struct translation {
 		struct x86_insn x;
 		struct access access[2];
 		uint8_t n, off;			/* accesses; from the block's start */
+		bool again;			/* jit_op.again */
 	} plan[BLOCK_INSNS];
 	struct window window[JIT_WINDOWS];
 	unsigned windows, open, start_open;	/* open: bits, of those whose first access has been emitted */
