@@ -382,11 +382,14 @@ void jit_free(struct cpu *cpu)
 void jit_get_stats(const struct cpu *cpu, struct jit_stats *out)
 {
 	const struct jit *j = cpu->jit.j;
-	const uint64_t *from = (const uint64_t *)&j->stats;
 	uint64_t *to = (uint64_t *)out;
+	const uint64_t *from;
 
 	*out = (struct jit_stats){ 0 };
-	for (unsigned i = 0; j && i < sizeof(*out) / sizeof(*to); i++)
+	if (!j)
+		return;
+	from = (const uint64_t *)&j->stats;
+	for (unsigned i = 0; i < sizeof(*out) / sizeof(*to); i++)
 		to[i] = count_get(&from[i]);
 }
 

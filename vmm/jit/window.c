@@ -236,7 +236,7 @@ static struct value value_of(struct translation *t, struct tracker *w, unsigned 
 		w->pair[w->pairs].scale = x->scale;
 		w->pair[w->pairs++].of = w->made++;
 	}
-	return (struct value){ .of = w->pair[i].of, .plus = base.plus + (index.plus << x->scale) };
+	return (struct value){ .of = w->pair[i].of, .plus = base.plus + index.plus * (1 << x->scale) };
 }
 
 /* The operand in ModRM, as whoever emits the instruction will ask for it. */
