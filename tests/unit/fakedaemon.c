@@ -139,7 +139,8 @@ static bool one_request(struct fake *f, unsigned n, uint64_t *last)
 	struct link_comp c;
 	const char *why = "";
 
-	if (load_acquire(&f->hold) || !link_take_req(&f->link, n, &r))
+	/* In this order: whoever holds it and then asks is held. */
+	if (!link_req_ready(&f->link, n) || load_acquire(&f->hold) || !link_take_req(&f->link, n, &r))
 		return false;
 	if (link_req_check(&r, &rule, &why) != LINK_GOOD)
 		fprintf(stderr, "the engine's request is refused: %s\n", why);
