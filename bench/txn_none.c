@@ -39,6 +39,11 @@ int txn_undo(struct machine *m)
 	return -EINVAL;
 }
 
+void txn_renumber(struct machine *m)
+{
+	(void)m;
+}
+
 void txn_abandon(struct machine *m)
 {
 	(void)m;
