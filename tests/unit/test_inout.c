@@ -1036,12 +1036,18 @@ static void lose(struct env *e)
 	link_client_lost(e->vm.link, "killed");
 }
 
-static void succeed(struct env *e)
+static void succeed_held(struct env *e, bool hold)
 {
 	link_close(&e->fake.link);
 	memset(&e->fake, 0, sizeof(e->fake));
+	e->fake.hold = hold;
 	fake_start(&e->fake, &e->vm);
 	e->vcpu->kick_seen = atomic_load(&e->vcpu->kick);
+}
+
+static void succeed(struct env *e)
+{
+	succeed_held(e, false);
 }
 
 /* All ones, now and later, until the successor is there, which sees nothing of it. */
@@ -1087,9 +1093,8 @@ static void test_withdrawn_request_is_not_asked_again(void **state)
 	link_client_forsake(e->vm.link, plain_and_fifo);
 	assert_int_equal(inout_wait(e->vcpu), INOUT_READY);
 	assert_int_equal(in(e->vcpu, FAKE_PLAIN, 1, NULL), 0xff);
-	/* by two who die in a row */
-	succeed(e);
-	store_release(&e->fake.hold, 1);
+	/* by two who die in a row, of whom the first does nothing */
+	succeed_held(e, true);
 	assert_int_equal(inout_out(e->vcpu, FAKE_FIFO, 2, 16, 0x1000, data, &done), IO_WAIT);
 	lose(e);
 	link_client_forsake(e->vm.link, plain_and_fifo);
