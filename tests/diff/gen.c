@@ -3,22 +3,8 @@
 
 #include <string.h>
 
+#include "tests/random.h"
 #include "vmm/x86/isa.h"
-
-/* splitmix64: every case is a stream of its own. */
-static uint64_t state;
-
-static uint64_t next(void)
-{
-	uint64_t z = state += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
-static uint32_t below(uint32_t n) { return next() % n; }
-static bool chance(unsigned percent) { return below(100) < percent; }
 
 /* Values that arithmetic goes wrong at, and any others. */
 static uint32_t value(void)
