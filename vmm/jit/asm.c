@@ -204,6 +204,19 @@ uint32_t asm_jmp(struct code *c)
 	return far_field(c);
 }
 
+uint32_t asm_jmp_if_rcx(struct code *c)
+{
+	asm_byte(c, 0xe3), asm_byte(c, 5);	/* jrcxz over the jump */
+	return asm_jmp(c);
+}
+
+uint32_t asm_jmp_unless_rcx(struct code *c)
+{
+	asm_byte(c, 0xe3), asm_byte(c, 2);	/* jrcxz over a jump over the jump */
+	asm_byte(c, 0xeb), asm_byte(c, 5);
+	return asm_jmp(c);
+}
+
 uint32_t asm_jcc(struct code *c, unsigned cc)
 {
 	asm_byte(c, 0x0f);

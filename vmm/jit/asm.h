@@ -81,6 +81,8 @@ void asm_shrx(struct code *, unsigned to, unsigned from, unsigned count);
 /* Branches over a distance that is not yet known: the offset of its field, for asm_here(). */
 uint32_t asm_jrcxz(struct code *);
 uint32_t asm_jmp(struct code *);
+uint32_t asm_jmp_if_rcx(struct code *);		/* taken where RCX is not 0, and no flag is changed; */
+uint32_t asm_jmp_unless_rcx(struct code *);	/* where it is 0: JRCXZ reaches 127 bytes */
 uint32_t asm_jcc(struct code *, unsigned cc);
 uint32_t asm_call(struct code *);
 uint32_t asm_lea_rip(struct code *, unsigned to);			/* the same, of an address */

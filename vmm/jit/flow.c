@@ -70,17 +70,13 @@ static void load_calm(struct translation *t)
  */
 static uint32_t look_up_target(struct translation *t)
 {
-	uint32_t miss;
-
 	asm_movzx16(t->c, H_RDX, H_RAX);
 	asm_load(t->c, H_RCX, op_gs(H_NONE, 0, offsetof(struct cpu, jit.jumps) + 8 * t->set));
 	asm_lea(t->c, H_RDX, op_mem(H_RDX, H_RDX, 0, 0));
 	asm_lea(t->c, H_RDX, op_mem(H_RCX, H_RDX, 3, 0));
 	asm_load(t->c, H_RCX, op_mem(H_RDX, H_NONE, 0, 0));
 	asm_lea(t->c, H_RCX, op_mem(H_RCX, H_RAX, 0, 1));
-	asm_byte(t->c, 0xe3), asm_byte(t->c, 5);
-	miss = asm_jmp(t->c);
-	return miss;
+	return asm_jmp_if_rcx(t->c);
 }
 
 static struct operand target_code(void)
@@ -132,15 +128,14 @@ void go_to(struct translation *t, int64_t target, unsigned n)
 bool leave_for_c(struct translation *t)
 {
 	note_fp(t);
-	if (!t->row->plain && !jit_is_branch(t->in)) {
-		count(t, t->k, H_RAX);
-		leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->off, 0));
-		t->refused = t->k == 0;
-		t->ended = true;
+	t->ended = true;
+	if (t->row->plain || jit_is_branch(t->in)) {
+		leave_by(t, new_exit(t, LEAVE_OP, 0, t->k));
 		return true;
 	}
-	leave_by(t, new_exit(t, LEAVE_OP, 0, t->k));
-	t->ended = true;
+	count(t, t->k, H_RAX);
+	leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->off, 0));
+	t->refused = t->k == 0;
 	return true;
 }
 
@@ -205,10 +200,7 @@ static bool call(struct translation *t)
 static void miss_if_events(struct translation *t)
 {
 	load_calm(t);
-	/* jrcxz reaches 127 bytes: over a jump */
-	asm_byte(t->c, 0xe3), asm_byte(t->c, 2);
-	asm_byte(t->c, 0xeb), asm_byte(t->c, 5);
-	note_miss(t, asm_jmp(t->c));
+	note_miss(t, asm_jmp_unless_rcx(t->c));
 }
 
 static bool ret(struct translation *t)

@@ -120,8 +120,7 @@ uint32_t look_up(struct translation *t, unsigned reg, int32_t disp, unsigned siz
 	asm_load(c, H_RCX, op_gs(H_RDX, 3, write ? tlb_write_tags(t->set) : tlb_read_tags(t->set)));
 	asm_lea(c, H_RCX, op_mem(H_RCX, H_RAX, 0, 0));
 	asm_load(c, H_RDX, op_gs(H_RDX, 3, tlb_addends(t->set)));
-	asm_byte(c, 0xe3), asm_byte(c, 5);		/* jrcxz over */
-	return asm_jmp(c);
+	return asm_jmp_if_rcx(c);
 }
 
 /* RCX is used. */
@@ -134,8 +133,7 @@ static void check_alignment(struct translation *t, unsigned reg, int32_t disp, u
 	/* pext: the low bits alone, and no flags */
 	asm_encode(t->c, &(struct encoding){ .map = X86_MAP_VEX_0F38, .opcode = 0xf5, .prefix = 0xf3, .w = true, .reg = H_RCX, .vvvv = reg,
 					     .rm = align == 16 ? FIELD(jit.low4) : FIELD(jit.low5) });
-	asm_byte(t->c, 0xe3), asm_byte(t->c, 5);
-	note_miss(t, asm_jmp(t->c));
+	note_miss(t, asm_jmp_if_rcx(t->c));
 }
 
 /* A guest stack slot or frame, by a resident register. */

@@ -17,8 +17,6 @@ const uint8_t jit_host_of[16] = {
 
 static const uint8_t callee_saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
 
-#define FIELD(f)	op_gs(H_NONE, 0, offsetof(struct cpu, f))
-
 static void push(struct code *c, unsigned reg)
 {
 	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x50, .no_modrm = true, .rm = op_reg(reg) });

@@ -126,7 +126,7 @@ static unsigned unroll(struct translation *t, unsigned n)
 
 bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struct code *c)
 {
-	struct translation t = { .c = c, .j = cpu->jit.j, .mode = b->mode, .set = mode_set(b->mode), .page = b->gpa & PAGE_OFFSET };
+	struct translation t = { .c = c, .j = cpu->jit.j, .set = mode_set(b->mode), .page = b->gpa & PAGE_OFFSET };
 	unsigned n = decode(&t, b, bytes);
 	uint32_t entry;
 

@@ -55,7 +55,6 @@ struct translation {
 	struct code *c;
 	struct jit *j;
 	struct jit_unit *u;
-	uint32_t mode;
 	unsigned set;			/* of the TLB */
 	unsigned page;			/* the block's offset in its page */
 
@@ -103,9 +102,6 @@ struct translation {
 	bool ended;
 	bool refused;			/* it begins with what cannot be here */
 };
-
-/* A field of struct cpu. */
-#define FIELD(f)	op_gs(H_NONE, 0, offsetof(struct cpu, f))
 
 static inline struct operand gpr_field(unsigned guest)
 {

@@ -106,6 +106,9 @@ struct jit {
 	struct lockstep *lockstep;	/* lockstep.h; NULL: off */
 };
 
+/* A field of struct cpu. */
+#define FIELD(f)	op_gs(H_NONE, 0, offsetof(struct cpu, f))
+
 /* Guest register to the host's; H_NONE: it is in memory. */
 extern const uint8_t jit_host_of[16];
 

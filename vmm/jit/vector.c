@@ -62,9 +62,7 @@ static const struct { unsigned bit; size_t in, go; } classes[] = {
 static uint32_t jump_if_zero(struct translation *t, size_t word)
 {
 	asm_load32(t->c, H_RCX, op_gs(H_NONE, 0, word));
-	asm_byte(t->c, 0xe3), asm_byte(t->c, 2);	/* jrcxz reaches 127 bytes: over a jump */
-	asm_byte(t->c, 0xeb), asm_byte(t->c, 5);
-	return asm_jmp(t->c);
+	return asm_jmp_unless_rcx(t->c);
 }
 
 /* From here on these are there. */

@@ -366,9 +366,7 @@ bool look_in_window(struct translation *t, const struct access *a)
 	if (t->open & 1u << a->window) {
 		asm_load(t->c, H_RCX, slot(a->window));
 		asm_mov(t->c, H_RDX, H_RCX);
-		asm_byte(t->c, 0xe3), asm_byte(t->c, 2);		/* jrcxz over a jump over a jump */
-		asm_byte(t->c, 0xeb), asm_byte(t->c, 5);
-		field = asm_jmp(t->c);
+		field = asm_jmp_unless_rcx(t->c);
 		ask_alone(t, a, field, false);
 		return true;
 	}
