@@ -192,7 +192,8 @@ static bool vector(struct translation *t)
 {
 	const struct x86_insn *x = &t->x;
 	struct encoding e = encoding_of(t);
-	int gpr_out = -1;
+	int gpr_out = -1;			/* a general register that is written, */
+	unsigned gpr_copy = H_RAX;		/* ... and where, if the host has none for it */
 	unsigned have = x->vex ? HAVE_AVX : HAVE_SSE, vectors = 0, mmx = 0;
 
 	if (t->row->plain || with_registers_of_its_own(t))
@@ -216,11 +217,12 @@ static bool vector(struct translation *t)
 		} else if (is_mmx(o)) {
 			e.rm = op_reg(x->rm & 7);
 		} else if (is_gpr_rm(o)) {
-			e.rm = op_reg(i == 0 && jit_host_of[x->rm] == H_NONE ? H_RAX : reg_or_copy(t, x->rm, H_RAX));
+			e.rm = op_reg(i == 0 && jit_host_of[x->rm] == H_NONE ? gpr_copy : reg_or_copy(t, x->rm, H_RAX));
 			gpr_out = i == 0 ? x->rm : gpr_out;
 		} else if (o == OP_Gy || o == OP_Gv) {
-			e.reg = jit_host_of[x->reg] == H_NONE ? H_RCX : jit_host_of[x->reg];
 			gpr_out = x->reg;
+			gpr_copy = H_RCX;
+			e.reg = jit_host_of[x->reg] == H_NONE ? gpr_copy : jit_host_of[x->reg];
 		} else if (!is_vector_reg(o) && !is_vector_rm(o) && o != OP_Hx && o != OP_Hqq && o != OP_Ib && o != OP_L &&
 			   o != OP_X0 && o != OP__) {
 			return false;
@@ -228,7 +230,7 @@ static bool vector(struct translation *t)
 	}
 	asm_encode(t->c, &e);
 	if (gpr_out >= 0 && jit_host_of[gpr_out] == H_NONE)
-		put(t, gpr_out, e.reg == H_RCX && !is_vector_reg(t->row->operand[0]) && (t->row->operand[0] == OP_Gy || t->row->operand[0] == OP_Gv) ? H_RCX : H_RAX);
+		put(t, gpr_out, gpr_copy);
 	if (strstr(t->row->mnemonic, "pcmpistri"))
 		put(t, X86_RCX, H_RCX);
 	return true;
