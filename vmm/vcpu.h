@@ -49,6 +49,7 @@ struct vcpu {
 	unsigned id;
 	const struct engine_ops *engine;
 	void *engine_state;		/* the engine's own */
+	_Atomic uint32_t *calm;		/* the engine's too, where it wants one word to tell it: see below; NULL: it does not */
 	struct inout *inout;		/* vmm/inout.c's own: request state, slot, log, statistics */
 	struct lapic *lapic;		/* vmm/apic.h; NULL: none */
 	pthread_t thread;
@@ -61,14 +62,13 @@ struct vcpu {
 	 *         never cleared: the engine returns when it differs from kick_seen.
 	 *   intr  an interrupt controller asserts INTR
 	 *   nmi   an NMI is latched
-	 *   calm  one word for the three: 0 from when any of them was raised until
-	 *         the engine looks, which sets it to 1 before it reads them.
+	 * *calm is one word for the three: 0 from when any of them was raised
+	 * until the engine looks, which sets it to 1 before it reads them.
 	 * Written by vcpu_raise_*() alone.
 	 */
 	_Alignas(64) _Atomic uint32_t kick;
 	_Atomic uint32_t intr;
 	_Atomic uint32_t nmi;
-	_Atomic uint32_t calm;
 	_Atomic uint32_t halted;	/* sleeps in HLT: whoever raises intr/nmi must vcpu_wake() */
 
 	/* vCPU thread only */
@@ -92,23 +92,29 @@ struct vcpu {
  * Any thread.  What is raised is there before calm is gone: an engine that finds it gone, and sets it, finds what was
  * raised; one that looked too early finds it gone again.  Who waits for the vCPU to see it calls vcpu_kick() or _wake().
  */
+static inline void vcpu_disturb(struct vcpu *v)
+{
+	if (v->calm)
+		atomic_store_explicit(v->calm, 0, memory_order_release);
+}
+
 static inline void vcpu_raise_kick(struct vcpu *v)
 {
 	atomic_fetch_add_explicit(&v->kick, 1, memory_order_seq_cst);
-	atomic_store_explicit(&v->calm, 0, memory_order_release);
+	vcpu_disturb(v);
 }
 
 static inline void vcpu_raise_nmi(struct vcpu *v)
 {
 	atomic_store_explicit(&v->nmi, 1, memory_order_seq_cst);
-	atomic_store_explicit(&v->calm, 0, memory_order_release);
+	vcpu_disturb(v);
 }
 
 static inline void vcpu_raise_intr(struct vcpu *v, bool level)
 {
 	atomic_store_explicit(&v->intr, level, memory_order_seq_cst);
 	if (level)
-		atomic_store_explicit(&v->calm, 0, memory_order_release);
+		vcpu_disturb(v);
 }
 
 /* Any thread.  Makes run() return EXIT_KICKED soon, and wakes a sleeper. */

@@ -175,6 +175,7 @@ int main(int argc, char **argv)
 {
 	uint64_t iterations = setting("FUZZ_ITERATIONS", 20000), seed = setting("FUZZ_SEED", 1);
 	static const int fatal[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM };
+	const struct sigaction sa = { .sa_handler = on_crash, .sa_flags = SA_ONSTACK };
 	int opt;
 
 	while ((opt = getopt(argc, argv, "n:s:")) != -1) {
@@ -190,7 +191,7 @@ int main(int argc, char **argv)
 		__sanitizer_set_death_callback(on_report);
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
 		if (!__sanitizer_set_death_callback || fatal[i] == SIGABRT || fatal[i] == SIGALRM)
-			signal(fatal[i], on_crash);
+			sigaction(fatal[i], &sa, NULL);
 
 	for (int i = optind; i < argc; i++)
 		if (run_file(argv[i]))

@@ -78,7 +78,7 @@ static void slice(unsigned us)
 
 static void start(void)
 {
-	struct sigaction sa = { .sa_handler = on_alarm };
+	struct sigaction sa = { .sa_handler = on_alarm, .sa_flags = SA_ONSTACK };
 
 	m = metal_new();
 	sigaction(SIGALRM, &sa, NULL);

@@ -307,7 +307,7 @@ int main(int argc, char **argv)
 			return fprintf(stderr, "blocks: cannot set up\n"), 99;
 		world[i]->patch = patch;
 	}
-	signal(SIGVTALRM, on_tick);
+	sigaction(SIGVTALRM, &(struct sigaction) { .sa_handler = on_tick, .sa_flags = SA_ONSTACK | SA_RESTART }, NULL);
 	setitimer(ITIMER_VIRTUAL, &tick, NULL);
 	for (n = only == UINT64_MAX ? 0 : only; n < (only == UINT64_MAX ? cases : only + 1) && differences < 10; n++) {
 		program_make(&program, seed, n, drawn);

@@ -380,7 +380,7 @@ static void halt(struct metal *m)
 enum metal_end metal_run(struct metal *m, unsigned seconds)
 {
 	struct itimerval t = { .it_value.tv_sec = seconds };
-	struct sigaction sa = { .sa_handler = on_alarm };
+	struct sigaction sa = { .sa_handler = on_alarm, .sa_flags = SA_ONSTACK };
 	struct vcpu *v = &m->vcpu;
 
 	timed_out = 0;

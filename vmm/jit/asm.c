@@ -231,12 +231,6 @@ uint32_t asm_lea_rip(struct code *c, unsigned to)
 	return c->at - 4;
 }
 
-uint32_t asm_call(struct code *c)
-{
-	asm_byte(c, 0xe8);
-	return far_field(c);
-}
-
 void asm_here8(struct code *c, uint32_t field)
 {
 	if (c->at <= c->size)

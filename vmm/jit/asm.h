@@ -84,7 +84,6 @@ uint32_t asm_jmp(struct code *);
 uint32_t asm_jmp_if_rcx(struct code *);		/* taken where RCX is not 0, and no flag is changed; */
 uint32_t asm_jmp_unless_rcx(struct code *);	/* where it is 0: JRCXZ reaches 127 bytes */
 uint32_t asm_jcc(struct code *, unsigned cc);
-uint32_t asm_call(struct code *);
 uint32_t asm_lea_rip(struct code *, unsigned to);			/* the same, of an address */
 void asm_here8(struct code *, uint32_t field);
 void asm_here(struct code *, uint32_t field);

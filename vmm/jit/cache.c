@@ -351,7 +351,6 @@ int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 	cpu->jit.low4 = 15;
 	cpu->jit.low5 = 31;
 	cpu->jit.call_insn = jit_call_insn;
-	cpu->jit.calm = &cpu->vcpu->calm;
 	return 0;
 fail:
 	jit_free(cpu);

@@ -48,20 +48,16 @@ void leave_by(struct translation *t, const struct jit_exit *e)
 	to_thunk(t, asm_jmp(t->c), t->j->leave);
 }
 
-void count(struct translation *t, unsigned n, unsigned scratch)
+void count(struct translation *t, unsigned n)
 {
-	if (!n)
-		return;
-	asm_load(t->c, scratch, FIELD(icount));
-	asm_lea(t->c, scratch, op_mem(scratch, H_NONE, 0, n));
-	asm_store(t->c, FIELD(icount), scratch);
+	if (n)
+		asm_lea(t->c, H_RSP, op_mem(H_RSP, H_NONE, 0, (int32_t)n << COUNT_SHIFT));
 }
 
 /* RCX becomes 0 where something waits for the run loop. */
 static void load_calm(struct translation *t)
 {
-	asm_load(t->c, H_RCX, FIELD(jit.calm));
-	asm_load32(t->c, H_RCX, op_mem(H_RCX, H_NONE, 0, 0));
+	asm_load32(t->c, H_RCX, FIELD(jit.calm));
 }
 
 /*
@@ -93,7 +89,7 @@ void go_to(struct translation *t, int64_t target, unsigned n)
 	uint32_t out = 0, miss;
 
 	note_fp(t);
-	count(t, n, H_RAX);
+	count(t, n);
 	if (inside) {
 		if (backward) {
 			load_calm(t);
@@ -133,15 +129,19 @@ bool leave_for_c(struct translation *t)
 		leave_by(t, new_exit(t, LEAVE_OP, 0, t->k));
 		return true;
 	}
-	count(t, t->k, H_RAX);
+	count(t, t->k);
 	leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->off, 0));
 	t->refused = t->k == 0;
 	return true;
 }
 
+/* There is no stack to call on: RDX has the way back. */
 void call_thunk(struct translation *t, uint32_t thunk)
 {
-	to_thunk(t, asm_call(t->c), thunk);
+	uint32_t back = asm_lea_rip(t->c, H_RDX);
+
+	to_thunk(t, asm_jmp(t->c), thunk);
+	asm_here(t->c, back);
 }
 
 void by_interpreter(struct translation *t)
@@ -215,7 +215,7 @@ static bool ret(struct translation *t)
 	asm_load(t->c, H_RAX, top);
 	note_miss(t, look_up_target(t));
 	add_sp(t, 8 + (int32_t)t->x.imm);
-	count(t, t->in->n + 1, H_RCX);
+	count(t, t->in->n + 1);
 	asm_jmp_mem(t->c, target_code());
 	t->ended = true;
 	return true;
@@ -241,13 +241,13 @@ static bool go_indirect(struct translation *t)
 		asm_store(t->c, FIELD(jit.tmp), H_RAX);
 	note_miss(t, look_up_target(t));
 	if (!is_call) {
-		count(t, t->in->n + 1, H_RCX);
+		count(t, t->in->n + 1);
 		asm_jmp_mem(t->c, target_code());
 	} else {
 		asm_load(t->c, H_RDX, target_code());
 		asm_store(t->c, FIELD(jit.code), H_RDX);
 		push_return(t);
-		count(t, t->in->n + 1, H_RCX);
+		count(t, t->in->n + 1);
 		asm_load(t->c, H_RAX, FIELD(jit.tmp));
 		asm_jmp_mem(t->c, FIELD(jit.code));
 	}

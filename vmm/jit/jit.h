@@ -10,7 +10,7 @@
  *	guest flags	the host's arithmetic flags, always: what the translator
  *			adds between two instructions changes none of them
  *	RAX, RCX, RDX	nothing's; free between two instructions
- *	RSP		the host's stack, and 12 modulo 64: a shift count
+ *	RSP		64 times the instructions retired, plus 12: a shift count
  *	x87, MXCSR	the guest's, while cpu->simd is live
  *
  * An access looks in the TLB (vmm/soft/tlb.h) inline.  What misses, and every

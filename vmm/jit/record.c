@@ -20,6 +20,7 @@
 
 #include "vmm/jit/unit.h"
 #include "vmm/soft/cpu.h"
+#include "vmm/soft/ops.h"
 #include "vmm/x86/disasm.h"
 
 struct jit_record {
@@ -33,7 +34,7 @@ struct jit_record {
 #define NAMED(f)	{ offsetof(struct cpu, f), sizeof(((struct cpu *)0)->f), #f }
 static const struct { size_t at, bytes; const char *name; } field[] = {
 	NAMED(fl), NAMED(rip), NAMED(icount), NAMED(recheck), NAMED(rflags),
-	NAMED(jit.base), NAMED(jit.tmp), NAMED(jit.code), NAMED(jit.calm), NAMED(jit.exit), NAMED(jit.host_sp), NAMED(jit.self),
+	NAMED(jit.base), NAMED(jit.tmp), NAMED(jit.code), NAMED(jit.calm), NAMED(jit.exit), NAMED(jit.host_sp), NAMED(jit.back), NAMED(jit.self),
 	NAMED(jit.call_insn), NAMED(jit.at), NAMED(jit.ea), NAMED(jit.window), NAMED(jit.sse_in), NAMED(jit.avx_in), NAMED(jit.low4),
 	NAMED(jit.low5), NAMED(jit), NAMED(simd.sse_go), NAMED(simd.avx_go), NAMED(simd.x87_go), NAMED(simd.fip), NAMED(simd.fdp), NAMED(simd.fop),
 	NAMED(seg[SEG_FLAT_FS].base), NAMED(seg[SEG_FLAT_GS].base), NAMED(simd),
@@ -102,7 +103,9 @@ static void put_names(FILE *f, const struct jit *j, const struct jit_unit *u, co
 {
 	const struct x86_opcode *row = &x86_opcodes[x->row];
 
-	if (x->mem && x->seg == X86_GS && !put_table(f, x->disp))
+	if (op_dispatch[x->row].select == sel_lea && x->base == H_RSP && x->reg == H_RSP)
+		fprintf(f, "  ; icount += %d", (int)(x->disp >> COUNT_SHIFT));
+	else if (x->mem && x->seg == X86_GS && !put_table(f, x->disp))
 		put_field(f, x->disp);
 	else if (row->operand[0] == OP_Jz)
 		put_target(f, j, (int64_t)at + x->len + x->disp);

@@ -6,6 +6,7 @@
  * itself are made here, precisely: a fault leaves the instruction undone.
  */
 #include <asm/prctl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,13 +18,28 @@
 #include "vmm/stats.h"
 #include "vmm/x86/exception.h"
 
+enum { SIGNAL_STACK = 32 << 10 };
+
 /* GS is the thread's, and nothing else of this program uses it. */
 static __thread const struct cpu *gs_of;
+
+/* RSP is no stack inside of code: what handles a signal needs one. */
+static void give_signal_stack(void)
+{
+	static __thread _Alignas(16) char room[SIGNAL_STACK];
+	const stack_t ours = { .ss_sp = room, .ss_size = sizeof(room) };
+	stack_t now;
+
+	if (sigaltstack(NULL, &now) == 0 && (now.ss_flags & SS_DISABLE))
+		sigaltstack(&ours, NULL);
+}
 
 static void set_gs(struct cpu *cpu)
 {
 	if (gs_of == cpu)
 		return;
+	if (!gs_of)
+		give_signal_stack();
 	if (syscall(SYS_arch_prctl, ARCH_SET_GS, cpu) < 0)
 		abort();		/* cannot fail for an address that we have */
 	gs_of = cpu;

@@ -27,11 +27,21 @@ static void pop(struct code *c, unsigned reg)
 	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x58, .no_modrm = true, .rm = op_reg(reg) });
 }
 
+static void with_imm8(struct code *c, unsigned opcode, unsigned extension, unsigned reg, uint8_t imm)
+{
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = opcode, .w = true, .reg = extension, .rm = op_reg(reg), .imm = imm, .imm_bytes = 1 });
+}
+
 static void load_guest(struct code *c)
 {
 	for (unsigned r = 0; r < 16; r++)
 		if (jit_host_of[r] != H_NONE)
 			asm_load(c, jit_host_of[r], op_gs(H_NONE, 0, offsetof(struct cpu, gpr) + 8 * r));
+	/* icount to where it is counted: shl $6, %rsp; bts $63, %rsp */
+	asm_load(c, H_RSP, FIELD(icount));
+	with_imm8(c, 0xc1, 4, H_RSP, COUNT_SHIFT);
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_0F, .opcode = 0xba, .w = true, .reg = 5, .rm = op_reg(H_RSP), .imm = NO_STACK_BIT, .imm_bytes = 1 });
+	asm_lea(c, H_RSP, op_mem(H_RSP, H_NONE, 0, PAGE_SHIFT_COUNT));
 	/* movzx fl, %eax; add $127, %al (OF); sahf */
 	asm_load16(c, H_RAX, FIELD(fl));
 	asm_byte(c, 0x04), asm_byte(c, 0x7f);
@@ -55,7 +65,7 @@ static void store32(struct code *c, struct operand to, unsigned from)
 	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x89, .reg = from, .rm = to });
 }
 
-/* Called: the vectors come in, and it is said for which classes of instructions they are there.  RCX is used, and no flag. */
+/* Comes back to RDX: the vectors come in, and it is said for which classes of instructions they are there.  RCX is used, and no flag. */
 static void emit_load_vectors(struct code *c)
 {
 	move_vectors(c, true);
@@ -63,7 +73,7 @@ static void emit_load_vectors(struct code *c)
 	store32(c, FIELD(jit.sse_in), H_RCX);
 	asm_load32(c, H_RCX, FIELD(simd.avx_go));
 	store32(c, FIELD(jit.avx_in), H_RCX);
-	asm_byte(c, 0xc3);
+	asm_jmp_reg(c, H_RDX);
 }
 
 /* They go back, if they are there.  RCX and flags are used. */
@@ -88,6 +98,11 @@ static void save_guest(struct code *c)
 	asm_byte(c, 0x9f);
 	asm_byte(c, 0x0f), asm_byte(c, 0x90), asm_byte(c, 0xc0);
 	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x89, .osize = true, .reg = H_RAX, .rm = FIELD(fl) });
+	/* icount: shl; shr */
+	asm_mov(c, H_RAX, H_RSP);
+	with_imm8(c, 0xc1, 4, H_RAX, 63 - NO_STACK_BIT + 1);
+	with_imm8(c, 0xc1, 5, H_RAX, 63 - NO_STACK_BIT + 1 + COUNT_SHIFT);
+	asm_store(c, FIELD(icount), H_RAX);
 	for (unsigned r = 0; r < 16; r++)
 		if (jit_host_of[r] != H_NONE)
 			asm_store(c, op_gs(H_NONE, 0, offsetof(struct cpu, gpr) + 8 * r), jit_host_of[r]);
@@ -97,6 +112,7 @@ static void save_guest(struct code *c)
 static void go_back(struct code *c)
 {
 	asm_load(c, H_RSP, FIELD(jit.host_sp));
+	asm_lea(c, H_RSP, op_mem(H_RSP, H_NONE, 0, 8));
 	for (unsigned i = sizeof(callee_saved); i--;)
 		pop(c, callee_saved[i]);
 	asm_byte(c, 0xc3);
@@ -107,36 +123,32 @@ static void emit_enter(struct code *c)
 {
 	for (unsigned i = 0; i < sizeof(callee_saved); i++)
 		push(c, callee_saved[i]);
+	asm_lea(c, H_RSP, op_mem(H_RSP, H_NONE, 0, -8));	/* as it must be aligned for a call */
 	asm_store(c, FIELD(jit.host_sp), H_RSP);
 	asm_mov(c, H_RDX, H_RDI);
-	asm_lea(c, H_RSP, op_mem(H_RSP, H_NONE, 0, -256));
-	/* and $-64, %rsp */
-	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x83, .w = true, .reg = 4, .rm = op_reg(H_RSP),
-					  .imm = (uint8_t)-64, .imm_bytes = 1 });
-	asm_lea(c, H_RSP, op_mem(H_RSP, H_NONE, 0, 12));
 	load_guest(c);
 	asm_jmp_reg(c, H_RDX);
 }
 
 /*
- * Called with RAX at a struct jit_op: the interpreter's handler carries it out.
- * Comes back to its caller, or leaves for good.
+ * With RAX at a struct jit_op: the interpreter's handler carries it out.  Comes
+ * back to RDX, or leaves for good.
  */
 static void emit_call(struct jit *j, struct code *c)
 {
 	uint32_t left;
 
+	asm_store(c, FIELD(jit.back), H_RDX);
 	asm_mov(c, H_RDX, H_RAX);
 	save_guest(c);
+	asm_load(c, H_RSP, FIELD(jit.host_sp));
 	asm_load(c, H_RDI, FIELD(jit.self));
 	asm_mov(c, H_RSI, H_RDX);
-	asm_lea(c, H_RSP, op_mem(H_RSP, H_NONE, 0, -4));		/* 4 modulo 64 here: now aligned */
 	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0xff, .reg = 2, .rm = FIELD(jit.call_insn) });
-	asm_lea(c, H_RSP, op_mem(H_RSP, H_NONE, 0, 4));
 	asm_byte(c, 0x84), asm_byte(c, 0xc0);				/* test %al, %al */
 	left = asm_jcc(c, 4);
 	load_guest(c);
-	asm_byte(c, 0xc3);
+	asm_jmp_mem(c, FIELD(jit.back));
 	asm_here(c, left);
 	asm_imm(c, H_RAX, 0);
 	asm_target(c, asm_jmp(c), j->leave_saved);
@@ -145,8 +157,12 @@ static void emit_call(struct jit *j, struct code *c)
 /* Where a division that faults goes on: the interpreter's faults too, and nobody comes back. */
 static void emit_fault(struct jit *j, struct code *c)
 {
+	uint32_t back;
+
 	asm_load(c, H_RAX, FIELD(jit.at));
-	asm_target(c, asm_call(c), j->call);
+	back = asm_lea_rip(c, H_RDX);
+	asm_target(c, asm_jmp(c), j->call);
+	asm_here(c, back);
 	asm_byte(c, 0x0f), asm_byte(c, 0x0b);		/* ud2 */
 }
 

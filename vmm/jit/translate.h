@@ -192,9 +192,9 @@ void go_to(struct translation *, int64_t target, unsigned n);	/* `n` instruction
 void leave_by(struct translation *, const struct jit_exit *);
 struct jit_exit *new_exit(struct translation *, enum jit_leave, int64_t target, unsigned op);
 bool leave_for_c(struct translation *);
-void count(struct translation *, unsigned n, unsigned scratch);
+void count(struct translation *, unsigned n);
 void load_address(struct translation *, bool is_exit, unsigned n);	/* RAX := where op or exit n of the unit will stand */
-void call_thunk(struct translation *, uint32_t thunk);
+void call_thunk(struct translation *, uint32_t thunk);	/* RDX is used */
 void by_interpreter(struct translation *);
 
 #endif

@@ -106,6 +106,12 @@ struct jit {
 	struct lockstep *lockstep;	/* lockstep.h; NULL: off */
 };
 
+/*
+ * RSP inside of translated code: instructions retired, the number 12, and a high
+ * bit that makes it no address, so that nothing can take it for a stack.
+ */
+enum { COUNT_SHIFT = 6, PAGE_SHIFT_COUNT = 12, NO_STACK_BIT = 63 };
+
 /* A field of struct cpu. */
 #define FIELD(f)	op_gs(H_NONE, 0, offsetof(struct cpu, f))
 

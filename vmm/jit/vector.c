@@ -96,7 +96,7 @@ void resume_with(struct translation *t, unsigned k)
 		return;
 	while (n--)
 		asm_here(t->c, out[n]);
-	count(t, k + 1, H_RAX);
+	count(t, k + 1);
 	leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->u->op[k].insn.off + t->u->op[k].insn.len, 0));
 }
 

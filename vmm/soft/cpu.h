@@ -147,9 +147,10 @@ struct cpu_jit {
 	const void *code;			/* ... of one branch */
 	struct jit_jump *jumps[MMU_SETS];	/* tables of branch targets, for this address space */
 	uint64_t window[JIT_WINDOWS];		/* addends, of one unit */
-	const _Atomic uint32_t *calm;		/* of the vCPU */
+	_Atomic uint32_t calm;			/* of the vCPU (vmm/vcpu.h) */
 	struct jit_exit *exit;			/* by which code was left; NULL: by an instruction that leaves by itself */
-	uint64_t host_sp;
+	uint64_t host_sp;			/* of who has entered code: aligned for a call */
+	const void *back;			/* into code, from an instruction that was called */
 	struct cpu *self;
 	bool (*call_insn)(struct cpu *, struct jit_op *);
 	struct jit_op *at;			/* of the division that is under way */
@@ -279,12 +280,12 @@ static inline bool cpu_event(const struct cpu *cpu)
 }
 
 /*
- * Takes note of all that was raised so far: from now on vcpu->calm is 0 as soon as another thread raises anything.
+ * Takes note of all that was raised so far: from now on jit.calm is 0 as soon as another thread raises anything.
  * What the guest itself opens, above all INTR by IF, is told by cpu_event() alone.
  */
-static inline bool cpu_look(const struct cpu *cpu)
+static inline bool cpu_look(struct cpu *cpu)
 {
-	atomic_exchange_explicit(&cpu->vcpu->calm, 1, memory_order_seq_cst);
+	atomic_exchange_explicit(&cpu->jit.calm, 1, memory_order_seq_cst);
 	return cpu_event(cpu);
 }
 

@@ -557,6 +557,7 @@ static void soft_vcpu_free(struct vcpu *v)
 	mmu_fini(&s->cpu);
 	pthread_mutex_destroy(&s->lock);
 	mmu_room_free(s);
+	v->calm = NULL;
 	v->engine_state = NULL;
 }
 
@@ -587,6 +588,7 @@ static int soft_vcpu_new(struct vcpu *v)
 	*s = (struct soft) { .a20 = true, .cpu.vcpu = v, .cpu.level = v->vm->config ? v->vm->config->cpu : X86_LEVEL_ALL };
 	pthread_mutex_init(&s->lock, NULL);
 	v->engine_state = s;
+	v->calm = &s->cpu.jit.calm;
 	err = mmu_init(&s->cpu);
 	if (!err)
 		err = block_cache_new(&s->cpu);
