@@ -103,20 +103,21 @@ void note_miss(struct translation *t, uint32_t field)
 uint32_t look_up(struct translation *t, unsigned reg, int32_t disp, unsigned size, bool write)
 {
 	struct code *c = t->c;
+	int32_t last = disp + (int32_t)size - 1;
 
-	if (disp) {
+	if (size > 1 && disp) {
 		asm_lea(c, H_RDX, op_mem(reg, H_NONE, 0, disp));
 		asm_shrx(c, H_RDX, H_RDX, H_RSP);
-	} else {
+	} else if (size > 1) {
 		asm_shrx(c, H_RDX, reg, H_RSP);
 	}
-	if (size == 1) {
-		asm_mov(c, H_RAX, H_RDX);
-	} else {
-		asm_lea(c, H_RAX, op_mem(reg, H_NONE, 0, disp + (int32_t)size - 1));
+	if (last) {
+		asm_lea(c, H_RAX, op_mem(reg, H_NONE, 0, last));
 		asm_shrx(c, H_RAX, H_RAX, H_RSP);
+	} else {
+		asm_shrx(c, H_RAX, reg, H_RSP);
 	}
-	asm_movzx16(c, H_RDX, H_RDX);
+	asm_movzx16(c, H_RDX, size > 1 ? H_RDX : H_RAX);
 	asm_load(c, H_RCX, op_gs(H_RDX, 3, write ? tlb_write_tags(t->set) : tlb_read_tags(t->set)));
 	asm_lea(c, H_RCX, op_mem(H_RCX, H_RAX, 0, 0));
 	asm_load(c, H_RDX, op_gs(H_RDX, 3, tlb_addends(t->set)));
