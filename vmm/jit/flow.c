@@ -66,6 +66,7 @@ static void load_calm(struct translation *t)
  */
 static uint32_t look_up_target(struct translation *t)
 {
+	t->rdx = NO_WINDOW;
 	asm_movzx16(t->c, H_RDX, H_RAX);
 	asm_load(t->c, H_RCX, op_gs(H_NONE, 0, offsetof(struct cpu, jit.jumps) + 8 * t->set));
 	asm_lea(t->c, H_RDX, op_mem(H_RDX, H_RDX, 0, 0));
@@ -140,6 +141,7 @@ void call_thunk(struct translation *t, uint32_t thunk)
 {
 	uint32_t back = asm_lea_rip(t->c, H_RDX);
 
+	t->rdx = NO_WINDOW;
 	to_thunk(t, asm_jmp(t->c), thunk);
 	asm_here(t->c, back);
 }
@@ -190,7 +192,7 @@ static bool call(struct translation *t)
 {
 	if (!jit_is_branch(t->in))
 		return leave_for_c(t);
-	t->miss[t->k].by_c = true;
+	t->here->by_c = true;
 	push_return(t);
 	go_to(t, (int64_t)t->page + t->off + t->x.len + t->x.disp, t->in->n + 1);
 	t->ended = true;
@@ -209,7 +211,7 @@ static bool ret(struct translation *t)
 
 	if (!jit_is_branch(t->in) || t->x.imm > INT16_MAX)
 		return leave_for_c(t);
-	t->miss[t->k].by_c = true;
+	t->here->by_c = true;
 	miss_if_events(t);
 	top = look_up_at(t, X86_RSP, 0, 8, false);
 	asm_load(t->c, H_RAX, top);
@@ -228,7 +230,7 @@ static bool go_indirect(struct translation *t)
 
 	if (!jit_is_branch(t->in))
 		return leave_for_c(t);
-	t->miss[t->k].by_c = true;
+	t->here->by_c = true;
 	miss_if_events(t);
 	if (t->x.mem) {
 		if (!look_up_operand(t, 8, false, 0))

@@ -11,12 +11,14 @@ unsigned reg_or_copy(struct translation *t, unsigned guest, unsigned scratch)
 {
 	if (jit_host_of[guest] != H_NONE)
 		return jit_host_of[guest];
-	asm_load(t->c, scratch, gpr_field(guest));
+	get(t, scratch, guest);
 	return scratch;
 }
 
 void get(struct translation *t, unsigned scratch, unsigned guest)
 {
+	if (scratch == H_RDX)
+		t->rdx = NO_WINDOW;
 	if (jit_host_of[guest] != H_NONE)
 		asm_mov(t->c, scratch, jit_host_of[guest]);
 	else
@@ -97,7 +99,7 @@ void effective(struct translation *t)
 
 void note_miss(struct translation *t, uint32_t field)
 {
-	t->miss[t->k].field[t->miss[t->k].n++] = field;
+	t->here->field[t->here->n++] = field;
 }
 
 uint32_t look_up(struct translation *t, unsigned reg, int32_t disp, unsigned size, bool write)
@@ -121,6 +123,7 @@ uint32_t look_up(struct translation *t, unsigned reg, int32_t disp, unsigned siz
 	asm_load(c, H_RCX, op_gs(H_RDX, 3, write ? tlb_write_tags(t->set) : tlb_read_tags(t->set)));
 	asm_lea(c, H_RCX, op_mem(H_RCX, H_RAX, 0, 0));
 	asm_load(c, H_RDX, op_gs(H_RDX, 3, tlb_addends(t->set)));
+	t->rdx = NO_WINDOW;
 	return asm_jmp_if_rcx(c);
 }
 
@@ -167,9 +170,7 @@ static void add_address(struct translation *t)
 	if (x->base == X86_REG_RIP) {
 		asm_load(t->c, H_RAX, FIELD(jit.base));
 		t->m = op_mem(H_RDX, H_RAX, 0, rip_offset(t));
-	} else if (address_is_plain(t)) {
-		if (x->base != X86_NO_REG)
-			asm_lea(t->c, H_RDX, op_mem(H_RDX, jit_host_of[x->base], 0, 0));
+	} else if (address_is_plain(t) && x->base == X86_NO_REG) {
 		t->m = op_mem(H_RDX, host_or_none(x->index), x->scale, x->disp);
 	} else {
 		effective(t);
@@ -226,6 +227,7 @@ void settle_operand(struct translation *t)
 	if (t->m.base == H_RDX && t->m.index == H_NONE && t->m.disp == 0)
 		return;
 	asm_lea(t->c, H_RDX, t->m);
+	t->rdx = NO_WINDOW;
 	t->m = op_mem(H_RDX, H_NONE, 0, 0);
 }
 

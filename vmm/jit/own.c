@@ -51,6 +51,7 @@ static bool cbw(struct translation *t)
 /* CWD, CDQ, CQO */
 static bool cwd(struct translation *t)
 {
+	t->rdx = NO_WINDOW;
 	get(t, H_RAX, X86_RAX);
 	if (t->x.opsize == 2)
 		get(t, H_RDX, X86_RDX);
@@ -116,6 +117,7 @@ static bool mul(struct translation *t)
 	if (x->opsize == 2 && !x->mem)
 		get(t, H_RDX, X86_RDX);
 	asm_encode(t->c, &e);
+	t->rdx = NO_WINDOW;
 	put_results(t, byte);
 	return true;
 }
@@ -150,6 +152,7 @@ static bool divide(struct translation *t)
 	if (!byte)
 		get(t, H_RDX, X86_RDX);
 	asm_encode(t->c, &e);
+	t->rdx = NO_WINDOW;
 	put_results(t, byte);
 	return true;
 }

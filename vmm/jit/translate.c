@@ -20,10 +20,11 @@ static bool restart(struct translation *t)
 	t->known = t->start_known;
 	t->enters = t->start_enters;
 	t->open = t->start_open;
-	t->alones = t->start_alones;
+	t->splits = t->start_splits;
 	t->aligneds = t->start_aligneds;
-	t->fp = t->miss[t->k].fp;
-	t->miss[t->k].n = 0;
+	t->rdx = NO_WINDOW;
+	t->fp = t->here->fp;
+	t->here->n = 0;
 	return false;
 }
 
@@ -39,38 +40,40 @@ static bool try_emit(struct translation *t)
 
 static void emit_insn(struct translation *t)
 {
-	if (handler(t) == sel_nop)
-		return;
 	t->start = t->c->at;
 	t->start_known = t->known;
 	t->start_enters = t->enters;
 	t->start_open = t->open;
-	t->start_alones = t->alones;
+	t->start_splits = t->splits;
 	t->start_aligneds = t->aligneds;
-	t->miss[t->k].fp = t->fp;
-	if (!try_emit(t)) {
+	t->here->fp = t->fp;
+	if (handler(t) != sel_nop && !try_emit(t)) {
 		restart(t);
 		t->u->op[t->k].untreated = true;
 		by_interpreter(t);
 		t->known = 0;
 	}
-	t->miss[t->k].resume = t->c->at;
-	t->miss[t->k].known = t->known;
-	t->miss[t->k].opened = t->open & ~t->start_open;
+	t->here->resume = t->c->at;
+	t->here->known = t->known;
+	t->here->rdx = t->rdx;
+	t->here->opened = t->open & ~t->start_open;
 }
 
 /* ---- a unit */
 
-static void emit_misses(struct translation *t)
+static void emit_misses(struct translation *t, enum version version)
 {
+	t->version = version;
 	for (unsigned k = 0; k < t->u->ops; k++) {
-		if (!t->miss[k].n)
+		const struct place *p = &t->place[version][k];
+
+		if (!p->n)
 			continue;
-		for (unsigned i = 0; i < t->miss[k].n; i++)
-			asm_here(t->c, t->miss[k].field[i]);
+		for (unsigned i = 0; i < p->n; i++)
+			asm_here(t->c, p->field[i]);
 		t->k = k;
-		t->fp = t->miss[k].fp;
-		if (t->miss[k].by_c) {
+		t->fp = p->fp;
+		if (p->by_c) {
 			leave_by(t, new_exit(t, LEAVE_OP, 0, k));
 		} else {
 			by_interpreter(t);
@@ -124,6 +127,57 @@ static unsigned unroll(struct translation *t, unsigned n)
 	return n;
 }
 
+static void take_up(struct translation *t, unsigned k)
+{
+	t->k = k;
+	t->x = t->plan[k].x;
+	t->off = t->plan[k].off;
+	t->row = &x86_opcodes[t->x.row];
+	t->in = &t->u->op[k].insn;
+	t->here = &t->place[t->version][k];
+}
+
+/* Instructions from `first` on, and the way out. */
+static void emit_from(struct translation *t, unsigned first, unsigned n)
+{
+	t->ended = false;
+	t->rdx = NO_WINDOW;
+	for (unsigned k = first; k < n && !t->ended; k++) {
+		struct jit_op *op = &t->u->op[k];
+
+		take_up(t, k);
+		if (t->version == SHARING) {
+			block_decoded(&t->x, &op->insn, t->u->block->mode, t->off, k);
+			jit_set_return(op);
+			op->at = t->c->at;
+			op->again = t->plan[k].again;
+			t->u->ops = k + 1;
+		} else {
+			t->singly[k] = t->c->at;
+			/* who comes from the other version knows nothing */
+			if (t->place[SHARING][k].opened || (k > first && t->place[SHARING][k - 1].opened))
+				t->known = t->aligneds = 0;
+		}
+		emit_insn(t);
+	}
+	if (t->version == SINGLY)
+		t->singly[n] = t->c->at;
+	if (!t->ended && !t->refused)
+		go_to(t, (int64_t)t->page + t->off + t->x.len, n);
+}
+
+static void emit_singly(struct translation *t)
+{
+	if (!t->splits)
+		return;
+	t->version = SINGLY;
+	t->fp = t->place[SHARING][t->split[0].k].fp;
+	t->known = t->aligneds = 0;
+	emit_from(t, t->split[0].k, t->u->ops);
+	for (unsigned i = 0; i < t->splits; i++)
+		asm_target(t->c, t->split[i].field, t->singly[t->split[i].k]);
+}
+
 bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struct code *c)
 {
 	struct translation t = { .c = c, .j = cpu->jit.j, .set = mode_set(b->mode), .page = b->gpa & PAGE_OFFSET };
@@ -137,27 +191,13 @@ bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struc
 	asm_lea(c, H_RAX, op_mem(H_RAX, H_NONE, 0, -(int32_t)t.page));
 	asm_store(c, FIELD(jit.base), H_RAX);
 	entry = c->at;
-	for (t.k = 0; t.k < n && !t.ended; t.k++) {
-		struct jit_op *op = &t.u->op[t.k];
-
-		t.x = t.plan[t.k].x;
-		t.off = t.plan[t.k].off;
-		t.row = &x86_opcodes[t.x.row];
-		block_decoded(&t.x, &op->insn, b->mode, t.off, t.k);
-		jit_set_return(op);
-		op->at = c->at;
-		op->again = t.plan[t.k].again;
-		t.in = &op->insn;
-		emit_insn(&t);
-	}
-	if (t.k == 0 || t.refused)
+	emit_from(&t, 0, n);
+	if (!t.u->ops || t.refused)
 		return false;
-	if (!t.ended)
-		go_to(&t, (int64_t)t.page + t.off + t.x.len, t.k);
-	t.u->ops = t.k;
+	emit_singly(&t);
 	emit_sides(&t);
-	emit_alones(&t);
-	emit_misses(&t);
+	emit_misses(&t, SHARING);
+	emit_misses(&t, SINGLY);
 	emit_enters(&t);
 	t.u->far = t.j->rx + t.u->start;
 	t.u->entry = t.u->far + entry;

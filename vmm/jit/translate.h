@@ -51,6 +51,19 @@ struct window {
 	int32_t lo, hi;
 };
 
+/* A unit stands there twice where windows are shared: as long as they hold, and with each access for itself. */
+enum version { SHARING, SINGLY, VERSIONS };
+
+/* An instruction in a version: what misses in it, how things stand there, and where it goes on, with what is known then. */
+struct place {
+	uint32_t field[MISSES], resume;
+	uint8_t n;
+	bool by_c;
+	uint8_t rdx;			/* translation.rdx behind it */
+	unsigned known, opened;		/* windows whose first access it has */
+	struct fp_note fp;
+};
+
 struct translation {
 	struct code *c;
 	struct jit *j;
@@ -77,27 +90,23 @@ struct translation {
 	} plan[BLOCK_INSNS];
 	struct window window[JIT_WINDOWS];
 	unsigned windows, open, start_open;	/* open: bits, of those whose first access has been emitted */
-	struct { uint32_t field, back; const struct access *a; uint8_t k; bool first; } alone[2 * BLOCK_INSNS];
-	unsigned alones, start_alones;
+	unsigned rdx;				/* the window whose addend is in RDX, or NO_WINDOW */
+	struct { uint32_t field; uint8_t k; } split[2 * BLOCK_INSNS];	/* where it goes on singly */
+	unsigned splits, start_splits;
+	uint32_t singly[BLOCK_INSNS + 1];	/* where each instruction stands SINGLY; behind the last: the end */
 	struct { uint16_t of; uint8_t align; int32_t lo; } aligned[16];	/* found so */
 	unsigned aligneds, start_aligneds;
 
 	unsigned known;			/* HAVE_*: what is in the host's registers for sure */
 	struct fp_note fp;		/* what is not yet noted */
 
-	/* what misses in it, how things stand there, and where it goes on, with what is known then */
-	struct {
-		uint32_t field[MISSES], resume;
-		uint8_t n;
-		bool by_c;
-		unsigned known, opened;		/* windows whose first access it has */
-		struct fp_note fp;
-	} miss[BLOCK_INSNS];
+	enum version version;
+	struct place place[VERSIONS][BLOCK_INSNS], *here;
 	/* branches that are taken: their code stands behind */
-	struct { uint32_t field; int64_t target; uint8_t n; struct fp_note fp; } side[BLOCK_INSNS];
+	struct { uint32_t field; int64_t target; uint8_t n; struct fp_note fp; } side[VERSIONS * BLOCK_INSNS];
 	unsigned sides;
 	/* where something of `class` (vector.c) may have to be brought in */
-	struct { uint32_t field, back; uint8_t k, class; } enter[2 * BLOCK_INSNS];
+	struct { uint32_t field, back; uint8_t k, class, version; } enter[2 * VERSIONS * BLOCK_INSNS];
 	unsigned enters;
 	bool ended;
 	bool refused;			/* it begins with what cannot be here */
@@ -161,8 +170,7 @@ bool is_shared(const struct translation *, const struct access *);	/* its window
 bool known_aligned(const struct translation *, const struct access *, unsigned align);
 void note_aligned(struct translation *, const struct access *, unsigned align);
 bool look_in_window(struct translation *, const struct access *);	/* RDX becomes the addend */
-void emit_alones(struct translation *);
-void shut_windows(struct translation *, unsigned k);	/* C has carried out instruction k: what it opens is not known */
+void load_addend(struct translation *, unsigned window);	/* into RDX */
 
 /* ---- general.c */
 bool is_general(unsigned row);				/* emitted there */

@@ -58,7 +58,7 @@ static inline struct jit_unit *op_unit(struct jit_op *op)
  * A unit while its code is emitted; what it takes is known at the end.  Code
  * that loads the address of an op or exit of it has a distance in `field`.
  */
-enum { DRAFT_EXITS = 6 * BLOCK_INSNS + 2, DRAFT_REFS = 2 * DRAFT_EXITS };
+enum { DRAFT_EXITS = 12 * BLOCK_INSNS + 4, DRAFT_REFS = 2 * DRAFT_EXITS };
 
 struct jit_draft {
 	unsigned refs;

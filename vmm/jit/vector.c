@@ -74,24 +74,28 @@ static void need(struct translation *t, unsigned have)
 		t->enter[t->enters].field = jump_if_zero(t, classes[i].in);
 		t->enter[t->enters].back = t->c->at;
 		t->enter[t->enters].k = t->k;
+		t->enter[t->enters].version = t->version;
 		t->enter[t->enters++].class = i;
 		t->known |= classes[i].bit;
+		t->rdx = NO_WINDOW;
 	}
 }
 
 void resume_with(struct translation *t, unsigned k)
 {
-	unsigned known = t->miss[k].known;
+	const struct place *p = &t->place[t->version][k];
+	unsigned known = p->known;
 	uint32_t out[3];
 	unsigned n = 0;
 
-	shut_windows(t, k);
 	for (unsigned i = 0; i < 3; i++)
 		if (known & classes[i].bit)
 			out[n++] = jump_if_zero(t, classes[i].go);
 	if (known & (HAVE_SSE | HAVE_AVX))
 		call_thunk(t, t->j->load_vectors);
-	asm_target(t->c, asm_jmp(t->c), t->miss[k].resume);
+	if (p->rdx != NO_WINDOW && !p->opened)
+		load_addend(t, p->rdx);
+	asm_target(t->c, asm_jmp(t->c), p->opened ? t->singly[k + 1] : p->resume);
 	if (!n)
 		return;
 	while (n--)
@@ -106,7 +110,8 @@ void emit_enters(struct translation *t)
 		unsigned class = t->enter[i].class;
 
 		t->k = t->enter[i].k;
-		t->fp = t->miss[t->k].fp;
+		t->version = t->enter[i].version;
+		t->fp = t->place[t->version][t->k].fp;
 		asm_here(t->c, t->enter[i].field);
 		if (classes[class].bit != HAVE_X87) {
 			uint32_t slow = jump_if_zero(t, classes[class].go);

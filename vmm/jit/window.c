@@ -7,8 +7,9 @@
  * Accesses around the same such value, not farther apart than WINDOW, make a
  * window: fields of a structure, a frame, pushes and pops.  The first of them
  * asks whether the whole window lies in one page that allows what all of them
- * do, and keeps the addend; the others take it from there.  Where the window
- * is not in one such page its addend is 0, and each asks for itself.
+ * do, and keeps the addend; the others take it from there and ask nothing.
+ * Where the window is not in one such page the unit goes on in its other
+ * version, in which each access asks for itself.
  *
  * A unit is left only at its ends, so whoever is behind the first has passed it,
  * and nothing that a unit contains changes a translation.
@@ -338,15 +339,6 @@ static struct operand slot(unsigned window)
 	return op_gs(H_NONE, 0, offsetof(struct cpu, jit.window) + 8 * window);
 }
 
-static void ask_alone(struct translation *t, const struct access *a, uint32_t field, bool first)
-{
-	t->alone[t->alones].field = field;
-	t->alone[t->alones].back = t->c->at;
-	t->alone[t->alones].a = a;
-	t->alone[t->alones].k = t->k;
-	t->alone[t->alones++].first = first;
-}
-
 /* `bytes` at the access's address plus `by`. */
 static uint32_t look_up_from(struct translation *t, const struct access *a, int32_t by, unsigned bytes, bool write)
 {
@@ -356,50 +348,27 @@ static uint32_t look_up_from(struct translation *t, const struct access *a, int3
 	return look_up(t, H_RAX, by, bytes, write);
 }
 
+void load_addend(struct translation *t, unsigned window)
+{
+	asm_load(t->c, H_RDX, slot(window));
+	t->rdx = window;
+}
+
 bool look_in_window(struct translation *t, const struct access *a)
 {
 	const struct window *w = &t->window[a->window];
-	uint32_t field;
 
-	if (t->alones == sizeof(t->alone) / sizeof(t->alone[0]))
+	if (t->version == SINGLY)
 		return false;
 	if (t->open & 1u << a->window) {
-		asm_load(t->c, H_RCX, slot(a->window));
-		asm_mov(t->c, H_RDX, H_RCX);
-		field = asm_jmp_unless_rcx(t->c);
-		ask_alone(t, a, field, false);
+		if (t->rdx != a->window)
+			load_addend(t, a->window);
 		return true;
 	}
-	field = look_up_from(t, a, w->lo - a->lo, w->hi - w->lo, w->write);
+	t->split[t->splits].field = look_up_from(t, a, w->lo - a->lo, w->hi - w->lo, w->write);
+	t->split[t->splits++].k = t->k;
 	asm_store(t->c, slot(a->window), H_RDX);
-	ask_alone(t, a, field, true);
+	t->rdx = a->window;
 	t->open |= 1u << a->window;
 	return true;
-}
-
-void emit_alones(struct translation *t)
-{
-	for (unsigned i = 0; i < t->alones; i++) {
-		const struct access *a = t->alone[i].a;
-
-		t->k = t->alone[i].k;
-		t->x = t->plan[t->k].x;
-		t->off = t->plan[t->k].off;
-		asm_here(t->c, t->alone[i].field);
-		if (t->alone[i].first) {
-			asm_imm(t->c, H_RCX, 0);
-			asm_store(t->c, slot(a->window), H_RCX);
-		}
-		note_miss(t, look_up_from(t, a, 0, a->size, a->write));
-		asm_target(t->c, asm_jmp(t->c), t->alone[i].back);
-	}
-}
-
-void shut_windows(struct translation *t, unsigned k)
-{
-	if (t->miss[k].opened)
-		asm_imm(t->c, H_RCX, 0);
-	for (unsigned i = 0; i < JIT_WINDOWS; i++)
-		if (t->miss[k].opened & 1u << i)
-			asm_store(t->c, slot(i), H_RCX);
 }
