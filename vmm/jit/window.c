@@ -88,6 +88,8 @@ static unsigned changes(const struct x86_insn *x)
 			return own[i].bits;
 	if (is == sel_mul || is == sel_imul1 || is == sel_div || is == sel_idiv)
 		return a | d;
+	if (is_compare(is))
+		return 0;
 	if (is == sel_pop)
 		return 1 << X86_RSP | 1u << x->reg;
 	if (is == sel_cmpxchg)
