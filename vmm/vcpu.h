@@ -43,13 +43,24 @@ struct vcpu_debug {
 	uint64_t hit;
 };
 
+/*
+ * Words by which an engine finds out that anything was raised: each is its own
+ * until that sets all of them to `disturbed`.  The engine sets them again
+ * before it reads what was raised.
+ */
+enum { CALM_WORDS = 4 };
+struct calm {
+	_Atomic uint64_t now[CALM_WORDS];
+	uint64_t disturbed[CALM_WORDS];	/* set once */
+};
+
 struct vcpu {
 	/* set once */
 	struct vm *vm;
 	unsigned id;
 	const struct engine_ops *engine;
 	void *engine_state;		/* the engine's own */
-	_Atomic uint32_t *calm;		/* the engine's too, where it wants one word to tell it: see below; NULL: it does not */
+	struct calm *calm;		/* the engine's too; NULL: it has none */
 	struct inout *inout;		/* vmm/inout.c's own: request state, slot, log, statistics */
 	struct lapic *lapic;		/* vmm/apic.h; NULL: none */
 	pthread_t thread;
@@ -62,8 +73,6 @@ struct vcpu {
 	 *         never cleared: the engine returns when it differs from kick_seen.
 	 *   intr  an interrupt controller asserts INTR
 	 *   nmi   an NMI is latched
-	 * *calm is one word for the three: 0 from when any of them was raised
-	 * until the engine looks, which sets it to 1 before it reads them.
 	 * Written by vcpu_raise_*() alone.
 	 */
 	_Alignas(64) _Atomic uint32_t kick;
@@ -94,8 +103,8 @@ struct vcpu {
  */
 static inline void vcpu_disturb(struct vcpu *v)
 {
-	if (v->calm)
-		atomic_store_explicit(v->calm, 0, memory_order_release);
+	for (unsigned i = 0; v->calm && i < CALM_WORDS; i++)
+		atomic_store_explicit(&v->calm->now[i], v->calm->disturbed[i], memory_order_release);
 }
 
 static inline void vcpu_raise_kick(struct vcpu *v)

@@ -340,11 +340,11 @@ static void test_calm(void **state)
 #define ALARMS(statement) do {							\
 		m->vcpu.kick_seen = m->vcpu.kick;				\
 		cpu_look(cpu);							\
-		assert_int_equal(cpu->jit.calm, 1);				\
+		assert_int_equal(cpu->jit.calm.now[CALM], 1);				\
 		statement;							\
-		assert_int_equal(cpu->jit.calm, 0);				\
+		assert_int_equal(cpu->jit.calm.now[CALM], 0);				\
 		assert_true(cpu_look(cpu));					\
-		assert_int_equal(cpu->jit.calm, 1);				\
+		assert_int_equal(cpu->jit.calm.now[CALM], 1);				\
 	} while (0)
 	cpu->intr_mask = ~0u;
 	ALARMS(vcpu_kick(&m->vcpu));

@@ -98,16 +98,6 @@ static int map_jumps(struct jit_jumps *t)
 	return 0;
 }
 
-static struct jit_jumps *table_of(const struct cpu *cpu, unsigned set)
-{
-	struct jit_jumps *table = cpu->jit.j->jumps[set];
-
-	for (unsigned i = 0; i < JIT_TABLES; i++)
-		if (table[i].slot == cpu->jit.jumps[set])
-			return &table[i];
-	return table;
-}
-
 /* What is in it is of these generations. */
 static bool is_of(const struct cpu *cpu, const struct jit_jumps *t)
 {
@@ -133,12 +123,13 @@ static struct jit_jumps *choose(struct cpu *cpu)
 	return oldest;
 }
 
-void jit_follow(struct cpu *cpu, unsigned set)
+/* The table of `set` for the generations as they are. */
+static struct jit_jumps *follow(struct cpu *cpu, unsigned set)
 {
-	struct jit_jumps *t = table_of(cpu, set);
+	struct jit_jumps *t = cpu->jit.j->of_now[set];
 
 	if (t->gen[0] == cpu->mmu.gen[0] && t->gen[1] == cpu->mmu.gen[1])
-		return;
+		return t;
 	if (set == MMU_USER)
 		t = choose(cpu);
 	if (!is_of(cpu, t))
@@ -146,7 +137,21 @@ void jit_follow(struct cpu *cpu, unsigned set)
 	for (unsigned h = 0; h < 2; h++)
 		t->gen[h] = cpu->mmu.gen[h];
 	t->used = ++cpu->jit.j->turns;
-	cpu->jit.jumps[set] = t->slot;
+	cpu->jit.j->of_now[set] = t;
+	return t;
+}
+
+/* Nothing needs to be set where nobody was disturbed; else it is set before cpu_look() reads what was raised. */
+bool jit_look(struct cpu *cpu, unsigned set)
+{
+	uint64_t table = (uintptr_t)follow(cpu, set)->slot;
+	_Atomic uint64_t *now = cpu->jit.calm.now;
+
+	if (atomic_load_explicit(&now[CALM_JUMPS + set], memory_order_relaxed) == table &&
+	    atomic_load_explicit(&now[CALM], memory_order_relaxed))
+		return cpu_event(cpu);
+	atomic_store_explicit(&now[CALM_JUMPS + set], table, memory_order_relaxed);
+	return cpu_look(cpu);
 }
 
 void jit_remember(struct cpu *cpu, unsigned set, uint64_t rip, struct jit_unit *u)
@@ -155,8 +160,7 @@ void jit_remember(struct cpu *cpu, unsigned set, uint64_t rip, struct jit_unit *
 	struct jit_jumps *t;
 
 	mmu_note_target(&cpu->mmu, rip);
-	jit_follow(cpu, set);
-	t = table_of(cpu, set);
+	t = follow(cpu, set);
 	if (!t->slot[i].code) {
 		if (t->noted < JUMPS_NOTED)
 			t->note[t->noted] = i;
@@ -338,8 +342,9 @@ int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 	err = j->calls ? map_code(j, bytes) : -ENOMEM;
 	for (unsigned i = 0; i < MMU_SETS && !err; i++) {
 		err = map_jumps(&j->jumps[i][0]);
-		cpu->jit.jumps[i] = j->jumps[i][0].slot;
+		j->of_now[i] = &j->jumps[i][0];
 	}
+	err = err ? err : map_jumps(&j->empty);
 	if (err)
 		goto fail;
 	c = (struct code){ .bytes = j->rw, .size = PAGE_BYTES };
@@ -351,6 +356,8 @@ int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 	cpu->jit.low4 = 15;
 	cpu->jit.low5 = 31;
 	cpu->jit.call_insn = jit_call_insn;
+	for (unsigned i = 0; i < MMU_SETS; i++)
+		cpu->jit.calm.disturbed[CALM_JUMPS + i] = (uintptr_t)j->empty.slot;
 	return 0;
 fail:
 	jit_free(cpu);
@@ -369,6 +376,8 @@ void jit_free(struct cpu *cpu)
 		for (unsigned i = 0; i < JIT_TABLES; i++)
 			if (j->jumps[set][i].slot)
 				munmap(j->jumps[set][i].slot, JUMP_BYTES);
+	if (j->empty.slot)
+		munmap(j->empty.slot, JUMP_BYTES);
 	if (j->rw != MAP_FAILED)
 		munmap(j->rw, 2 * (size_t)j->size);
 	jit_record_end(j);

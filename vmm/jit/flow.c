@@ -4,7 +4,8 @@
  *
  * Whoever jumps elsewhere has counted its instructions.  Events are looked for
  * where a branch goes backward or may go anywhere, so within a bounded number
- * of instructions.
+ * of instructions: by a word that tells, or since the table of branch targets
+ * is an empty one.
  */
 #include <string.h>
 
@@ -57,7 +58,7 @@ void count(struct translation *t, unsigned n)
 /* RCX becomes 0 where something waits for the run loop. */
 static void load_calm(struct translation *t)
 {
-	asm_load32(t->c, H_RCX, FIELD(jit.calm));
+	asm_load32(t->c, H_RCX, FIELD(jit.calm.now[CALM]));
 }
 
 /*
@@ -68,7 +69,7 @@ static uint32_t look_up_target(struct translation *t)
 {
 	t->rdx = NO_WINDOW;
 	asm_movzx16(t->c, H_RDX, H_RAX);
-	asm_load(t->c, H_RCX, op_gs(H_NONE, 0, offsetof(struct cpu, jit.jumps) + 8 * t->set));
+	asm_load(t->c, H_RCX, op_gs(H_NONE, 0, offsetof(struct cpu, jit.calm.now[CALM_JUMPS]) + 8 * t->set));
 	asm_lea(t->c, H_RDX, op_mem(H_RDX, H_RDX, 0, 0));
 	asm_lea(t->c, H_RDX, op_mem(H_RCX, H_RDX, 3, 0));
 	asm_load(t->c, H_RCX, op_mem(H_RDX, H_NONE, 0, 0));
@@ -102,8 +103,6 @@ void go_to(struct translation *t, int64_t target, unsigned n)
 		leave_by(t, e);
 		return;
 	}
-	load_calm(t);
-	out = asm_jrcxz(t->c);
 	asm_load(t->c, H_RAX, FIELD(jit.base));
 	if (fits32(target)) {
 		asm_lea(t->c, H_RAX, op_mem(H_RAX, H_NONE, 0, target));
@@ -114,7 +113,6 @@ void go_to(struct translation *t, int64_t target, unsigned n)
 	miss = look_up_target(t);
 	asm_jmp_mem(t->c, target_code());
 	asm_here(t->c, miss);
-	asm_here8(t->c, out);
 	leave_by(t, e);
 }
 
@@ -199,12 +197,6 @@ static bool call(struct translation *t)
 	return true;
 }
 
-static void miss_if_events(struct translation *t)
-{
-	load_calm(t);
-	note_miss(t, asm_jmp_unless_rcx(t->c));
-}
-
 static bool ret(struct translation *t)
 {
 	struct operand top;
@@ -212,7 +204,6 @@ static bool ret(struct translation *t)
 	if (!jit_is_branch(t->in) || t->x.imm > INT16_MAX)
 		return leave_for_c(t);
 	t->here->by_c = true;
-	miss_if_events(t);
 	top = look_up_at(t, X86_RSP, 0, 8, false);
 	asm_load(t->c, H_RAX, top);
 	note_miss(t, look_up_target(t));
@@ -231,7 +222,6 @@ static bool go_indirect(struct translation *t)
 	if (!jit_is_branch(t->in))
 		return leave_for_c(t);
 	t->here->by_c = true;
-	miss_if_events(t);
 	if (t->x.mem) {
 		if (!look_up_operand(t, 8, false, 0))
 			return leave_for_c(t);

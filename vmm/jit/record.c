@@ -34,7 +34,7 @@ struct jit_record {
 #define NAMED(f)	{ offsetof(struct cpu, f), sizeof(((struct cpu *)0)->f), #f }
 static const struct { size_t at, bytes; const char *name; } field[] = {
 	NAMED(fl), NAMED(rip), NAMED(icount), NAMED(recheck), NAMED(rflags),
-	NAMED(jit.base), NAMED(jit.tmp), NAMED(jit.code), NAMED(jit.calm), NAMED(jit.exit), NAMED(jit.host_sp), NAMED(jit.back), NAMED(jit.self),
+	NAMED(jit.base), NAMED(jit.tmp), NAMED(jit.code), NAMED(jit.calm.now[CALM]), NAMED(jit.calm), NAMED(jit.exit), NAMED(jit.host_sp), NAMED(jit.back), NAMED(jit.self),
 	NAMED(jit.call_insn), NAMED(jit.at), NAMED(jit.ea), NAMED(jit.window), NAMED(jit.sse_in), NAMED(jit.avx_in), NAMED(jit.low4),
 	NAMED(jit.low5), NAMED(jit), NAMED(simd.sse_go), NAMED(simd.avx_go), NAMED(simd.x87_go), NAMED(simd.fip), NAMED(simd.fdp), NAMED(simd.fop),
 	NAMED(seg[SEG_FLAT_FS].base), NAMED(seg[SEG_FLAT_GS].base), NAMED(simd),

@@ -223,8 +223,9 @@ static void jit_run(struct cpu *cpu, struct block *b)
 	for (;;) {
 		struct jit_exit *e;
 
-		jit_follow(cpu, mode_set(cpu->mode));
 		cpu->insn = NULL;
+		if (jit_look(cpu, mode_set(cpu->mode)))
+			break;
 		cpu->jit.base = cpu->rip - (b->gpa & PAGE_OFFSET);
 		count_up(&j->stats.entries, 1);
 		if (j->lockstep && !lockstep_begin(cpu, b->unit))
@@ -238,7 +239,7 @@ static void jit_run(struct cpu *cpu, struct block *b)
 		lockstep_end(cpu, NULL);
 		if (!e)
 			break;
-		if (cpu_look(cpu))
+		if (cpu_event(cpu))
 			break;
 		b = follow(cpu, e);
 		if (!b)

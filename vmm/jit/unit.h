@@ -87,7 +87,7 @@ struct jit_jumps {
 	unsigned noted;			/* of note[]; beyond JUMPS_NOTED all may be used */
 	uint16_t note[JUMPS_NOTED];
 };
-/* Supervisor, user and open code have tables of their own: cpu->jit.jumps has each one's of now. */
+/* Supervisor, user and open code have tables of their own. */
 enum { JIT_TABLES = 8 };
 
 struct jit {
@@ -99,6 +99,8 @@ struct jit {
 	void (*enter)(const void *code);
 	uint32_t leave, leave_saved, call, fault, load_vectors;	/* thunks */
 	struct jit_jumps jumps[MMU_SETS][JIT_TABLES];	/* those of a set that is not the user's: the first alone */
+	struct jit_jumps *of_now[MMU_SETS];	/* for this address space */
+	struct jit_jumps empty;			/* while something waits for the run loop */
 	uint64_t turns;
 	struct jit_stats stats;
 	uint64_t *calls;		/* by row; of what is untreated */
@@ -139,7 +141,7 @@ struct jit_unit *jit_keep(struct jit *, const struct code *);
 void jit_link(struct jit *, struct jit_exit *, struct jit_unit *to);
 /* Branches of `set` to `rip` lead to the unit from now on, as long as the generation stays. */
 void jit_remember(struct cpu *, unsigned set, uint64_t rip, struct jit_unit *);
-/* The table of `set` is that of the generations as they are; before code is entered. */
-void jit_follow(struct cpu *, unsigned set);
+/* Before code is entered: its table is that of the generations as they are.  True: something waits for the run loop. */
+bool jit_look(struct cpu *, unsigned set);
 
 #endif

@@ -137,6 +137,8 @@ struct jit_op;
 struct jit_exit;
 
 enum { JIT_WINDOWS = 8 };
+enum { CALM, CALM_JUMPS };		/* words of struct calm; of CALM_JUMPS one for each set */
+_Static_assert(CALM_JUMPS + MMU_SETS <= CALM_WORDS, "words");
 
 /* What translated code reaches from GS, besides registers and the TLB (vmm/jit/jit.h). */
 struct cpu_jit {
@@ -145,9 +147,9 @@ struct cpu_jit {
 	uint32_t sse_in, avx_in;		/* the vectors are in the host's registers, and such instructions may use them */
 	uint64_t low4, low5;			/* masks */
 	const void *code;			/* ... of one branch */
-	struct jit_jump *jumps[MMU_SETS];	/* tables of branch targets, for this address space */
 	uint64_t window[JIT_WINDOWS];		/* addends, of one unit */
-	_Atomic uint32_t calm;			/* of the vCPU (vmm/vcpu.h) */
+	/* now: 1; for each set of the TLB the table of branch targets, of this address space.  Disturbed: 0; empty tables. */
+	struct calm calm;
 	struct jit_exit *exit;			/* by which code was left; NULL: by an instruction that leaves by itself */
 	uint64_t host_sp;			/* of who has entered code: aligned for a call */
 	const void *back;			/* into code, from an instruction that was called */
@@ -280,12 +282,12 @@ static inline bool cpu_event(const struct cpu *cpu)
 }
 
 /*
- * Takes note of all that was raised so far: from now on jit.calm is 0 as soon as another thread raises anything.
+ * Takes note of all that was raised so far: from now on jit.calm is disturbed as soon as another thread raises anything.
  * What the guest itself opens, above all INTR by IF, is told by cpu_event() alone.
  */
 static inline bool cpu_look(struct cpu *cpu)
 {
-	atomic_exchange_explicit(&cpu->jit.calm, 1, memory_order_seq_cst);
+	atomic_exchange_explicit(&cpu->jit.calm.now[CALM], 1, memory_order_seq_cst);
 	return cpu_event(cpu);
 }
 
