@@ -22,7 +22,7 @@ static bool restart(struct translation *t)
 	t->open = t->start_open;
 	t->splits = t->start_splits;
 	t->aligneds = t->start_aligneds;
-	t->rdx = NO_WINDOW;
+	t->rdx = t->start_rdx;
 	t->fp = t->here->fp;
 	t->here->n = 0;
 	return false;
@@ -46,6 +46,7 @@ static void emit_insn(struct translation *t)
 	t->start_open = t->open;
 	t->start_splits = t->splits;
 	t->start_aligneds = t->aligneds;
+	t->start_rdx = t->rdx;
 	t->here->fp = t->fp;
 	if (handler(t) != sel_nop && !try_emit(t)) {
 		restart(t);

@@ -90,7 +90,7 @@ struct translation {
 	} plan[BLOCK_INSNS];
 	struct window window[JIT_WINDOWS];
 	unsigned windows, open, start_open;	/* open: bits, of those whose first access has been emitted */
-	unsigned rdx;				/* the window whose addend is in RDX, or NO_WINDOW */
+	unsigned rdx, start_rdx;		/* the window whose addend is in RDX, or NO_WINDOW */
 	struct { uint32_t field; uint8_t k; } split[2 * BLOCK_INSNS];	/* where it goes on singly */
 	unsigned splits, start_splits;
 	uint32_t singly[BLOCK_INSNS + 1];	/* where each instruction stands SINGLY; behind the last: the end */
