@@ -91,6 +91,7 @@ void go_to(struct translation *t, int64_t target, unsigned n)
 	uint32_t out = 0, miss;
 
 	note_fp(t);
+	settle_sp(t);
 	count(t, n);
 	if (inside) {
 		if (backward) {
@@ -123,6 +124,7 @@ void go_to(struct translation *t, int64_t target, unsigned n)
 bool leave_for_c(struct translation *t)
 {
 	note_fp(t);
+	settle_sp(t);
 	t->ended = true;
 	if (t->row->plain || jit_is_branch(t->in)) {
 		leave_by(t, new_exit(t, LEAVE_OP, 0, t->k));
@@ -147,6 +149,7 @@ void call_thunk(struct translation *t, uint32_t thunk)
 void by_interpreter(struct translation *t)
 {
 	note_fp(t);
+	settle_sp(t);
 	load_address(t, false, t->k);
 	call_thunk(t, t->j->call);
 }
@@ -159,6 +162,7 @@ static bool jcc(struct translation *t)
 	t->side[t->sides].field = asm_jcc(t->c, (t->x.opcode & 15) ^ again);
 	t->side[t->sides].target = (int64_t)t->page + t->off + t->x.len + (again ? 0 : t->x.disp);
 	t->side[t->sides].fp = t->fp;
+	t->side[t->sides].sp = t->sp;
 	t->side[t->sides++].n = t->in->n + 1;
 	return true;
 }
@@ -183,7 +187,7 @@ static void push_return(struct translation *t)
 
 	return_address(t);
 	asm_store(t->c, top, H_RAX);
-	add_sp(t, -8);
+	t->sp -= 8;
 }
 
 static bool call(struct translation *t)
@@ -207,7 +211,8 @@ static bool ret(struct translation *t)
 	top = look_up_at(t, X86_RSP, 0, 8, false);
 	asm_load(t->c, H_RAX, top);
 	note_miss(t, look_up_target(t));
-	add_sp(t, 8 + (int32_t)t->x.imm);
+	t->sp += 8 + (int32_t)t->x.imm;
+	settle_sp(t);
 	count(t, t->in->n + 1);
 	asm_jmp_mem(t->c, target_code());
 	t->ended = true;
@@ -233,12 +238,14 @@ static bool go_indirect(struct translation *t)
 		asm_store(t->c, FIELD(jit.tmp), H_RAX);
 	note_miss(t, look_up_target(t));
 	if (!is_call) {
+		settle_sp(t);
 		count(t, t->in->n + 1);
 		asm_jmp_mem(t->c, target_code());
 	} else {
 		asm_load(t->c, H_RDX, target_code());
 		asm_store(t->c, FIELD(jit.code), H_RDX);
 		push_return(t);
+		settle_sp(t);
 		count(t, t->in->n + 1);
 		asm_load(t->c, H_RAX, FIELD(jit.tmp));
 		asm_jmp_mem(t->c, FIELD(jit.code));
@@ -254,6 +261,7 @@ void emit_sides(struct translation *t)
 	for (unsigned i = 0; i < t->sides; i++) {
 		asm_here(t->c, t->side[i].field);
 		t->fp = t->side[i].fp;
+		t->sp = t->side[i].sp;
 		go_to(t, t->side[i].target, t->side[i].n);
 	}
 }

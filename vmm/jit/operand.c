@@ -33,12 +33,54 @@ void put(struct translation *t, unsigned guest, unsigned scratch)
 		asm_store(t->c, gpr_field(guest), scratch);
 }
 
-/* ---- memory */
+/* ---- the stack pointer */
+
+static void add_to_sp(struct translation *t, int32_t n)
+{
+	const unsigned sp = jit_host_of[X86_RSP];
+
+	if (n)
+		asm_lea(t->c, sp, op_mem(sp, H_NONE, 0, n));
+}
+
+void settle_sp(struct translation *t)
+{
+	add_to_sp(t, t->sp);
+	t->sp = 0;
+}
+
+void unsettle_sp(struct translation *t, int32_t sp)
+{
+	add_to_sp(t, t->sp - sp);
+	t->sp = sp;
+}
+
+static int32_t moved(const struct translation *t, unsigned guest)
+{
+	return guest == X86_RSP ? t->sp : 0;
+}
 
 static bool is_flat(const struct translation *t)
 {
 	return t->x.seg != X86_FS && t->x.seg != X86_GS;
 }
+
+/* It names RSP nowhere, or as the base of an address that look_up_at() looks up. */
+bool may_move_sp(const struct translation *t)
+{
+	const struct x86_insn *x = &t->x;
+	sel_fn *is = handler(t);
+
+	if (is == sel_jcc || is == sel_jmp || is == sel_call)
+		return true;
+	if (is == sel_div || is == sel_idiv || is == sel_x87_load || is == sel_x87_store || is == sel_lea)
+		return false;
+	if (x->reg == X86_RSP || x->vvvv == X86_RSP || x->index == X86_RSP || (x->has_modrm && !x->mem && x->rm == X86_RSP))
+		return false;
+	return !x->mem || x->base != X86_RSP || (x->index == X86_NO_REG && x->adsize == 8 && is_flat(t));
+}
+
+/* ---- memory */
 
 static unsigned host_or_none(unsigned guest)
 {
@@ -146,8 +188,8 @@ struct operand look_up_at(struct translation *t, unsigned guest, int32_t disp, u
 	const struct access *a = tracked_access(t, guest, disp, size);
 
 	if (!a || a->write != write || !is_shared(t, a) || !look_in_window(t, a))
-		note_miss(t, look_up(t, jit_host_of[guest], disp, size, write));
-	return op_mem(H_RDX, jit_host_of[guest], 0, disp);
+		note_miss(t, look_up(t, jit_host_of[guest], disp + moved(t, guest), size, write));
+	return op_mem(H_RDX, jit_host_of[guest], 0, disp + moved(t, guest));
 }
 
 /* Unless an access before it, a multiple of `align` away, has been found aligned. */
@@ -206,7 +248,7 @@ bool look_up_operand(struct translation *t, unsigned size, bool write, unsigned 
 	}
 	if (address_is_plain(t) && x->index == X86_NO_REG && x->base != X86_NO_REG) {
 		if (align)
-			need_alignment(t, tracked_access(t, x->base, x->disp, size), jit_host_of[x->base], x->disp, align);
+			need_alignment(t, tracked_access(t, x->base, x->disp, size), jit_host_of[x->base], x->disp + moved(t, x->base), align);
 		t->m = look_up_at(t, x->base, x->disp, size, write);
 		return true;
 	}

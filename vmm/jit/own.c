@@ -204,7 +204,7 @@ static bool push(struct translation *t)
 	} else {
 		asm_store(t->c, top, reg_or_copy(t, o == OP_Zv ? t->x.reg : t->x.rm, H_RAX));
 	}
-	add_sp(t, -8);
+	t->sp -= 8;
 	return true;
 }
 
@@ -220,7 +220,7 @@ static bool pop(struct translation *t)
 	asm_load(t->c, host == H_NONE ? H_RAX : host, top);
 	if (host == H_NONE)
 		asm_store(t->c, gpr_field(to), H_RAX);
-	add_sp(t, 8);
+	t->sp += 8;
 	return true;
 }
 
@@ -234,6 +234,7 @@ static bool leave(struct translation *t)
 	frame = look_up_at(t, X86_RBP, 0, 8, false);
 	asm_load(t->c, H_RAX, frame);
 	asm_lea(t->c, sp, op_mem(bp, H_NONE, 0, 8));
+	t->sp = 0;
 	asm_mov(t->c, bp, H_RAX);
 	return true;
 }

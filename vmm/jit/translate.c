@@ -23,6 +23,7 @@ static bool restart(struct translation *t)
 	t->splits = t->start_splits;
 	t->aligneds = t->start_aligneds;
 	t->rdx = t->start_rdx;
+	t->sp = t->here->sp;
 	t->fp = t->here->fp;
 	t->here->n = 0;
 	return false;
@@ -40,7 +41,10 @@ static bool try_emit(struct translation *t)
 
 static void emit_insn(struct translation *t)
 {
-	t->start = t->c->at;
+	if (!may_move_sp(t))
+		settle_sp(t);
+	t->here->sp = t->sp;
+	t->here->body = t->start = t->c->at;
 	t->start_known = t->known;
 	t->start_enters = t->enters;
 	t->start_open = t->open;
@@ -57,6 +61,7 @@ static void emit_insn(struct translation *t)
 	t->here->resume = t->c->at;
 	t->here->known = t->known;
 	t->here->rdx = t->rdx;
+	t->here->sp_behind = t->sp;
 	t->here->opened = t->open & ~t->start_open;
 }
 
@@ -74,7 +79,9 @@ static void emit_misses(struct translation *t, enum version version)
 			asm_here(t->c, p->field[i]);
 		t->k = k;
 		t->fp = p->fp;
+		t->sp = p->sp;
 		if (p->by_c) {
+			settle_sp(t);
 			leave_by(t, new_exit(t, LEAVE_OP, 0, k));
 		} else {
 			by_interpreter(t);
@@ -173,10 +180,11 @@ static void emit_singly(struct translation *t)
 		return;
 	t->version = SINGLY;
 	t->fp = t->place[SHARING][t->split[0].k].fp;
+	t->sp = t->place[SHARING][t->split[0].k].sp;
 	t->known = t->aligneds = 0;
 	emit_from(t, t->split[0].k, t->u->ops);
 	for (unsigned i = 0; i < t->splits; i++)
-		asm_target(t->c, t->split[i].field, t->singly[t->split[i].k]);
+		asm_target(t->c, t->split[i].field, t->place[SINGLY][t->split[i].k].body);
 }
 
 bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struct code *c)

@@ -60,6 +60,8 @@ struct place {
 	uint8_t n;
 	bool by_c;
 	uint8_t rdx;			/* translation.rdx behind it */
+	int32_t sp, sp_behind;		/* translation.sp in front of it, and behind */
+	uint32_t body;			/* where its code begins, with `sp` as said */
 	unsigned known, opened;		/* windows whose first access it has */
 	struct fp_note fp;
 };
@@ -90,6 +92,7 @@ struct translation {
 	} plan[BLOCK_INSNS];
 	struct window window[JIT_WINDOWS];
 	unsigned windows, open, start_open;	/* open: bits, of those whose first access has been emitted */
+	int32_t sp;				/* by how much the guest's RSP is above what the host's register has */
 	unsigned rdx, start_rdx;		/* the window whose addend is in RDX, or NO_WINDOW */
 	struct { uint32_t field; uint8_t k; } split[2 * BLOCK_INSNS];	/* where it goes on singly */
 	unsigned splits, start_splits;
@@ -103,7 +106,7 @@ struct translation {
 	enum version version;
 	struct place place[VERSIONS][BLOCK_INSNS], *here;
 	/* branches that are taken: their code stands behind */
-	struct { uint32_t field; int64_t target; uint8_t n; struct fp_note fp; } side[VERSIONS * BLOCK_INSNS];
+	struct { uint32_t field; int64_t target; int32_t sp; uint8_t n; struct fp_note fp; } side[VERSIONS * BLOCK_INSNS];
 	unsigned sides;
 	/* where something of `class` (vector.c) may have to be brought in */
 	struct { uint32_t field, back; uint8_t k, class, version; } enter[2 * VERSIONS * BLOCK_INSNS];
@@ -122,10 +125,10 @@ static inline sel_fn *handler(const struct translation *t)
 	return op_dispatch[t->x.row].select;
 }
 
-/* A displacement, with room for an operand's size. */
+/* A displacement, with room for an operand's size and what RSP has moved by. */
 static inline bool fits32(int64_t v)
 {
-	return v >= INT32_MIN + 64 && v <= INT32_MAX - 64;
+	return v >= INT32_MIN + 4096 && v <= INT32_MAX - 4096;
 }
 
 /*
@@ -139,6 +142,11 @@ emit_fn emit_general, emit_own, emit_vector, emit_flow;
 unsigned reg_or_copy(struct translation *, unsigned guest, unsigned scratch);	/* where it is, or a copy of it */
 void get(struct translation *, unsigned scratch, unsigned guest);
 void put(struct translation *, unsigned guest, unsigned scratch);
+
+/* ---- operand.c: the stack pointer, which pushes and pops move in mind alone */
+void settle_sp(struct translation *);			/* the host's register has it */
+void unsettle_sp(struct translation *, int32_t sp);	/* translation.sp is to be so again */
+bool may_move_sp(const struct translation *);		/* can the instruction at hand do with it as it is? */
 
 /* ---- operand.c: memory */
 /*
@@ -179,13 +187,6 @@ bool is_exchange(sel_fn *);				/* changes both */
 struct encoding encoding_of(const struct translation *);
 bool is_gpr_rm(enum x86_operand);			/* ModRM.rm or an opcode's register, as a general register */
 unsigned memory_size(const struct translation *);
-
-static inline void add_sp(struct translation *t, int32_t n)
-{
-	unsigned sp = jit_host_of[X86_RSP];
-
-	asm_lea(t->c, sp, op_mem(sp, H_NONE, 0, n));
-}
 
 /* ---- vector.c */
 bool is_vector_row(const struct x86_opcode *);

@@ -93,6 +93,7 @@ void resume_with(struct translation *t, unsigned k)
 			out[n++] = jump_if_zero(t, classes[i].go);
 	if (known & (HAVE_SSE | HAVE_AVX))
 		call_thunk(t, t->j->load_vectors);
+	unsettle_sp(t, p->sp_behind);
 	if (p->rdx != NO_WINDOW && !p->opened)
 		load_addend(t, p->rdx);
 	asm_target(t->c, asm_jmp(t->c), p->opened ? t->singly[k + 1] : p->resume);
@@ -100,6 +101,7 @@ void resume_with(struct translation *t, unsigned k)
 		return;
 	while (n--)
 		asm_here(t->c, out[n]);
+	t->sp = 0;
 	count(t, k + 1);
 	leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->u->op[k].insn.off + t->u->op[k].insn.len, 0));
 }
@@ -112,6 +114,7 @@ void emit_enters(struct translation *t)
 		t->k = t->enter[i].k;
 		t->version = t->enter[i].version;
 		t->fp = t->place[t->version][t->k].fp;
+		t->sp = t->place[t->version][t->k].sp;
 		asm_here(t->c, t->enter[i].field);
 		if (classes[class].bit != HAVE_X87) {
 			uint32_t slow = jump_if_zero(t, classes[class].go);

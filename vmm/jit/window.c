@@ -345,7 +345,7 @@ static struct operand slot(unsigned window)
 static uint32_t look_up_from(struct translation *t, const struct access *a, int32_t by, unsigned bytes, bool write)
 {
 	if (a->guest != AT_OPERAND)
-		return look_up(t, jit_host_of[a->guest], a->disp + by, bytes, write);
+		return look_up(t, jit_host_of[a->guest], a->disp + by + (a->guest == X86_RSP ? t->sp : 0), bytes, write);
 	effective(t);
 	return look_up(t, H_RAX, by, bytes, write);
 }
