@@ -111,7 +111,7 @@ static unsigned decode(struct translation *t, const struct block *b, const uint8
 	return k;
 }
 
-enum { TURNS = 4 };
+enum { TURNS = 8 };
 
 /*
  * A small loop, that is a conditional branch back to the block's start, stands
@@ -127,7 +127,7 @@ static unsigned unroll(struct translation *t, unsigned n)
 		body++;
 	if (body++ == n)
 		return n;
-	for (turns = 1; turns < TURNS && n + body <= BLOCK_INSNS; turns++) {
+	for (turns = 1; turns < TURNS && n + body <= UNIT_INSNS; turns++) {
 		memmove(&t->plan[body], &t->plan[0], n * sizeof(t->plan[0]));
 		t->plan[body - 1].again = true;
 		n += body;

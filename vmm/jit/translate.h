@@ -89,14 +89,14 @@ struct translation {
 		struct access access[2];
 		uint8_t n, off;			/* accesses; from the block's start */
 		bool again;			/* jit_op.again */
-	} plan[BLOCK_INSNS];
+	} plan[UNIT_INSNS];
 	struct window window[JIT_WINDOWS];
 	unsigned windows, open, start_open;	/* open: bits, of those whose first access has been emitted */
 	int32_t sp;				/* by how much the guest's RSP is above what the host's register has */
 	unsigned rdx, start_rdx;		/* the window whose addend is in RDX, or NO_WINDOW */
-	struct { uint32_t field; uint8_t k; } split[2 * BLOCK_INSNS];	/* where it goes on singly */
+	struct { uint32_t field; uint8_t k; } split[2 * UNIT_INSNS];	/* where it goes on singly */
 	unsigned splits, start_splits;
-	uint32_t singly[BLOCK_INSNS + 1];	/* where each instruction stands SINGLY; behind the last: the end */
+	uint32_t singly[UNIT_INSNS + 1];	/* where each instruction stands SINGLY; behind the last: the end */
 	struct { uint16_t of; uint8_t align; int32_t lo; } aligned[16];	/* found so */
 	unsigned aligneds, start_aligneds;
 
@@ -104,12 +104,12 @@ struct translation {
 	struct fp_note fp;		/* what is not yet noted */
 
 	enum version version;
-	struct place place[VERSIONS][BLOCK_INSNS], *here;
+	struct place place[VERSIONS][UNIT_INSNS], *here;
 	/* branches that are taken: their code stands behind */
-	struct { uint32_t field; int64_t target; int32_t sp; uint8_t n; struct fp_note fp; } side[VERSIONS * BLOCK_INSNS];
+	struct { uint32_t field; int64_t target; int32_t sp; uint8_t n; struct fp_note fp; } side[VERSIONS * UNIT_INSNS];
 	unsigned sides;
 	/* where something of `class` (vector.c) may have to be brought in */
-	struct { uint32_t field, back; uint8_t k, class, version; } enter[2 * VERSIONS * BLOCK_INSNS];
+	struct { uint32_t field, back; uint8_t k, class, version; } enter[2 * VERSIONS * UNIT_INSNS];
 	unsigned enters;
 	bool ended;
 	bool refused;			/* it begins with what cannot be here */

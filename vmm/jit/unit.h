@@ -58,13 +58,14 @@ static inline struct jit_unit *op_unit(struct jit_op *op)
  * A unit while its code is emitted; what it takes is known at the end.  Code
  * that loads the address of an op or exit of it has a distance in `field`.
  */
-enum { DRAFT_EXITS = 12 * BLOCK_INSNS + 4, DRAFT_REFS = 2 * DRAFT_EXITS };
+enum { UNIT_INSNS = 64 };		/* at most: a block's, and a loop's turns */
+enum { DRAFT_EXITS = 12 * UNIT_INSNS + 4, DRAFT_REFS = 2 * DRAFT_EXITS };
 
 struct jit_draft {
 	unsigned refs;
 	struct { uint32_t field; uint16_t n; bool is_exit; } ref[DRAFT_REFS];
 	struct jit_exit exit[DRAFT_EXITS];
-	_Alignas(struct jit_unit) uint8_t unit[sizeof(struct jit_unit) + BLOCK_INSNS * sizeof(struct jit_op)];
+	_Alignas(struct jit_unit) uint8_t unit[sizeof(struct jit_unit) + UNIT_INSNS * sizeof(struct jit_op)];
 };
 
 /*
