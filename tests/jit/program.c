@@ -396,11 +396,87 @@ static void put_aim(void)
 	end();
 }
 
+/* ADD of a 64-bit register. */
+static void put_add(unsigned to, unsigned by)
+{
+	begin();
+	PUT(0x48 | (by >> 3) << 2 | to >> 3, 0x01, 0xc0 | (by & 7) << 3 | (to & 7));
+	end();
+}
+
+/* A store, a comparison or a load of 1 to 8 bytes, or 16 that are to be aligned, at [base + index + disp]. */
+static void put_step_access(unsigned base, unsigned index, unsigned disp)
+{
+	static const struct { uint8_t prefix, w, escape, opcode; } op[] = {
+		{ 0, 0, 0, 0x88 }, { 0, 0, 0, 0x89 }, { 0, 8, 0, 0x01 }, { 0, 0, 0, 0x38 }, { 0, 8, 0, 0x3b }, { 0, 0, 0, 0x8a },
+		{ 0x66, 0, 0, 0x31 }, { 0x66, 0, 0x0f, 0x6f }, { 0x66, 0, 0x0f, 0x7f }, { 0, 0, 0x0f, 0x28 }, { 0, 0, 0x0f, 0x29 }, { 0, 0, 0x0f, 0x11 },
+	};
+	unsigned i = below(sizeof(op) / sizeof(op[0]));
+
+	begin();
+	if (op[i].prefix)
+		PUT(op[i].prefix);
+	PUT(0x40 | op[i].w | (index >> 3) << 1 | base >> 3);
+	if (op[i].escape)
+		PUT(op[i].escape);
+	PUT(op[i].opcode, 0x44 | below(4) << 3, (index & 7) << 3 | (base & 7), disp);
+	end();
+}
+
+/* A loop that goes through data by a register's steps. */
+static void put_walk(void)
+{
+	static const uint64_t steps[] = {
+		0, 1, 2, 3, 8, 16, 24, 64, 100, 585, 700, 1365, 4095, 4096, 0x2492492492492493, 0x2000000000000000, ~0ull, -64ull,
+	};
+	static const uint8_t by[] = { 8, 13, 14, 10 };
+	const unsigned counter = 8, base = chance(50) ? 12 : 6, step = by[1 + below(3)];
+	unsigned index = chance(50) ? 4 : 13, moves = index == 4 ? base : index, start, accesses = 1 + below(3);
+
+	/* what comes behind these pages is not theirs */
+	static const uint8_t last[] = { SLOT_DATA + 2, SLOT_DATA + 2, SLOT_DATA2, SLOT_STACK };
+	uint32_t data = chance(40) ? data_at() : last[below(4)] * PAGE + PAGE - 16 * (1 + below(200));
+
+	if (index == step)
+		index = 4, moves = base;
+	begin();
+	PUT(0x48 | (base >> 3) << 2, 0x8d, 0x05 | (base & 7) << 3);
+	put(data - (at + 4), 4);
+	end();
+	begin();
+	PUT(0x49, 0xb8 | (step & 7));
+	put(chance(90) ? steps[below(sizeof(steps) / sizeof(steps[0]))] : value(), 8);
+	PUT(0x41, 0xb8 | counter % 8);
+	put(1 + below(30), 4);
+	PUT(0x45, 0x31, 0xed);				/* xor r13d, r13d */
+	if (step == 13)
+		PUT(0x49, 0xc7, 0xc5), put(below(200), 4);
+	end();
+	start = at;
+	for (unsigned i = 0; i < accesses; i++) {
+		put_step_access(base, index, chance(60) ? 16 * below(8) : below(128));
+		if (i == 0 || chance(20))
+			put_add(moves, step);
+	}
+	if (chance(15)) {
+		begin();
+		PUT(0x49, 0x83, 0xc0 | (step & 7), 8);	/* add step, 8 */
+		end();
+	}
+	begin();
+	put_fuel();
+	PUT(0x41, 0xff, 0xc8 | counter % 8, 0x0f, 0x85);	/* dec; jnz */
+	put(start - (at + 4), 4);
+	end();
+}
+
 static void put_one(unsigned *drawn)
 {
 	unsigned what = below(100), r;
 
-	if (what < 18) {
+	if (what < 3 && p->insns + 16 < PROGRAM_INSNS) {
+		put_walk();
+	} else if (what < 18) {
 		put_flow();
 	} else if (what < 23) {
 		put_aim();

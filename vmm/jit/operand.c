@@ -144,6 +144,18 @@ void note_miss(struct translation *t, uint32_t field)
 	t->here->field[t->here->n++] = field;
 }
 
+uint32_t look_up_page(struct translation *t, unsigned first, bool write)
+{
+	struct code *c = t->c;
+
+	asm_movzx16(c, H_RDX, first);
+	asm_load(c, H_RCX, op_gs(H_RDX, 3, write ? tlb_write_tags(t->set) : tlb_read_tags(t->set)));
+	asm_lea(c, H_RCX, op_mem(H_RCX, H_RAX, 0, 0));
+	asm_load(c, H_RDX, op_gs(H_RDX, 3, tlb_addends(t->set)));
+	t->rdx = NO_WINDOW;
+	return asm_jmp_if_rcx(c);
+}
+
 uint32_t look_up(struct translation *t, unsigned reg, int32_t disp, unsigned size, bool write)
 {
 	struct code *c = t->c;
@@ -161,12 +173,7 @@ uint32_t look_up(struct translation *t, unsigned reg, int32_t disp, unsigned siz
 	} else {
 		asm_shrx(c, H_RAX, reg, H_RSP);
 	}
-	asm_movzx16(c, H_RDX, size > 1 ? H_RDX : H_RAX);
-	asm_load(c, H_RCX, op_gs(H_RDX, 3, write ? tlb_write_tags(t->set) : tlb_read_tags(t->set)));
-	asm_lea(c, H_RCX, op_mem(H_RCX, H_RAX, 0, 0));
-	asm_load(c, H_RDX, op_gs(H_RDX, 3, tlb_addends(t->set)));
-	t->rdx = NO_WINDOW;
-	return asm_jmp_if_rcx(c);
+	return look_up_page(t, size > 1 ? H_RDX : H_RAX, write);
 }
 
 /* RCX is used. */

@@ -34,10 +34,19 @@ struct fp_note {
 	uint16_t fop;
 };
 
+/* What a register has (window.c): some value, plus a constant, plus `times` another register, as that is then. */
+struct value {
+	uint16_t of;			/* whose: a number for each thing made */
+	uint16_t stride;
+	int32_t plus, stride_plus;
+	uint8_t times, stride_reg;
+};
+
 /* An access at a register and a displacement, or wherever ModRM says, and the window that it belongs to (window.c). */
 struct access {
 	int32_t disp, lo;		/* lo: from the value that it lies around */
 	uint16_t of;			/* ... which is this one */
+	uint8_t times;			/* a stride from there */
 	uint16_t size;
 	uint8_t guest, window;
 	bool write;
@@ -49,6 +58,9 @@ struct window {
 	bool write;
 	uint8_t n;
 	int32_t lo, hi;
+	uint8_t first, last;		/* strides from there; if they differ: */
+	uint8_t stride_reg;
+	struct value reg[16];		/* where it begins */
 };
 
 /* A unit stands there twice where windows are shared: as long as they hold, and with each access for itself. */
@@ -94,10 +106,10 @@ struct translation {
 	unsigned windows, open, start_open;	/* open: bits, of those whose first access has been emitted */
 	int32_t sp;				/* by how much the guest's RSP is above what the host's register has */
 	unsigned rdx, start_rdx;		/* the window whose addend is in RDX, or NO_WINDOW */
-	struct { uint32_t field; uint8_t k; } split[2 * UNIT_INSNS];	/* where it goes on singly */
+	struct { uint32_t field; uint8_t k; } split[4 * UNIT_INSNS];	/* where it goes on singly */
 	unsigned splits, start_splits;
 	uint32_t singly[UNIT_INSNS + 1];	/* where each instruction stands SINGLY; behind the last: the end */
-	struct { uint16_t of; uint8_t align; int32_t lo; } aligned[16];	/* found so */
+	struct { uint16_t of; uint8_t align, times; int32_t lo; } aligned[16];	/* found so */
 	unsigned aligneds, start_aligneds;
 
 	unsigned known;			/* HAVE_*: what is in the host's registers for sure */
@@ -168,6 +180,7 @@ struct operand address_operand(const struct translation *);
  * becomes the addend.  Returns the field of the jump that is taken if there is none.
  */
 uint32_t look_up(struct translation *, unsigned reg, int32_t disp, unsigned size, bool write);
+uint32_t look_up_page(struct translation *, unsigned first, bool write);	/* by page numbers: of the first byte there, of the last in RAX */
 void note_miss(struct translation *, uint32_t jump);	/* a jump that is taken where the instruction cannot go on */
 
 /* ---- window.c */

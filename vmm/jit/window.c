@@ -5,7 +5,8 @@
  * register is what some register was at the unit's start, or
  * behind an instruction that made something new of it, plus a constant.
  * Accesses around the same such value, not farther apart than WINDOW, make a
- * window: fields of a structure, a frame, pushes and pops.  The first of them
+ * window: fields of a structure, a frame, pushes and pops; and a loop's turns
+ * that move by a register which they leave alone.  The first of them
  * asks whether the whole window lies in one page that allows what all of them
  * do, and keeps the addend; the others take it from there and ask nothing.
  * Where the window is not in one such page the unit goes on in its other
@@ -18,14 +19,9 @@
 
 #include "vmm/jit/translate.h"
 
-enum { WINDOW = 256, ALL = 0xffff };
+enum { WINDOW = 256, STRIDES = 7, ALL = 0xffff };
 
 /* ---- registers, followed */
-
-struct value {
-	uint16_t of;			/* whose: a number for each thing made */
-	int32_t plus;
-};
 
 /* A base and an index together are a value too. */
 enum { PAIRS = 12, OF_NOTHING = 0xffff, OF_RIP = 0xfffe };
@@ -116,6 +112,26 @@ static int64_t moves_by(const struct x86_insn *x)
 	return 0;
 }
 
+/* ADD of another register: one stride more of what has gone by it, or by nothing. */
+static bool strides(struct tracker *w, const struct x86_insn *x)
+{
+	const struct x86_opcode *row = &x86_opcodes[x->row];
+	bool to_rm = row->operand[0] == OP_Ev && row->operand[1] == OP_Gv, to_reg = row->operand[0] == OP_Gv && row->operand[1] == OP_Ev;
+	unsigned from = to_rm ? x->reg : x->rm;
+	struct value *to = &w->reg[to_rm ? x->rm : x->reg], *by = &w->reg[from];
+
+	if (op_dispatch[x->row].select != sel_add || x->mem || x->opsize != 8 || !(to_rm || to_reg) || to == by || by->times ||
+	    jit_host_of[from] == H_NONE || to->times == STRIDES)
+		return false;
+	if (to->times && (to->stride != by->of || to->stride_plus != by->plus || to->stride_reg != from))
+		return false;
+	to->stride = by->of;
+	to->stride_plus = by->plus;
+	to->stride_reg = from;
+	to->times++;
+	return true;
+}
+
 static bool is_simple(const struct x86_insn *x)
 {
 	return x->has_modrm && x->mem && x->adsize == 8 && x->base < 16 && x->index == X86_NO_REG;
@@ -137,6 +153,8 @@ static void step_over(struct tracker *w, const struct x86_insn *x)
 		if (kept)
 			w->reg[x->rm] = to;
 		bits = kept ? 0 : bits;
+	} else if (strides(w, x)) {
+		bits = 0;
 	} else if (is == sel_lea && x->opsize == 8 && is_simple(x)) {
 		to = w->reg[x->base];
 		if (moved_by(&to, x->disp)) {
@@ -173,31 +191,51 @@ static void step_over(struct tracker *w, const struct x86_insn *x)
 
 /* ---- accesses, gathered */
 
-static void join(struct translation *t, struct access *a)
+/* Is its stride the window's, and the register that has it the same where that begins? */
+static bool same_stride(const struct window *w, const struct value *v)
+{
+	const struct value *then = &w->reg[v->stride_reg];
+
+	if (v->times < w->first || v->times - w->first > STRIDES)
+		return false;
+	if (v->times == w->first)
+		return true;
+	return then->of == v->stride && then->plus == v->stride_plus && !then->times &&
+		(w->last == w->first || w->stride_reg == v->stride_reg);
+}
+
+static void join(struct translation *t, const struct tracker *tracker, struct access *a, const struct value *v)
 {
 	int32_t lo = a->lo, hi = lo + a->size;
+	struct window *w;
 
 	a->window = NO_WINDOW;
 	for (unsigned i = t->windows; i--;) {
-		struct window *w = &t->window[i];
+		w = &t->window[i];
 		int32_t l = lo < w->lo ? lo : w->lo, h = hi > w->hi ? hi : w->hi;
 
-		if (w->of != a->of || (int64_t)h - l > WINDOW)
+		if (w->of != a->of || (int64_t)h - l > WINDOW || !same_stride(w, v))
 			continue;
 		w->lo = l;
 		w->hi = h;
 		w->write |= a->write;
 		w->n++;
+		if (v->times > w->first)
+			w->stride_reg = v->stride_reg;
+		if (v->times > w->last)
+			w->last = v->times;
 		a->window = i;
 		return;
 	}
 	if (t->windows == JIT_WINDOWS)
 		return;
 	a->window = t->windows;
-	t->window[t->windows++] = (struct window){ .of = a->of, .lo = lo, .hi = hi, .write = a->write, .n = 1 };
+	w = &t->window[t->windows++];
+	*w = (struct window){ .of = a->of, .lo = lo, .hi = hi, .write = a->write, .n = 1, .first = v->times, .last = v->times };
+	memcpy(w->reg, tracker->reg, sizeof(w->reg));
 }
 
-static void add_access(struct translation *t, unsigned k, struct access a, const struct value *v, int64_t disp)
+static void add_access(struct translation *t, const struct tracker *w, unsigned k, struct access a, const struct value *v, int64_t disp)
 {
 	int64_t lo = v->plus + disp;
 
@@ -205,14 +243,15 @@ static void add_access(struct translation *t, unsigned k, struct access a, const
 		return;
 	a.of = v->of;
 	a.lo = lo;
-	join(t, &a);
+	a.times = v->times;
+	join(t, w, &a, v);
 	t->plan[k].access[t->plan[k].n++] = a;
 }
 
 /* On the stack or a frame. */
 static void access_at(struct translation *t, const struct tracker *w, unsigned k, unsigned guest, int32_t disp, bool write)
 {
-	add_access(t, k, (struct access){ .guest = guest, .disp = disp, .size = 8, .write = write }, &w->reg[guest], disp);
+	add_access(t, w, k, (struct access){ .guest = guest, .disp = disp, .size = 8, .write = write }, &w->reg[guest], disp);
 }
 
 /* What base and index make, without the displacement. */
@@ -228,6 +267,8 @@ static struct value value_of(struct translation *t, struct tracker *w, unsigned 
 	if (x->index == X86_NO_REG)
 		return base;
 	index = w->reg[x->index];
+	if (index.times && (base.times || x->scale))
+		return nothing;
 	for (i = 0; i < w->pairs; i++)
 		if (w->pair[i].base == base.of && w->pair[i].index == index.of && w->pair[i].scale == x->scale)
 			break;
@@ -239,7 +280,11 @@ static struct value value_of(struct translation *t, struct tracker *w, unsigned 
 		w->pair[w->pairs].scale = x->scale;
 		w->pair[w->pairs++].of = w->made++;
 	}
-	return (struct value){ .of = w->pair[i].of, .plus = base.plus + index.plus * (1 << x->scale) };
+	if (index.times)
+		base = (struct value){ .plus = base.plus, .times = index.times, .stride = index.stride, .stride_plus = index.stride_plus, .stride_reg = index.stride_reg };
+	base.of = w->pair[i].of;
+	base.plus += index.plus * (1 << x->scale);
+	return base;
 }
 
 /* The operand in ModRM, as whoever emits the instruction will ask for it. */
@@ -269,7 +314,7 @@ static void operand_access(struct translation *t, struct tracker *w, unsigned k)
 			a.disp = x->disp;
 		}
 		v = value_of(t, w, k);
-		add_access(t, k, a, &v, x->disp);
+		add_access(t, w, k, a, &v, x->disp);
 		return;
 	}
 }
@@ -322,7 +367,7 @@ bool is_shared(const struct translation *t, const struct access *a)
 bool known_aligned(const struct translation *t, const struct access *a, unsigned align)
 {
 	for (unsigned i = 0; i < t->aligneds; i++)
-		if (t->aligned[i].of == a->of && t->aligned[i].align >= align && ((t->aligned[i].lo - a->lo) & (align - 1)) == 0)
+		if (t->aligned[i].of == a->of && t->aligned[i].times == a->times && t->aligned[i].align >= align && ((t->aligned[i].lo - a->lo) & (align - 1)) == 0)
 			return true;
 	return false;
 }
@@ -333,6 +378,7 @@ void note_aligned(struct translation *t, const struct access *a, unsigned align)
 		return;
 	t->aligned[t->aligneds].of = a->of;
 	t->aligned[t->aligneds].lo = a->lo;
+	t->aligned[t->aligneds].times = a->times;
 	t->aligned[t->aligneds++].align = align;
 }
 
@@ -348,6 +394,51 @@ static uint32_t look_up_from(struct translation *t, const struct access *a, int3
 		return look_up(t, jit_host_of[a->guest], a->disp + by + (a->guest == X86_RSP ? t->sp : 0), bytes, write);
 	effective(t);
 	return look_up(t, H_RAX, by, bytes, write);
+}
+
+static void split(struct translation *t, uint32_t field)
+{
+	t->split[t->splits].field = field;
+	t->split[t->splits++].k = t->k;
+}
+
+/* RCX := `times` of a register. */
+static void multiply(struct translation *t, unsigned reg, unsigned times)
+{
+	static const struct { uint8_t plus, scale; } by[] = { [1] = { 0, 0 }, { 1, 0 }, { 1, 1 }, { 0, 2 }, { 1, 2 }, { 1, 1 }, { 1, 1 } };
+
+	asm_lea(t->c, H_RCX, op_mem(by[times].plus ? reg : H_NONE, reg, by[times].scale, 0));
+	if (times > 5)
+		asm_lea(t->c, H_RCX, op_mem(H_RCX, times == 6 ? H_RCX : reg, times == 6 ? 0 : 2, 0));
+}
+
+/*
+ * A window that is some strides long: where these are positive and less than a
+ * page nothing of it is outside of what lies between its ends.
+ */
+static void look_up_strides(struct translation *t, const struct access *a, const struct window *w)
+{
+	const unsigned stride = jit_host_of[w->stride_reg];
+	unsigned reg = H_RAX;
+	int32_t from = w->lo - a->lo, to = w->hi - a->lo - 1;
+
+	asm_shrx(t->c, H_RCX, stride, H_RSP);
+	split(t, asm_jmp_if_rcx(t->c));
+	if (a->guest == AT_OPERAND) {
+		effective(t);
+	} else {
+		int32_t disp = a->disp + (a->guest == X86_RSP ? t->sp : 0);
+
+		reg = jit_host_of[a->guest];
+		from += disp;
+		to += disp;
+	}
+	multiply(t, stride, w->last - w->first);
+	asm_lea(t->c, H_RDX, op_mem(reg, H_NONE, 0, from));
+	asm_shrx(t->c, H_RDX, H_RDX, H_RSP);
+	asm_lea(t->c, H_RAX, op_mem(reg, H_RCX, 0, to));
+	asm_shrx(t->c, H_RAX, H_RAX, H_RSP);
+	split(t, look_up_page(t, H_RDX, w->write));
 }
 
 void load_addend(struct translation *t, unsigned window)
@@ -367,8 +458,10 @@ bool look_in_window(struct translation *t, const struct access *a)
 			load_addend(t, a->window);
 		return true;
 	}
-	t->split[t->splits].field = look_up_from(t, a, w->lo - a->lo, w->hi - w->lo, w->write);
-	t->split[t->splits++].k = t->k;
+	if (w->last > w->first)
+		look_up_strides(t, a, w);
+	else
+		split(t, look_up_from(t, a, w->lo - a->lo, w->hi - w->lo, w->write));
 	asm_store(t->c, slot(a->window), H_RDX);
 	t->rdx = a->window;
 	t->open |= 1u << a->window;
