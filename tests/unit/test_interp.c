@@ -234,6 +234,7 @@ static void more_code_than_fits(void **state)
 	enum { LONG = 1 << 19 };
 	struct x86_state s = START(return_imm);
 	uint64_t trimmed = cpu->blocks->trimmed;
+	size_t room = cpu->blocks->cold;
 
 	(void)state;
 	memset(ram + DATA, 0x40, LONG);
@@ -243,6 +244,14 @@ static void more_code_than_fits(void **state)
 	assert_int_equal(halts(s).rip, DATA + LONG + 1);
 	block_check(cpu);
 	assert_true(cpu->blocks->trimmed > trimmed);
+	/* it runs again at once: then there is room for it */
+	while (cpu->blocks->trimmed < 8 && cpu->blocks->cold < 4 * room)
+		assert_int_equal(halts(s).rip, DATA + LONG + 1);
+	assert_true(cpu->blocks->cold >= 4 * room);
+	trimmed = cpu->blocks->trimmed;
+	assert_int_equal(halts(s).rip, DATA + LONG + 1);
+	assert_int_equal(cpu->blocks->trimmed, trimmed);
+	block_check(cpu);
 }
 
 /* ---- paging: two linear pages that are one physical page, then no longer */

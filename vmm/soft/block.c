@@ -25,7 +25,9 @@
 
 enum {
 	BLOCK_BYTES = 240,			/* of code, so that insn.off fits */
-	COLD_LIMIT = 8 << 20,			/* of host memory in blocks that are not translated */
+	COLD_LIMIT = 8 << 20,			/* of host memory in blocks that are not translated, */
+	COLD_MOST = 64 << 20,			/* ... for a guest that keeps coming back to more, */
+	COLD_SOON = 500 << 20,			/* ... so many instructions later */
 	CHUNK_SHIFT = 6,
 };
 
@@ -556,13 +558,14 @@ void block_flush(struct cpu *cpu)
 		c->lone[i].used = false;
 		c->lone[i].gen = 0;
 	}
-	c->limit = COLD_LIMIT;
+	c->limit = c->cold;
 	count_up(&c->flushed, 1);
 }
 
 /*
  * All that is not translated is dropped, most of which ran once.  What is stays:
- * the translator's own room bounds it.
+ * the translator's own room bounds it.  Where it is full again soon the guest's
+ * own working set does not fit, so there is more room from then on.
  */
 static void make_room(struct cpu *cpu)
 {
@@ -582,7 +585,10 @@ static void make_room(struct cpu *cpu)
 			free(page);
 		}
 	}
-	c->limit = c->bytes + COLD_LIMIT;
+	if (c->trimmed && cpu->icount - c->trimmed_at < COLD_SOON && c->cold < COLD_MOST)
+		c->cold *= 2;
+	c->trimmed_at = cpu->icount;
+	c->limit = c->bytes + c->cold;
 	count_up(&c->trimmed, 1);
 }
 
@@ -643,7 +649,7 @@ int block_cache_new(struct cpu *cpu)
 
 	if (!c)
 		return -ENOMEM;
-	c->limit = COLD_LIMIT;
+	c->limit = c->cold = COLD_LIMIT;
 	c->scratch = calloc(1, room);
 	c->brk = calloc(1, room);
 	if (!c->scratch || !c->brk) {

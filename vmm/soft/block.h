@@ -65,7 +65,9 @@ struct block_cache {
 	struct lone lone[LONE_BLOCKS];	/* by linear address */
 	struct block *brk;		/* stands where a breakpoint of the debugger may be */
 	const struct insn *link_from;	/* the direct branch that has just been taken, for its link */
-	size_t bytes, limit;		/* held by blocks; beyond it the cold ones go */
+	size_t bytes, limit;		/* held by blocks; beyond it the cold ones go, */
+	size_t cold;			/* ... which may be so many bytes */
+	uint64_t trimmed_at;		/* icount */
 	uint64_t built, killed, flushed, trimmed;	/* statistics */
 };
 
