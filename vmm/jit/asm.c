@@ -185,6 +185,12 @@ void asm_shrx(struct code *c, unsigned to, unsigned from, unsigned count)
 					  .reg = to, .rm = op_reg(from), .vvvv = count });
 }
 
+void asm_rorx(struct code *c, unsigned to, unsigned from, unsigned count)
+{
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_VEX_0F3A, .opcode = 0xf0, .prefix = 0xf2, .w = true,
+					  .reg = to, .rm = op_reg(from), .imm = count, .imm_bytes = 1 });
+}
+
 uint32_t asm_jrcxz(struct code *c)
 {
 	asm_byte(c, 0xe3);

@@ -78,6 +78,7 @@ void asm_lea(struct code *, unsigned to, struct operand from);
 void asm_imm(struct code *, unsigned to, uint64_t);			/* in the shortest form */
 void asm_movzx16(struct code *, unsigned to, unsigned from);
 void asm_shrx(struct code *, unsigned to, unsigned from, unsigned count);
+void asm_rorx(struct code *, unsigned to, unsigned from, unsigned count);	/* count: a number */
 /* Branches over a distance that is not yet known: the offset of its field, for asm_here(). */
 uint32_t asm_jrcxz(struct code *);
 uint32_t asm_jmp(struct code *);

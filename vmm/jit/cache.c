@@ -156,7 +156,7 @@ bool jit_look(struct cpu *cpu, unsigned set)
 
 void jit_remember(struct cpu *cpu, unsigned set, uint64_t rip, struct jit_unit *u)
 {
-	unsigned i = rip % JIT_JUMPS;
+	unsigned i = rip >> JUMP_SHIFT & (JIT_JUMPS - 1);
 	struct jit_jumps *t;
 
 	mmu_note_target(&cpu->mmu, rip);
@@ -169,12 +169,21 @@ void jit_remember(struct cpu *cpu, unsigned set, uint64_t rip, struct jit_unit *
 	}
 	t->slot[i] = (struct jit_jump){ .not_rip = ~rip, .code = u->far };
 	t->half[rip >> 63] = true;
+	if (!u->slots || u->slot != i)
+		u->slots += u->slots < 2;
+	u->slot = i;
 }
 
-/* All linear addresses that lead here agree in 12 bits of the 16. */
+/* All linear addresses that lead here agree in their offset in the page. */
 static void forget_in(struct jit_jumps *t, const struct jit_unit *u)
 {
-	for (unsigned i = u->block->gpa & PAGE_OFFSET; i < JIT_JUMPS; i += PAGE_BYTES)
+	unsigned first = u->slot, step = JIT_JUMPS;
+
+	if (u->slots > 1) {
+		first = (u->block->gpa & PAGE_OFFSET) >> JUMP_SHIFT;
+		step = PAGE_BYTES >> JUMP_SHIFT;
+	}
+	for (unsigned i = first; i < JIT_JUMPS; i += step)
 		if (t->slot[i].code == u->far)
 			clear_slot(t, i);	/* it stays noted */
 }
@@ -183,7 +192,7 @@ static void forget_target(struct jit *j, const struct jit_unit *u)
 {
 	struct jit_jumps *table = j->jumps[mode_set(u->block->mode)];
 
-	for (unsigned i = 0; i < JIT_TABLES && table[i].slot; i++)
+	for (unsigned i = 0; i < JIT_TABLES && table[i].slot && u->slots; i++)
 		forget_in(&table[i], u);
 }
 

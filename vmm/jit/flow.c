@@ -68,7 +68,8 @@ static void load_calm(struct translation *t)
 static uint32_t look_up_target(struct translation *t)
 {
 	t->rdx = NO_WINDOW;
-	asm_movzx16(t->c, H_RDX, H_RAX);
+	asm_rorx(t->c, H_RDX, H_RAX, JUMP_SHIFT);
+	asm_movzx16(t->c, H_RDX, H_RDX);
 	asm_load(t->c, H_RCX, op_gs(H_NONE, 0, offsetof(struct cpu, jit.calm.now[CALM_JUMPS]) + 8 * t->set));
 	asm_lea(t->c, H_RDX, op_mem(H_RDX, H_RDX, 0, 0));
 	asm_lea(t->c, H_RDX, op_mem(H_RCX, H_RDX, 3, 0));

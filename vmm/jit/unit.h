@@ -42,6 +42,8 @@ struct jit_unit {
 	uint32_t start, bytes;		/* in code memory; with this and its exits */
 	uint32_t code;			/* bytes of code */
 	uint16_t ops, exits;
+	uint16_t slot;			/* in tables of branch targets, */
+	uint8_t slots;			/* ... if it is in one; 2: and in others */
 	const uint8_t *entry;		/* from the same page, base as it is; */
 	const uint8_t *far;		/* with the linear address in RAX, from anywhere */
 	struct jit_exit *exit;
@@ -69,15 +71,15 @@ struct jit_draft {
 };
 
 /*
- * Where a branch to a linear address leads, by its low 16 bits.  All zero:
- * empty, but in the last slot, where ~rip is 0 for an address that belongs
- * there: see JUMP_NEVER.
+ * Where a branch to a linear address leads, by 16 low bits of it but for the
+ * last, which tell few apart.  All zero: empty, but in the last slot, where
+ * ~rip is 0 for an address that belongs there: see JUMP_NEVER.
  */
 struct jit_jump {
 	uint64_t not_rip;		/* ~rip */
 	const void *code;
 };
-enum { JIT_JUMPS = 1 << 16, JUMP_NEVER = 1, JUMPS_NOTED = 4096 };
+enum { JIT_JUMPS = 1 << 16, JUMP_SHIFT = 2, JUMP_NEVER = 1, JUMPS_NOTED = 4096 };
 
 /* A table of them.  Users have some, so that an address space that comes back finds its own again. */
 struct jit_jumps {
