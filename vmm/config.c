@@ -95,7 +95,7 @@ static const struct option_row option_table[] = {
 	{ "engine", VALUE_CHOICE, AT(engine), "auto", "what executes the guest: kvm, soft (needs no privilege), or auto: kvm where a trial guest runs at speed",
 	  engine_names, ENGINES },
 	{ "jit", VALUE_BOOL, AT(jit), "true", "with engine=soft: hot code of 64-bit guests is translated to the host's", NULL, 0 },
-	{ "jit.cache", VALUE_SIZE, AT(jit_cache), "128M", "memory for translated code: 1M to 1G", NULL, 0 },
+	{ "jit.cache", VALUE_SIZE, AT(jit_cache), "256M", "memory for translated code: 1M to 1G", NULL, 0 },
 	{ "jit.threshold", VALUE_COUNT, AT(jit_threshold), "24", "times that a block is interpreted before it is translated", NULL, 0 },
 	{ "jit.dump", VALUE_TEXT, AT(jit_dump), NULL, "write guest and host code of each translation to this file; -: to standard output", NULL, 0 },
 	{ "jit.dump.range", VALUE_TEXT, AT(jit_dump_text), NULL, "... of those that begin at FIRST-LAST, hexadecimal", NULL, 0 },

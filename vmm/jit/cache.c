@@ -25,6 +25,13 @@ enum { CODE_MAX = 32 << 10, UNIT_MAX = CODE_MAX + sizeof(struct jit_draft), JUMP
 
 #define ALIGNED(n)	(((n) + 15) & ~15u)
 
+enum { HUGE_PAGE = 2 << 20 };
+#define HUGE_ALIGNED(n)	(((n) + HUGE_PAGE - 1) & ~((size_t)HUGE_PAGE - 1))
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25		/* Linux 6.1; unlike shmem's own setting it asks for nobody's leave */
+#endif
+
 /* ---- links */
 
 static void set_jump(struct jit *j, uint32_t site, uint32_t target)
@@ -248,9 +255,22 @@ static void make_room(struct jit *j, uint32_t bytes)
 		evict(j);
 }
 
+/*
+ * Pieces of code memory that are about to be used, each in one page of the host's if
+ * it has one for us: what is hot is spread over all of it.
+ */
+static void take_pieces(struct jit *j, uint32_t end)
+{
+	for (; j->pieces < end && j->pieces + HUGE_PAGE <= j->size; j->pieces += HUGE_PAGE) {
+		madvise(j->rw + j->pieces, HUGE_PAGE, MADV_COLLAPSE);
+		madvise(j->rx + j->pieces, HUGE_PAGE, MADV_COLLAPSE);
+	}
+}
+
 struct code jit_reserve(struct jit *j)
 {
 	make_room(j, UNIT_MAX);
+	take_pieces(j, j->at + UNIT_MAX);
 	return (struct code){ .bytes = j->rw + j->at, .size = CODE_MAX };
 }
 
@@ -317,13 +337,15 @@ struct jit_unit *jit_keep(struct jit *j, const struct code *c)
 /* Side by side: code names what stands behind it by a distance.  mremap(2): shared memory of which 0 bytes are moved is mapped once more. */
 static int map_code(struct jit *j, size_t bytes)
 {
-	uint8_t *room = mmap(NULL, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t distance = HUGE_ALIGNED(bytes);
+	uint8_t *room = mmap(NULL, 2 * distance + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (room == MAP_FAILED)
 		return -errno;
+	j->room = room;
 	j->size = bytes;
-	j->rw = room;
-	j->rx = room + bytes;
+	j->rw = (uint8_t *)HUGE_ALIGNED((uintptr_t)room);
+	j->rx = j->rw + distance;
 	if (mmap(j->rw, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED ||
 	    mremap(j->rw, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, j->rx) == MAP_FAILED || mprotect(j->rx, bytes, PROT_READ | PROT_EXEC))
 		return -errno;
@@ -341,7 +363,7 @@ int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 		return -ENOMEM;
 	cpu->jit.j = j;
 	j->threshold = threshold;
-	j->rw = MAP_FAILED;
+	j->room = MAP_FAILED;
 	if (!__builtin_cpu_supports("bmi2")) {
 		*why = "the processor has no BMI2";
 		err = -ENOTSUP;
@@ -387,8 +409,8 @@ void jit_free(struct cpu *cpu)
 				munmap(j->jumps[set][i].slot, JUMP_BYTES);
 	if (j->empty.slot)
 		munmap(j->empty.slot, JUMP_BYTES);
-	if (j->rw != MAP_FAILED)
-		munmap(j->rw, 2 * (size_t)j->size);
+	if (j->room != MAP_FAILED)
+		munmap(j->room, 2 * HUGE_ALIGNED((size_t)j->size) + HUGE_PAGE);
 	jit_record_end(j);
 	free(j->calls);
 	lockstep_free(j->lockstep);

@@ -95,7 +95,9 @@ enum { JIT_TABLES = 8 };
 
 struct jit {
 	uint8_t *rw, *rx;		/* the same memory */
+	void *room;			/* what both are in */
 	uint32_t size, at, first;	/* next free; behind the thunks */
+	uint32_t pieces;		/* up to here it is there, in huge pages if the host will */
 	unsigned threshold;
 	struct jit_draft draft;
 	struct jit_unit *oldest, *newest;
