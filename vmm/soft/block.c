@@ -248,7 +248,7 @@ static uint64_t chunk_mask(uint64_t gpa, uint64_t len)
 
 static struct block **bucket_of(struct block_cache *c, uint64_t gpa, uint32_t mode)
 {
-	return &c->bucket[(gpa ^ gpa >> 12 ^ (uint64_t)mode << 7) & (BLOCK_BUCKETS - 1)];
+	return &c->bucket[(gpa ^ (uint64_t)mode << 40) * 0x9e3779b97f4a7c15 >> (64 - BUCKET_BITS)];
 }
 
 static _Noreturn void no_memory(struct cpu *cpu)

@@ -54,7 +54,7 @@ struct lone {
 };
 
 struct code_page;
-enum { LONE_BLOCKS = 64, BLOCK_BUCKETS = 65536, PAGE_BUCKETS = 4096 };
+enum { LONE_BLOCKS = 64, BUCKET_BITS = 17, BLOCK_BUCKETS = 1 << BUCKET_BITS, PAGE_BUCKETS = 4096 };
 
 struct block_cache {
 	struct jump_entry jump[JUMP_ENTRIES];
