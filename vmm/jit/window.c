@@ -121,7 +121,7 @@ static bool strides(struct tracker *w, const struct x86_insn *x)
 	struct value *to = &w->reg[to_rm ? x->rm : x->reg], *by = &w->reg[from];
 
 	if (op_dispatch[x->row].select != sel_add || x->mem || x->opsize != 8 || !(to_rm || to_reg) || to == by || by->times ||
-	    jit_host_of[from] == H_NONE || to->times == STRIDES)
+	    jit_host_of[from] == H_NONE || from == X86_RSP || to->times == STRIDES)	/* RSP may be moved in mind */
 		return false;
 	if (to->times && (to->stride != by->of || to->stride_plus != by->plus || to->stride_reg != from))
 		return false;
