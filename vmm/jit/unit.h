@@ -73,13 +73,13 @@ struct jit_draft {
 /*
  * Where a branch to a linear address leads, by 16 low bits of it but for the
  * last, which tell few apart.  All zero: empty, but in the last slot, where
- * ~rip is 0 for an address that belongs there: see JUMP_NEVER.
+ * ~rip is 0 for an address that belongs there; JUMP_NEVER is ~rip of none there.
  */
 struct jit_jump {
 	uint64_t not_rip;		/* ~rip */
 	const void *code;
 };
-enum { JIT_JUMPS = 1 << 16, JUMP_SHIFT = 2, JUMP_NEVER = 1, JUMPS_NOTED = 4096 };
+enum { JIT_JUMPS = 1 << 16, JUMP_SHIFT = 2, JUMP_NEVER = 1 << JUMP_SHIFT, JUMPS_NOTED = 4096 };
 
 /* A table of them.  Users have some, so that an address space that comes back finds its own again. */
 struct jit_jumps {
