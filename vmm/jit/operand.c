@@ -55,11 +55,6 @@ void unsettle_sp(struct translation *t, int32_t sp)
 	t->sp = sp;
 }
 
-static int32_t moved(const struct translation *t, unsigned guest)
-{
-	return guest == X86_RSP ? t->sp : 0;
-}
-
 static bool is_flat(const struct translation *t)
 {
 	return t->x.seg != X86_FS && t->x.seg != X86_GS;
@@ -195,8 +190,8 @@ struct operand look_up_at(struct translation *t, unsigned guest, int32_t disp, u
 	const struct access *a = tracked_access(t, guest, disp, size);
 
 	if (!a || a->write != write || !is_shared(t, a) || !look_in_window(t, a))
-		note_miss(t, look_up(t, jit_host_of[guest], disp + moved(t, guest), size, write));
-	return op_mem(H_RDX, jit_host_of[guest], 0, disp + moved(t, guest));
+		note_miss(t, look_up(t, jit_host_of[guest], disp + in_mind(t, guest), size, write));
+	return op_mem(H_RDX, jit_host_of[guest], 0, disp + in_mind(t, guest));
 }
 
 /* Unless an access before it, a multiple of `align` away, has been found aligned. */
@@ -255,7 +250,7 @@ bool look_up_operand(struct translation *t, unsigned size, bool write, unsigned 
 	}
 	if (address_is_plain(t) && x->index == X86_NO_REG && x->base != X86_NO_REG) {
 		if (align)
-			need_alignment(t, tracked_access(t, x->base, x->disp, size), jit_host_of[x->base], x->disp + moved(t, x->base), align);
+			need_alignment(t, tracked_access(t, x->base, x->disp, size), jit_host_of[x->base], x->disp + in_mind(t, x->base), align);
 		t->m = look_up_at(t, x->base, x->disp, size, write);
 		return true;
 	}

@@ -160,6 +160,12 @@ void settle_sp(struct translation *);			/* the host's register has it */
 void unsettle_sp(struct translation *, int32_t sp);	/* translation.sp is to be so again */
 bool may_move_sp(const struct translation *);		/* can the instruction at hand do with it as it is? */
 
+/* By how much a guest register is above the host's. */
+static inline int32_t in_mind(const struct translation *t, unsigned guest)
+{
+	return guest == X86_RSP ? t->sp : 0;
+}
+
 /* ---- operand.c: memory */
 /*
  * The instruction's memory operand, into t->m, which names RDX and may name RAX.

@@ -391,7 +391,7 @@ static struct operand slot(unsigned window)
 static uint32_t look_up_from(struct translation *t, const struct access *a, int32_t by, unsigned bytes, bool write)
 {
 	if (a->guest != AT_OPERAND)
-		return look_up(t, jit_host_of[a->guest], a->disp + by + (a->guest == X86_RSP ? t->sp : 0), bytes, write);
+		return look_up(t, jit_host_of[a->guest], a->disp + by + in_mind(t, a->guest), bytes, write);
 	effective(t);
 	return look_up(t, H_RAX, by, bytes, write);
 }
@@ -427,7 +427,7 @@ static void look_up_strides(struct translation *t, const struct access *a, const
 	if (a->guest == AT_OPERAND) {
 		effective(t);
 	} else {
-		int32_t disp = a->disp + (a->guest == X86_RSP ? t->sp : 0);
+		int32_t disp = a->disp + in_mind(t, a->guest);
 
 		reg = jit_host_of[a->guest];
 		from += disp;
