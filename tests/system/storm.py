@@ -21,7 +21,7 @@ import time
 
 name, wanted, vm = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 random.seed(os.environ.get("SEED", "1"))
-kills, wrong, lines, stalls, murders = 0, [], 0, [], 0
+kills, taken, wrong, lines, stalls, murders = 0, 0, [], 0, [], 0
 murder = os.environ.get("STORM_UPGRADE_KILL")
 upgrade, programs = os.environ.get("STORM_UPGRADE"), os.environ.get("STORM_UPGRADE_TO", "").split()
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -92,9 +92,14 @@ def name_of(pid):
 
 
 def kill(pid):
-    """And whatever stands by, now and then."""
-    others = device_models() if random.randrange(4) == 0 else []
-    for one in [pid, *(o for o in others if o != pid)]:
+    """And whatever stands by, now and then: one time in four at least, as soon as something does."""
+    global taken
+    standby = [p for p in device_models() if p != pid]
+    if standby and (random.randrange(4) == 0 or taken < kills // 4):
+        taken += 1
+    else:
+        standby = []
+    for one in [pid, *standby]:
         try:
             os.kill(one, 9)
         except ProcessLookupError:
