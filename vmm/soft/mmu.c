@@ -791,7 +791,8 @@ void mmu_room_free(void *room)
 static void init_set(struct tlb_set *set)
 {
 	set->read[0] = set->write[0] = TLB_NEVER;
-	set->read[TLB_ENTRIES - 1] = set->write[TLB_ENTRIES - 1] = TLB_NEVER;
+	for (unsigned i = TLB_ENTRIES - TLB_SPAN; i < TLB_ENTRIES; i++)
+		set->read[i] = set->write[i] = TLB_NEVER;
 }
 
 int mmu_init(struct cpu *cpu)

@@ -35,10 +35,11 @@ enum { PAGE_SHIFT = 12, PAGE_BYTES = 1 << PAGE_SHIFT };
 
 /*
  * Never sums to 0 with a page's number.  Nor does 0 itself, which fresh memory
- * has, but in the first place and the last: for page 0, and for an access that
- * begins in the last page there is and goes on in page 0.
+ * has, but in the first place and the last TLB_SPAN: for page 0, and for what
+ * begins so far below the end of all addresses and goes on in page 0.
  */
 #define TLB_NEVER	1ull
+enum { TLB_SPAN = 8 };		/* pages at most from the first byte to the last of what is asked for at once */
 
 /* info.lin, below the page: what is granted, and what a straight access would miss. */
 enum {
@@ -53,7 +54,8 @@ enum {
 	TLB_CODE = 1 << 8,		/* decoded code on the page: a write must be told to the block cache */
 	TLB_SPLIT = 1 << 9,		/* writes go to another host page than reads (PAM) */
 	TLB_NO_READ = TLB_READ_MMIO | TLB_READ_WATCH,
-	TLB_NO_WRITE = TLB_WRITE_MMIO | TLB_WRITE_WATCH | TLB_DROP | TLB_CODE | TLB_SPLIT,
+	/* who may write may read as well: translated code asks once for accesses of both kinds */
+	TLB_NO_WRITE = TLB_NO_READ | TLB_WRITE_MMIO | TLB_WRITE_WATCH | TLB_DROP | TLB_CODE | TLB_SPLIT,
 };
 
 /* What only the slow path wants to know; same place. */
