@@ -423,6 +423,17 @@ static void put_step_access(unsigned base, unsigned index, unsigned disp)
 	end();
 }
 
+/* RDI becomes what the base is, or some steps more, and is used too. */
+static void put_copy(unsigned base, unsigned step)
+{
+	begin();
+	PUT(0x48 | (base >> 3) << 2, 0x89, 0xc7 | (base & 7) << 3);
+	end();
+	if (chance(60))
+		put_add(7, chance(50) ? step : 14);
+	put_step_access(7, 4, 16 * below(8));
+}
+
 /* A loop that goes through data by a register's steps. */
 static void put_walk(void)
 {
@@ -431,7 +442,7 @@ static void put_walk(void)
 	};
 	static const uint8_t by[] = { 8, 13, 14, 10 };
 	const unsigned counter = 8, base = chance(50) ? 12 : 6, step = by[1 + below(3)];
-	unsigned index = chance(50) ? 4 : 13, moves = index == 4 ? base : index, start, accesses = 1 + below(3);
+	unsigned index = chance(50) ? 4 : 13, moves = index == 4 ? base : index, start, accesses = 1 + below(4);
 
 	/* what comes behind these pages is not theirs */
 	static const uint8_t last[] = { SLOT_DATA + 2, SLOT_DATA + 2, SLOT_DATA2, SLOT_STACK };
@@ -456,7 +467,20 @@ static void put_walk(void)
 	for (unsigned i = 0; i < accesses; i++) {
 		put_step_access(base, index, chance(60) ? 16 * below(8) : below(128));
 		if (i == 0 || chance(20))
-			put_add(moves, step);
+			put_add(moves, chance(75) ? step : 13 + below(2));
+		if (chance(15))
+			put_copy(base, step);
+		if (chance(10)) {				/* bt [base + disp], eax: the interpreter's */
+			begin();
+			PUT(0x40 | base >> 3, 0x0f, 0xa3, 0x44, 0x20 | (base & 7), 16 * below(8));
+			end();
+		}
+		if (chance(10)) {				/* mov step or r14, imm32 */
+			begin();
+			PUT(0x49, 0xc7, 0xc0 | (chance(50) ? step & 7 : 6));
+			put(chance(50) ? 16 : below(5000), 4);
+			end();
+		}
 	}
 	if (chance(15)) {
 		begin();
@@ -474,7 +498,7 @@ static void put_one(unsigned *drawn)
 {
 	unsigned what = below(100), r;
 
-	if (what < 3 && p->insns + 16 < PROGRAM_INSNS) {
+	if (what < 4 && p->insns + 32 < PROGRAM_INSNS) {
 		put_walk();
 	} else if (what < 18) {
 		put_flow();

@@ -159,6 +159,7 @@ static void emit_from(struct translation *t, unsigned first, unsigned n)
 			jit_set_return(op);
 			op->at = t->c->at;
 			op->again = t->plan[k].again;
+			op->untreated = false;
 			t->u->ops = k + 1;
 		} else {
 			t->singly[k] = t->c->at;

@@ -34,11 +34,17 @@ struct fp_note {
 	uint16_t fop;
 };
 
-/* What a register has (window.c): some value, plus a constant, plus `times` another register, as that is then. */
+/* What a register has (window.c): a thing made, each of which has a number, plus a constant; */
+struct point {
+	uint16_t of;
+	int32_t plus;
+};
+
+/* ... plus, `times`, what another register has. */
 struct value {
-	uint16_t of;			/* whose: a number for each thing made */
-	uint16_t stride;
-	int32_t plus, stride_plus;
+	uint16_t of;
+	int32_t plus;
+	struct point stride;
 	uint8_t times, stride_reg;
 };
 
@@ -46,7 +52,9 @@ struct value {
 struct access {
 	int32_t disp, lo;		/* lo: from the value that it lies around */
 	uint16_t of;			/* ... which is this one */
-	uint8_t times;			/* a stride from there */
+	uint8_t times;			/* a stride from there, */
+	struct point stride;		/* ... which is this, if it is any */
+	bool begins;			/* the window's first, as that was planned */
 	uint16_t size;
 	uint8_t guest, window;
 	bool write;
@@ -58,9 +66,10 @@ struct window {
 	bool write;
 	uint8_t n;
 	int32_t lo, hi;
-	uint8_t first, last;		/* strides from there; if they differ: */
-	uint8_t stride_reg;
-	struct value reg[16];		/* where it begins */
+	uint8_t first, last;		/* strides from there, if there are any, */
+	struct point stride;		/* ... of this much */
+	uint8_t stride_reg;		/* if first and last differ: who has it where the window begins */
+	struct value reg[16];		/* all of them there */
 };
 
 /* A unit stands there twice where windows are shared: as long as they hold, and with each access for itself. */
@@ -109,7 +118,7 @@ struct translation {
 	struct { uint32_t field; uint8_t k; } split[4 * UNIT_INSNS];	/* where it goes on singly */
 	unsigned splits, start_splits;
 	uint32_t singly[UNIT_INSNS + 1];	/* where each instruction stands SINGLY; behind the last: the end */
-	struct { uint16_t of; uint8_t align, times; int32_t lo; } aligned[16];	/* found so */
+	struct { uint16_t of; uint8_t align, times; int32_t lo; struct point stride; } aligned[16];	/* found so */
 	unsigned aligneds, start_aligneds;
 
 	unsigned known;			/* HAVE_*: what is in the host's registers for sure */

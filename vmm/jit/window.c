@@ -21,6 +21,8 @@
 
 enum { WINDOW = 256, STRIDES = 7, ALL = 0xffff };
 
+_Static_assert((STRIDES * PAGE_BYTES + WINDOW) / PAGE_BYTES < TLB_SPAN, "a window of strides");
+
 /* ---- registers, followed */
 
 /* A base and an index together are a value too. */
@@ -112,6 +114,16 @@ static int64_t moves_by(const struct x86_insn *x)
 	return 0;
 }
 
+static bool is_point(const struct point *p, const struct value *v)
+{
+	return p->of == v->of && p->plus == v->plus && !v->times;
+}
+
+static bool same_point(struct point a, struct point b)
+{
+	return a.of == b.of && a.plus == b.plus;
+}
+
 /* ADD of another register: one stride more of what has gone by it, or by nothing. */
 static bool strides(struct tracker *w, const struct x86_insn *x)
 {
@@ -123,10 +135,9 @@ static bool strides(struct tracker *w, const struct x86_insn *x)
 	if (op_dispatch[x->row].select != sel_add || x->mem || x->opsize != 8 || !(to_rm || to_reg) || to == by || by->times ||
 	    jit_host_of[from] == H_NONE || from == X86_RSP || to->times == STRIDES)	/* RSP may be moved in mind */
 		return false;
-	if (to->times && (to->stride != by->of || to->stride_plus != by->plus || to->stride_reg != from))
+	if (to->times && !is_point(&to->stride, by))
 		return false;
-	to->stride = by->of;
-	to->stride_plus = by->plus;
+	to->stride = (struct point){ .of = by->of, .plus = by->plus };
 	to->stride_reg = from;
 	to->times++;
 	return true;
@@ -191,17 +202,13 @@ static void step_over(struct tracker *w, const struct x86_insn *x)
 
 /* ---- accesses, gathered */
 
-/* Is its stride the window's, and the register that has it the same where that begins? */
-static bool same_stride(const struct window *w, const struct value *v)
+/* Is it as many strides away as the window's are, or some more by a register that has the stride where the window begins? */
+static bool within_strides(const struct window *w, const struct value *v)
 {
-	const struct value *then = &w->reg[v->stride_reg];
-
-	if (v->times < w->first || v->times - w->first > STRIDES)
+	if (v->times && w->last && !same_point(v->stride, w->stride))
 		return false;
-	if (v->times == w->first)
-		return true;
-	return then->of == v->stride && then->plus == v->stride_plus && !then->times &&
-		(w->last == w->first || w->stride_reg == v->stride_reg);
+	return v->times == w->first ||
+		(v->times > w->first && v->times - w->first <= STRIDES && is_point(&v->stride, &w->reg[v->stride_reg]));
 }
 
 static void join(struct translation *t, const struct tracker *tracker, struct access *a, const struct value *v)
@@ -214,7 +221,7 @@ static void join(struct translation *t, const struct tracker *tracker, struct ac
 		w = &t->window[i];
 		int32_t l = lo < w->lo ? lo : w->lo, h = hi > w->hi ? hi : w->hi;
 
-		if (w->of != a->of || (int64_t)h - l > WINDOW || !same_stride(w, v))
+		if (w->of != a->of || (int64_t)h - l > WINDOW || !within_strides(w, v))
 			continue;
 		w->lo = l;
 		w->hi = h;
@@ -222,6 +229,8 @@ static void join(struct translation *t, const struct tracker *tracker, struct ac
 		w->n++;
 		if (v->times > w->first)
 			w->stride_reg = v->stride_reg;
+		if (v->times)
+			w->stride = v->stride;
 		if (v->times > w->last)
 			w->last = v->times;
 		a->window = i;
@@ -231,7 +240,8 @@ static void join(struct translation *t, const struct tracker *tracker, struct ac
 		return;
 	a->window = t->windows;
 	w = &t->window[t->windows++];
-	*w = (struct window){ .of = a->of, .lo = lo, .hi = hi, .write = a->write, .n = 1, .first = v->times, .last = v->times };
+	*w = (struct window){ .of = a->of, .lo = lo, .hi = hi, .write = a->write, .n = 1, .first = v->times, .last = v->times, .stride = v->stride };
+	a->begins = true;
 	memcpy(w->reg, tracker->reg, sizeof(w->reg));
 }
 
@@ -244,6 +254,7 @@ static void add_access(struct translation *t, const struct tracker *w, unsigned 
 	a.of = v->of;
 	a.lo = lo;
 	a.times = v->times;
+	a.stride = v->stride;
 	join(t, w, &a, v);
 	t->plan[k].access[t->plan[k].n++] = a;
 }
@@ -281,7 +292,7 @@ static struct value value_of(struct translation *t, struct tracker *w, unsigned 
 		w->pair[w->pairs++].of = w->made++;
 	}
 	if (index.times)
-		base = (struct value){ .plus = base.plus, .times = index.times, .stride = index.stride, .stride_plus = index.stride_plus, .stride_reg = index.stride_reg };
+		base = (struct value){ .plus = base.plus, .times = index.times, .stride = index.stride, .stride_reg = index.stride_reg };
 	base.of = w->pair[i].of;
 	base.plus += index.plus * (1 << x->scale);
 	return base;
@@ -367,7 +378,8 @@ bool is_shared(const struct translation *t, const struct access *a)
 bool known_aligned(const struct translation *t, const struct access *a, unsigned align)
 {
 	for (unsigned i = 0; i < t->aligneds; i++)
-		if (t->aligned[i].of == a->of && t->aligned[i].times == a->times && t->aligned[i].align >= align && ((t->aligned[i].lo - a->lo) & (align - 1)) == 0)
+		if (t->aligned[i].of == a->of && t->aligned[i].times == a->times && (!a->times || same_point(t->aligned[i].stride, a->stride)) &&
+		    t->aligned[i].align >= align && ((t->aligned[i].lo - a->lo) & (align - 1)) == 0)
 			return true;
 	return false;
 }
@@ -379,6 +391,7 @@ void note_aligned(struct translation *t, const struct access *a, unsigned align)
 	t->aligned[t->aligneds].of = a->of;
 	t->aligned[t->aligneds].lo = a->lo;
 	t->aligned[t->aligneds].times = a->times;
+	t->aligned[t->aligneds].stride = a->stride;
 	t->aligned[t->aligneds++].align = align;
 }
 
@@ -458,6 +471,8 @@ bool look_in_window(struct translation *t, const struct access *a)
 			load_addend(t, a->window);
 		return true;
 	}
+	if (w->last > w->first && !a->begins)
+		return false;		/* the registers are not what they were where it begins */
 	if (w->last > w->first)
 		look_up_strides(t, a, w);
 	else
