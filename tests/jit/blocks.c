@@ -15,7 +15,7 @@
 
 #include "tests/jit/program.h"
 #include "vmm/engine.h"
-#include "vmm/jit/jit.h"
+#include "vmm/jit/unit.h"
 #include "vmm/soft/cpu.h"
 #include "vmm/x86/decode.h"
 #include "vmm/x86/disasm.h"
@@ -306,6 +306,8 @@ int main(int argc, char **argv)
 		if (!world[i] || !drawn)
 			return fprintf(stderr, "blocks: cannot set up\n"), 99;
 		world[i]->patch = patch;
+		if (i)
+			((struct cpu *)world[i]->vcpu.engine_state)->jit.j->loop = seed % 2;	/* both ways, whatever the host */
 	}
 	sigaction(SIGVTALRM, &(struct sigaction) { .sa_handler = on_tick, .sa_flags = SA_ONSTACK | SA_RESTART }, NULL);
 	setitimer(ITIMER_VIRTUAL, &tick, NULL);

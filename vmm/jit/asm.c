@@ -99,8 +99,109 @@ static void memory(struct code *c, unsigned reg, const struct operand *m)
 	bytes(c, m->disp, mod == 1 ? 1 : mod == 2 ? 4 : 0);
 }
 
+/* ---- branches that fall through */
+
+enum { JMP_BYTES = 5, INSN_ROOM = 40, REACH = 127 };
+#define NEAR	(1u << 31)
+
+/* To where code is now. */
+static void set_near(struct code *c, unsigned i, uint32_t to)
+{
+	if (c->at <= c->size)
+		c->bytes[c->near[i].at] = to - (c->near[i].at + 1);
+}
+
+static bool is_settled(const struct code *c, unsigned i)
+{
+	return c->near[i].island || c->near[i].direct;
+}
+
+static uint32_t put_island(struct code *c)
+{
+	asm_byte(c, 0xe9);
+	asm_u32(c, 0);
+	return c->at - 4;
+}
+
+void asm_front(struct code *c, unsigned islands)
+{
+	c->front = c->at;
+	c->fronts = islands;
+	while (islands--)
+		put_island(c);
+}
+
+void asm_islands(struct code *c)
+{
+	for (; c->placed < c->nears; c->placed++) {
+		if (is_settled(c, c->placed))
+			continue;
+		set_near(c, c->placed, c->at);
+		c->near[c->placed].island = put_island(c);
+	}
+}
+
+static void go_round_islands(struct code *c)
+{
+	uint32_t over;
+
+	asm_byte(c, 0xeb), asm_byte(c, 0);
+	over = c->at;
+	asm_islands(c);
+	if (c->at <= c->size)
+		c->bytes[over - 1] = c->at - over;
+}
+
+/* Before an instruction: the islands, if the oldest branch would not reach its own behind it. */
+static void keep_reach(struct code *c)
+{
+	while (c->placed < c->nears && is_settled(c, c->placed))
+		c->placed++;
+	if (c->placed < c->nears && c->at + INSN_ROOM + (c->nears - c->placed) * JMP_BYTES >= c->near[c->placed].at + REACH)
+		go_round_islands(c);
+}
+
+static uint32_t near_branch(struct code *c, uint8_t opcode)
+{
+	unsigned i = c->nears;
+
+	keep_reach(c);
+	asm_byte(c, opcode), asm_byte(c, 0);
+	if (i == ASM_NEARS) {
+		c->at = c->size + 1;		/* it is too much */
+		return c->at;
+	}
+	c->nears++;
+	c->near[i].at = c->at - 1;
+	c->near[i].island = 0;
+	c->near[i].direct = false;
+	if (c->taken < c->fronts && c->at - (c->front + c->taken * JMP_BYTES) <= REACH + 1) {
+		set_near(c, i, c->front + c->taken * JMP_BYTES);
+		c->near[i].island = c->front + c->taken++ * JMP_BYTES + 1;
+	}
+	return NEAR | i;
+}
+
+void asm_back_to(struct code *c, uint32_t at)
+{
+	c->at = at;
+	while (c->nears && c->near[c->nears - 1].at >= at) {
+		uint32_t island = c->near[--c->nears].island;
+
+		if (island && island < c->front + c->fronts * JMP_BYTES)
+			c->taken--;
+	}
+	for (unsigned i = 0; i < c->nears; i++)
+		if (c->near[i].island >= at)
+			c->near[i].island = 0;
+	c->placed = 0;
+}
+
+/* ---- instructions */
+
 void asm_encode(struct code *c, const struct encoding *e)
 {
+	keep_reach(c);
 	if (e->rm.mem && e->rm.gs)
 		asm_byte(c, 0x65);
 	if (e->map >= X86_MAP_VEX_0F)
@@ -191,13 +292,6 @@ void asm_rorx(struct code *c, unsigned to, unsigned from, unsigned count)
 					  .reg = to, .rm = op_reg(from), .imm = count, .imm_bytes = 1 });
 }
 
-uint32_t asm_jrcxz(struct code *c)
-{
-	asm_byte(c, 0xe3);
-	asm_byte(c, 0);
-	return c->at - 1;
-}
-
 static uint32_t far_field(struct code *c)
 {
 	asm_u32(c, 0);
@@ -206,21 +300,27 @@ static uint32_t far_field(struct code *c)
 
 uint32_t asm_jmp(struct code *c)
 {
+	keep_reach(c);
 	asm_byte(c, 0xe9);
 	return far_field(c);
 }
 
-uint32_t asm_jmp_if_rcx(struct code *c)
-{
-	asm_byte(c, 0xe3), asm_byte(c, 5);	/* jrcxz over the jump */
-	return asm_jmp(c);
-}
-
 uint32_t asm_jmp_unless_rcx(struct code *c)
 {
-	asm_byte(c, 0xe3), asm_byte(c, 2);	/* jrcxz over a jump over the jump */
-	asm_byte(c, 0xeb), asm_byte(c, 5);
-	return asm_jmp(c);
+	return near_branch(c, 0xe3);
+}
+
+uint32_t asm_jmp_if_rcx(struct code *c)
+{
+	keep_reach(c);
+	asm_byte(c, 0xe3), asm_byte(c, JMP_BYTES);	/* jrcxz over the jump */
+	asm_byte(c, 0xe9);
+	return far_field(c);
+}
+
+uint32_t asm_jmp_unless_one(struct code *c)
+{
+	return near_branch(c, 0xe2);
 }
 
 uint32_t asm_jcc(struct code *c, unsigned cc)
@@ -232,27 +332,40 @@ uint32_t asm_jcc(struct code *c, unsigned cc)
 
 uint32_t asm_lea_rip(struct code *c, unsigned to)
 {
+	keep_reach(c);
 	asm_byte(c, to & 8 ? 0x4c : 0x48), asm_byte(c, 0x8d), asm_byte(c, (to & 7) << 3 | 5);
 	asm_u32(c, 0);
 	return c->at - 4;
 }
 
-void asm_here8(struct code *c, uint32_t field)
-{
-	if (c->at <= c->size)
-		c->bytes[field] = c->at - (field + 1);
-}
-
 void asm_target(struct code *c, uint32_t field, uint32_t target)
 {
-	uint32_t rel = target - (field + 4);
+	uint32_t rel;
 
+	if (c->at > c->size)
+		return;
+	if (field & NEAR && !is_settled(c, field & ~NEAR))
+		go_round_islands(c);
+	if (field & NEAR)
+		field = c->near[field & ~NEAR].island;
+	rel = target - (field + 4);
 	if (c->at <= c->size)
 		memcpy(c->bytes + field, &rel, 4);
 }
 
 void asm_here(struct code *c, uint32_t field)
 {
+	unsigned i = field & ~NEAR;
+
+	if (c->at > c->size)
+		return;
+	if (field & NEAR && !is_settled(c, i) && c->at - (c->near[i].at + 1) <= REACH) {
+		set_near(c, i, c->at);
+		c->near[i].direct = true;
+		return;
+	}
+	if (field & NEAR && !is_settled(c, i))
+		go_round_islands(c);
 	asm_target(c, field, c->at);
 }
 

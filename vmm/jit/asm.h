@@ -56,10 +56,25 @@ struct encoding {
 	uint64_t imm;
 };
 
-/* `at` counts on when `bytes` is full. */
+/*
+ * `at` counts on when `bytes` is full.
+ *
+ * Branches that are hardly ever taken are to fall through, since a processor
+ * follows one or two taken ones a cycle.  JRCXZ and LOOP change no flag but
+ * reach 127 bytes, so each leads to an island, a jump to anywhere.  Some islands
+ * stand in front of all code, others where no code comes by, or are jumped over
+ * before it is too late.
+ */
+enum { ASM_NEARS = 512 };
+
 struct code {
 	uint8_t *bytes;
 	uint32_t at, size;
+	bool loop;				/* LOOP is one operation, not microcode */
+	uint32_t front;				/* where islands stand in front of all code, */
+	uint8_t fronts, taken;			/* ... so many; in use */
+	uint16_t nears, placed;
+	struct { uint32_t at, island; bool direct; } near[ASM_NEARS];	/* fields of 8 bits, of 32, or 0; direct: it needs none */
 };
 
 void asm_encode(struct code *, const struct encoding *);
@@ -79,16 +94,18 @@ void asm_imm(struct code *, unsigned to, uint64_t);			/* in the shortest form */
 void asm_movzx16(struct code *, unsigned to, unsigned from);
 void asm_shrx(struct code *, unsigned to, unsigned from, unsigned count);
 void asm_rorx(struct code *, unsigned to, unsigned from, unsigned count);	/* count: a number */
-/* Branches over a distance that is not yet known: the offset of its field, for asm_here(). */
-uint32_t asm_jrcxz(struct code *);
+/* Branches over a distance that is not yet known: what asm_here() wants. */
 uint32_t asm_jmp(struct code *);
-uint32_t asm_jmp_if_rcx(struct code *);		/* taken where RCX is not 0, and no flag is changed; */
-uint32_t asm_jmp_unless_rcx(struct code *);	/* where it is 0: JRCXZ reaches 127 bytes */
+uint32_t asm_jmp_unless_rcx(struct code *);	/* taken where RCX is 0, and no flag is changed; */
+uint32_t asm_jmp_if_rcx(struct code *);		/* where it is not, and it is the rarer case; */
+uint32_t asm_jmp_unless_one(struct code *);	/* where it is not 1, and RCX is used: only with code.loop */
 uint32_t asm_jcc(struct code *, unsigned cc);
 uint32_t asm_lea_rip(struct code *, unsigned to);			/* the same, of an address */
-void asm_here8(struct code *, uint32_t field);
 void asm_here(struct code *, uint32_t field);
 void asm_target(struct code *, uint32_t field, uint32_t target);
+void asm_front(struct code *, unsigned islands);
+void asm_islands(struct code *);		/* nothing comes by here */
+void asm_back_to(struct code *, uint32_t at);	/* what stands behind is not wanted */
 void asm_jmp_mem(struct code *, struct operand);
 void asm_jmp_reg(struct code *, unsigned);
 

@@ -271,7 +271,7 @@ struct code jit_reserve(struct jit *j)
 {
 	make_room(j, UNIT_MAX);
 	take_pieces(j, j->at + UNIT_MAX);
-	return (struct code){ .bytes = j->rw + j->at, .size = CODE_MAX };
+	return (struct code){ .bytes = j->rw + j->at, .size = CODE_MAX, .loop = j->loop };
 }
 
 /* What the draft takes in code memory besides the code. */
@@ -363,6 +363,7 @@ int jit_new(struct cpu *cpu, size_t bytes, unsigned threshold, const char **why)
 		return -ENOMEM;
 	cpu->jit.j = j;
 	j->threshold = threshold;
+	j->loop = __builtin_cpu_is("amd");
 	j->room = MAP_FAILED;
 	if (!__builtin_cpu_supports("bmi2")) {
 		*why = "the processor has no BMI2";

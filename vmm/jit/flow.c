@@ -47,6 +47,7 @@ void leave_by(struct translation *t, const struct jit_exit *e)
 {
 	load_address(t, true, e - t->u->exit);
 	to_thunk(t, asm_jmp(t->c), t->j->leave);
+	asm_islands(t->c);
 }
 
 void count(struct translation *t, unsigned n)
@@ -74,8 +75,8 @@ static uint32_t look_up_target(struct translation *t)
 	asm_lea(t->c, H_RDX, op_mem(H_RDX, H_RDX, 0, 0));
 	asm_lea(t->c, H_RDX, op_mem(H_RCX, H_RDX, 3, 0));
 	asm_load(t->c, H_RCX, op_mem(H_RDX, H_NONE, 0, 0));
-	asm_lea(t->c, H_RCX, op_mem(H_RCX, H_RAX, 0, 1));
-	return asm_jmp_if_rcx(t->c);
+	asm_lea(t->c, H_RCX, op_mem(H_RCX, H_RAX, 0, t->c->loop ? 2 : 1));
+	return t->c->loop ? asm_jmp_unless_one(t->c) : asm_jmp_if_rcx(t->c);
 }
 
 static struct operand target_code(void)
@@ -97,11 +98,11 @@ void go_to(struct translation *t, int64_t target, unsigned n)
 	if (inside) {
 		if (backward) {
 			load_calm(t);
-			out = asm_jrcxz(t->c);
+			out = asm_jmp_unless_rcx(t->c);
 		}
 		e->site = t->u->start + asm_jmp(t->c);	/* to what follows, until it is linked */
 		if (backward)
-			asm_here8(t->c, out);
+			asm_here(t->c, out);
 		leave_by(t, e);
 		return;
 	}
@@ -216,6 +217,7 @@ static bool ret(struct translation *t)
 	settle_sp(t);
 	count(t, t->in->n + 1);
 	asm_jmp_mem(t->c, target_code());
+	asm_islands(t->c);
 	t->ended = true;
 	return true;
 }
@@ -251,6 +253,7 @@ static bool go_indirect(struct translation *t)
 		asm_load(t->c, H_RAX, FIELD(jit.tmp));
 		asm_jmp_mem(t->c, FIELD(jit.code));
 	}
+	asm_islands(t->c);
 	t->ended = true;
 	return true;
 }

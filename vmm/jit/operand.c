@@ -139,7 +139,7 @@ void note_miss(struct translation *t, uint32_t field)
 	t->here->field[t->here->n++] = field;
 }
 
-uint32_t look_up_page(struct translation *t, unsigned first, bool write)
+uint32_t look_up_page(struct translation *t, unsigned first, bool write, bool one)
 {
 	struct code *c = t->c;
 
@@ -148,13 +148,14 @@ uint32_t look_up_page(struct translation *t, unsigned first, bool write)
 	asm_lea(c, H_RCX, op_mem(H_RCX, H_RAX, 0, 0));
 	asm_load(c, H_RDX, op_gs(H_RDX, 3, tlb_addends(t->set)));
 	t->rdx = NO_WINDOW;
-	return asm_jmp_if_rcx(c);
+	return one ? asm_jmp_unless_one(c) : asm_jmp_if_rcx(c);
 }
 
 uint32_t look_up(struct translation *t, unsigned reg, int32_t disp, unsigned size, bool write)
 {
 	struct code *c = t->c;
-	int32_t last = disp + (int32_t)size - 1;
+	bool one = size > 1 && c->loop;			/* what hits adds up to 1: the last page's number is one more */
+	int32_t last = disp + (int32_t)size - 1 + (one ? PAGE_BYTES : 0);
 
 	if (size > 1 && disp) {
 		asm_lea(c, H_RDX, op_mem(reg, H_NONE, 0, disp));
@@ -168,7 +169,7 @@ uint32_t look_up(struct translation *t, unsigned reg, int32_t disp, unsigned siz
 	} else {
 		asm_shrx(c, H_RAX, reg, H_RSP);
 	}
-	return look_up_page(t, size > 1 ? H_RDX : H_RAX, write);
+	return look_up_page(t, size > 1 ? H_RDX : H_RAX, write, one);
 }
 
 /* RCX is used. */

@@ -14,7 +14,7 @@ static bool restart(struct translation *t)
 {
 	struct jit_draft *d = &t->j->draft;
 
-	t->c->at = t->start;
+	asm_back_to(t->c, t->start);
 	while (d->refs && d->ref[d->refs - 1].field >= t->start)
 		d->refs--;
 	t->known = t->start_known;
@@ -135,6 +135,8 @@ static unsigned unroll(struct translation *t, unsigned n)
 	return n;
 }
 
+enum { FRONT_ISLANDS = 3 };
+
 static void take_up(struct translation *t, unsigned k)
 {
 	t->k = k;
@@ -192,11 +194,13 @@ bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struc
 {
 	struct translation t = { .c = c, .j = cpu->jit.j, .set = mode_set(b->mode), .page = b->gpa & PAGE_OFFSET };
 	unsigned n = decode(&t, b, bytes);
-	uint32_t entry;
+	uint32_t entry, far;
 
 	t.u = new_unit(t.j, b);
 	n = unroll(&t, n);
 	plan_windows(&t, n);
+	asm_front(c, FRONT_ISLANDS);
+	far = c->at;
 	/* with the address in RAX: the page's into base */
 	asm_lea(c, H_RAX, op_mem(H_RAX, H_NONE, 0, -(int32_t)t.page));
 	asm_store(c, FIELD(jit.base), H_RAX);
@@ -209,7 +213,7 @@ bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struc
 	emit_misses(&t, SHARING);
 	emit_misses(&t, SINGLY);
 	emit_enters(&t);
-	t.u->far = t.j->rx + t.u->start;
-	t.u->entry = t.u->far + entry;
+	t.u->far = t.j->rx + t.u->start + far;
+	t.u->entry = t.j->rx + t.u->start + entry;
 	return true;
 }

@@ -146,10 +146,10 @@ static inline sel_fn *handler(const struct translation *t)
 	return op_dispatch[t->x.row].select;
 }
 
-/* A displacement, with room for an operand's size and what RSP has moved by. */
+/* A displacement, with room for an operand's size, a page, and what RSP has moved by. */
 static inline bool fits32(int64_t v)
 {
-	return v >= INT32_MIN + 4096 && v <= INT32_MAX - 4096;
+	return v >= INT32_MIN + 16384 && v <= INT32_MAX - 16384;
 }
 
 /*
@@ -195,7 +195,7 @@ struct operand address_operand(const struct translation *);
  * becomes the addend.  Returns the field of the jump that is taken if there is none.
  */
 uint32_t look_up(struct translation *, unsigned reg, int32_t disp, unsigned size, bool write);
-uint32_t look_up_page(struct translation *, unsigned first, bool write);	/* by page numbers: of the first byte there, of the last in RAX */
+uint32_t look_up_page(struct translation *, unsigned first, bool write, bool one);	/* by page numbers: of the first byte there; of the last, plus `one`, in RAX */
 void note_miss(struct translation *, uint32_t jump);	/* a jump that is taken where the instruction cannot go on */
 
 /* ---- window.c */

@@ -99,6 +99,7 @@ struct jit {
 	uint32_t size, at, first;	/* next free; behind the thunks */
 	uint32_t pieces;		/* up to here it is there, in huge pages if the host will */
 	unsigned threshold;
+	bool loop;			/* struct code's */
 	struct jit_draft draft;
 	struct jit_unit *oldest, *newest;
 	void (*enter)(const void *code);

@@ -449,9 +449,9 @@ static void look_up_strides(struct translation *t, const struct access *a, const
 	multiply(t, stride, w->last - w->first);
 	asm_lea(t->c, H_RDX, op_mem(reg, H_NONE, 0, from));
 	asm_shrx(t->c, H_RDX, H_RDX, H_RSP);
-	asm_lea(t->c, H_RAX, op_mem(reg, H_RCX, 0, to));
+	asm_lea(t->c, H_RAX, op_mem(reg, H_RCX, 0, to + (t->c->loop ? PAGE_BYTES : 0)));
 	asm_shrx(t->c, H_RAX, H_RAX, H_RSP);
-	split(t, look_up_page(t, H_RDX, w->write));
+	split(t, look_up_page(t, H_RDX, w->write, t->c->loop));
 }
 
 void load_addend(struct translation *t, unsigned window)

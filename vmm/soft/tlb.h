@@ -34,11 +34,12 @@ enum { PAGE_SHIFT = 12, PAGE_BYTES = 1 << PAGE_SHIFT };
 #define PAGE_FRAME	(~PAGE_OFFSET)
 
 /*
- * Never sums to 0 with a page's number.  Nor does 0 itself, which fresh memory
+ * Never sums to 0 with a page's number, nor to 1 with the next one's, which is 0
+ * for the last page (vmm/jit/operand.c).  Nor does 0 itself, which fresh memory
  * has, but in the first place and the last TLB_SPAN: for page 0, and for what
  * begins so far below the end of all addresses and goes on in page 0.
  */
-#define TLB_NEVER	1ull
+#define TLB_NEVER	2ull
 enum { TLB_SPAN = 8 };		/* pages at most from the first byte to the last of what is asked for at once */
 
 /* info.lin, below the page: what is granted, and what a straight access would miss. */
