@@ -494,12 +494,33 @@ static void put_walk(void)
 	end();
 }
 
+/* Many short instructions in a row. */
+static void put_run(void)
+{
+	unsigned how = below(3), n = PROGRAM_INSNS - p->insns - 8;
+
+	for (n = n < 28 ? n : 4 + below(25); n; n--) {
+		begin();
+		if (how == 0) {
+			PUT(0x70 | (chance(80) ? 0 : below(16)));	/* JO mostly, which goes on */
+			put_target(1, false);
+		} else if (how == 1) {
+			PUT(0x0f, 0xae, 0xe8);				/* LFENCE */
+		} else {
+			PUT(0xf8 | below(2));				/* CLC, STC */
+		}
+		end();
+	}
+}
+
 static void put_one(unsigned *drawn)
 {
 	unsigned what = below(100), r;
 
 	if (what < 4 && p->insns + 32 < PROGRAM_INSNS) {
 		put_walk();
+	} else if (what < 5 && p->insns + 12 < PROGRAM_INSNS) {
+		put_run();
 	} else if (what < 18) {
 		put_flow();
 	} else if (what < 23) {

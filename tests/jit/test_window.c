@@ -37,6 +37,13 @@
 	X(around, "mov rdi, -8192; mov ebx, 1365\n.rept 8\nmov al, [rdi]; add rdi, rbx\n.endr\nud2")	\
 	/* strides that come back to the page by going all the way round */			\
 	X(all_the_way, "mov [rdi + 1024], r8; mov rbx, 0x2492492492492493\n.rept 8\nmov [rdi], r8; add rdi, rbx\n.endr\nud2")	\
+	/* many short instructions, over which a branch of 127 bytes has to find an island: the look's, and those of vectors that are not there */ \
+	X(run_of_jcc, "test r8, r8; mov [rdi + 1024], r8; mov [rdi + 512], r8; mov [rdi], r8; mov rax, [rbx]\n" \
+	  ".rept 26\njo 1f\n.endr\nlea rcx, [rdi + 1]\n1: ud2")				\
+	X(run_of_fences, "mov [rdi + 1024], r8; mov [rdi + 512], r8; mov [rdi], r8; mov rax, [rbx]\n"	\
+	  ".rept 7\nmovabs rdx, 0x1234567890abcdef\n.endr\n.rept 19\nlfence\n.endr\nlea rcx, [rdi + 1]; ud2") \
+	X(run_behind_vectors, "movaps xmm0, xmm1; rdtsc; movaps xmm0, xmm1; rdtsc; movaps xmm0, xmm1; rdtsc\n" \
+	  "xor eax, eax; xor edx, edx; movaps xmm0, xmm1\n.rept 23\njo 1f\n.endr\nlea rcx, [rdi + 1]\n1: ud2") \
 	/* addresses whose complement is next to nothing */					\
 	X(branch_1, "mov rax, -1; jmp rax")							\
 	X(branch_2, "mov rax, -2; jmp rax")							\

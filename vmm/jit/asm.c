@@ -101,14 +101,24 @@ static void memory(struct code *c, unsigned reg, const struct operand *m)
 
 /* ---- branches that fall through */
 
-enum { JMP_BYTES = 5, INSN_ROOM = 40, REACH = 127 };
+enum { JMP_BYTES = 5, REACH = 127 };
 #define NEAR	(1u << 31)
 
-/* To where code is now. */
+/* Nothing that is emitted from now on will be wanted. */
+static void give_up(struct code *c)
+{
+	c->size = 0;
+	c->at++;
+}
+
 static void set_near(struct code *c, unsigned i, uint32_t to)
 {
+	int32_t distance = to - (c->near[i].at + 1);
+
+	if (distance != (int8_t)distance)
+		give_up(c);
 	if (c->at <= c->size)
-		c->bytes[c->near[i].at] = to - (c->near[i].at + 1);
+		c->bytes[c->near[i].at] = distance;
 }
 
 static bool is_settled(const struct code *c, unsigned i)
@@ -157,8 +167,13 @@ static void keep_reach(struct code *c)
 {
 	while (c->placed < c->nears && is_settled(c, c->placed))
 		c->placed++;
-	if (c->placed < c->nears && c->at + INSN_ROOM + (c->nears - c->placed) * JMP_BYTES >= c->near[c->placed].at + REACH)
+	if (c->placed < c->nears && c->at + ASM_ROOM + (c->nears - c->placed) * JMP_BYTES >= c->near[c->placed].at + REACH)
 		go_round_islands(c);
+}
+
+void asm_room(struct code *c)
+{
+	keep_reach(c);
 }
 
 static uint32_t near_branch(struct code *c, uint8_t opcode)
@@ -168,7 +183,7 @@ static uint32_t near_branch(struct code *c, uint8_t opcode)
 	keep_reach(c);
 	asm_byte(c, opcode), asm_byte(c, 0);
 	if (i == ASM_NEARS) {
-		c->at = c->size + 1;		/* it is too much */
+		give_up(c);
 		return c->at;
 	}
 	c->nears++;

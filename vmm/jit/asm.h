@@ -94,6 +94,12 @@ void asm_imm(struct code *, unsigned to, uint64_t);			/* in the shortest form */
 void asm_movzx16(struct code *, unsigned to, unsigned from);
 void asm_shrx(struct code *, unsigned to, unsigned from, unsigned count);
 void asm_rorx(struct code *, unsigned to, unsigned from, unsigned count);	/* count: a number */
+/*
+ * Before what may emit a few bytes, up to ASM_ROOM of them by asm_byte() and
+ * asm_jcc(), which look after no branch's reach.
+ */
+enum { ASM_ROOM = 40 };
+void asm_room(struct code *);
 /* Branches over a distance that is not yet known: what asm_here() wants. */
 uint32_t asm_jmp(struct code *);
 uint32_t asm_jmp_unless_rcx(struct code *);	/* taken where RCX is 0, and no flag is changed; */

@@ -41,6 +41,7 @@ static bool try_emit(struct translation *t)
 
 static void emit_insn(struct translation *t)
 {
+	asm_room(t->c);
 	if (!may_move_sp(t))
 		settle_sp(t);
 	t->here->sp = t->sp;
