@@ -231,7 +231,7 @@ static bool go_indirect(struct translation *t)
 		return leave_for_c(t);
 	t->here->by_c = true;
 	if (t->x.mem) {
-		if (!look_up_operand(t, 8, false, 0))
+		if (!look_up_operand(t, 0))
 			return leave_for_c(t);
 		asm_load(t->c, H_RAX, t->m);
 	} else {

@@ -93,19 +93,6 @@ static bool sort_operands(struct translation *t, struct gpr_use *reg, struct gpr
 	return true;
 }
 
-static bool writes_memory(const struct translation *t)
-{
-	return is_gpr_rm(t->row->operand[0]) && !is_compare(handler(t));
-}
-
-unsigned memory_size(const struct translation *t)
-{
-	for (unsigned i = 0; i < X86_OPERANDS; i++)
-		if (is_gpr_rm(t->row->operand[i]))
-			return x86_operand_bytes(t->row->operand[i], t->x.opsize);
-	return 0;
-}
-
 /* The same operation with a ModRM byte, where the guest's names the accumulator by its opcode. */
 static void spell_out(const struct translation *t, struct encoding *e)
 {
@@ -183,7 +170,7 @@ bool emit_general(struct translation *t)
 		return false;
 	spell_out(t, &e);
 	if (t->x.mem) {
-		if (!look_up_operand(t, memory_size(t), writes_memory(t), 0))
+		if (!look_up_operand(t, 0))
 			return false;
 		if (high)
 			settle_operand(t);

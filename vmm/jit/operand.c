@@ -238,9 +238,27 @@ static void look_up_based(struct translation *t, unsigned size, bool write, unsi
 	t->m = op_mem(H_RDX, H_RAX, 0, 0);
 }
 
-bool look_up_operand(struct translation *t, unsigned size, bool write, unsigned align)
+struct memory_use memory_use(const struct x86_insn *x)
+{
+	const struct x86_opcode *row = &x86_opcodes[x->row];
+	sel_fn *is = op_dispatch[x->row].select;
+	bool of64 = is == sel_push || is == sel_jmp_ind || is == sel_call_ind;		/* in 64-bit mode */
+	bool only_read = of64 || is_compare(is) || is == sel_mul || is == sel_imul1 || is == sel_div || is == sel_idiv || is == sel_x87_load;
+
+	if (!x->has_modrm || !x->mem || is == sel_lea || is == sel_nop)
+		return (struct memory_use){ 0 };
+	for (unsigned i = 0; i < X86_OPERANDS; i++)
+		if (is_gpr_rm(row->operand[i]) || is_vector_memory(row->operand[i]))
+			return (struct memory_use){ .bytes = x86_operand_bytes(row->operand[i], of64 ? 8 : x->opsize), .write = i == 0 && !only_read };
+	return (struct memory_use){ 0 };
+}
+
+bool look_up_operand(struct translation *t, unsigned align)
 {
 	const struct x86_insn *x = &t->x;
+	const struct memory_use use = memory_use(x);
+	const unsigned size = use.bytes;
+	const bool write = use.write;
 	const struct access *a;
 
 	if (!size || !address_fits(t))

@@ -104,7 +104,7 @@ static bool mul(struct translation *t)
 	if (byte && !x->mem && !x->rex && x->rm >= 4)
 		return false;
 	if (x->mem) {
-		if (!look_up_operand(t, memory_size(t), false, 0))
+		if (!look_up_operand(t, 0))
 			return false;
 		settle_operand(t);
 		e.rm = t->m;
@@ -131,12 +131,12 @@ static bool divide(struct translation *t)
 	struct encoding e = encoding_of(t);
 	bool byte = t->row->operand[0] == OP_Eb;
 	const struct x86_insn *x = &t->x;
-	unsigned size = memory_size(t);
+	unsigned size = memory_use(x).bytes;
 
 	if (byte && !x->mem && !x->rex && x->rm >= 4)
 		return false;
 	if (x->mem) {
-		if (!look_up_operand(t, size, false, 0))
+		if (!look_up_operand(t, 0))
 			return false;
 		asm_encode(t->c, &(struct encoding){ .map = size < 4 ? X86_MAP_0F : X86_MAP_1, .w = size == 8, .reg = H_RCX, .rm = t->m,
 						     .opcode = size == 1 ? 0xb6 : size == 2 ? 0xb7 : 0x8b });
@@ -168,7 +168,7 @@ static bool cmpxchg(struct translation *t)
 		return false;
 	if (!x->mem)
 		return false;			/* rare */
-	if (!look_up_operand(t, memory_size(t), true, 0))
+	if (!look_up_operand(t, 0))
 		return false;
 	settle_operand(t);
 	e.rm = t->m;
@@ -190,7 +190,7 @@ static bool push(struct translation *t)
 	if (t->x.opsize != 8)
 		return false;
 	if (is_gpr_rm(o) && t->x.mem) {
-		if (!look_up_operand(t, 8, false, 0))
+		if (!look_up_operand(t, 0))
 			return false;
 		asm_load(t->c, H_RAX, t->m);
 		asm_store(t->c, FIELD(jit.tmp), H_RAX);

@@ -176,13 +176,19 @@ static inline int32_t in_mind(const struct translation *t, unsigned guest)
 }
 
 /* ---- operand.c: memory */
+/* The operand in ModRM, where that is memory and accessed; `bytes` 0: there is none. */
+struct memory_use {
+	unsigned bytes;
+	bool write;
+};
+struct memory_use memory_use(const struct x86_insn *);
 /*
- * The instruction's memory operand, into t->m, which names RDX and may name RAX.
+ * That operand of the instruction at hand, into t->m, which names RDX and may name RAX.
  * Where it is not plain memory in one page the instruction is left.  Uses all
  * three scratch registers.  `align`: a power of two that a misaligned address
  * fails, or 0.  False: not an address for here.
  */
-bool look_up_operand(struct translation *, unsigned size, bool write, unsigned align);
+bool look_up_operand(struct translation *, unsigned align);
 /* A slot of the stack or a frame; `guest` is a register that the host has too. */
 struct operand look_up_at(struct translation *, unsigned guest, int32_t disp, unsigned size, bool write);
 void settle_operand(struct translation *);		/* so that t->m names RDX alone */
@@ -214,7 +220,6 @@ bool is_compare(sel_fn *);				/* changes no operand */
 bool is_exchange(sel_fn *);				/* changes both */
 struct encoding encoding_of(const struct translation *);
 bool is_gpr_rm(enum x86_operand);			/* ModRM.rm or an opcode's register, as a general register */
-unsigned memory_size(const struct translation *);
 
 /* ---- vector.c */
 bool is_vector_row(const struct x86_opcode *);

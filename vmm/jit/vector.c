@@ -170,7 +170,7 @@ static bool x87_memory(struct translation *t)
 	need(t, HAVE_X87);
 	effective(t);
 	asm_store(t->c, FIELD(jit.ea), H_RAX);
-	if (!look_up_operand(t, x86_operand_bytes(t->row->operand[0], x->opsize), handler(t) == sel_x87_store, 0))
+	if (!look_up_operand(t, 0))
 		return false;
 	e.rm = t->m;
 	e.prefix = e.osize = 0;
@@ -217,7 +217,7 @@ static bool vector(struct translation *t)
 		enum x86_operand o = t->row->operand[i];
 
 		if (x->mem && (is_vector_rm(o) || is_gpr_rm(o) || is_memory(o))) {
-			if (!look_up_operand(t, x86_operand_bytes(o, x->opsize), i == 0 && !(t->row->written & X86_RFLAGS_ARITH), alignment(t, o)))
+			if (!look_up_operand(t, alignment(t, o)))
 				return false;
 			e.rm = t->m;
 		} else if (o == OP_Pq) {

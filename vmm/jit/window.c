@@ -298,36 +298,22 @@ static struct value value_of(struct translation *t, struct tracker *w, unsigned 
 	return base;
 }
 
-/* The operand in ModRM, as whoever emits the instruction will ask for it. */
+/* The operand in ModRM. */
 static void operand_access(struct translation *t, struct tracker *w, unsigned k)
 {
 	const struct x86_insn *x = &t->plan[k].x;
-	const struct x86_opcode *row = &x86_opcodes[x->row];
-	sel_fn *is = op_dispatch[x->row].select;
-	bool target = is == sel_jmp_ind || is == sel_call_ind;
-	bool only_read = target || is_compare(is) || is == sel_push || is == sel_mul || is == sel_imul1 || is == sel_div || is == sel_idiv
-		|| is == sel_x87_load;
-	bool simple = x->index == X86_NO_REG && x->base < 16 && jit_host_of[x->base] != H_NONE;
+	const struct memory_use use = memory_use(x);
+	struct access a = { .guest = AT_OPERAND, .size = use.bytes, .write = use.write };
+	struct value v;
 
-	if (!x->has_modrm || !x->mem || x->adsize != 8 || x->seg == X86_FS || x->seg == X86_GS || is == sel_lea || is == sel_nop)
+	if (!use.bytes || x->adsize != 8 || x->seg == X86_FS || x->seg == X86_GS)
 		return;
-	for (unsigned i = 0; i < X86_OPERANDS; i++) {
-		enum x86_operand o = row->operand[i];
-		struct access a = { .guest = AT_OPERAND };
-		struct value v;
-
-		if (!is_gpr_rm(o) && !is_vector_memory(o))
-			continue;
-		a.size = x86_operand_bytes(o, target || is == sel_push ? 8 : x->opsize);
-		a.write = i == 0 && !only_read;
-		if (simple) {
-			a.guest = x->base;
-			a.disp = x->disp;
-		}
-		v = value_of(t, w, k);
-		add_access(t, w, k, a, &v, x->disp);
-		return;
+	if (x->index == X86_NO_REG && x->base < 16 && jit_host_of[x->base] != H_NONE) {
+		a.guest = x->base;
+		a.disp = x->disp;
 	}
+	v = value_of(t, w, k);
+	add_access(t, w, k, a, &v, x->disp);
 }
 
 static void accesses_of(struct translation *t, struct tracker *w, unsigned k)
