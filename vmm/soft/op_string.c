@@ -286,7 +286,11 @@ static inline void lods_one_##W(struct cpu *cpu, const struct insn *in)			\
 }											\
 static inline void lods_run_##W(struct cpu *cpu, const struct insn *in, struct run *r)	\
 {											\
-	(void)cpu, (void)in, (void)r;							\
+	const struct mmu_u##W *p = (const struct mmu_u##W *)r->src;			\
+	int64_t last = r->count - 1;							\
+											\
+	PUT_##W(0, p[backward(cpu) ? -last : last].v);					\
+	move_src(cpu, in, W / 8, r->count);						\
 }											\
 static inline void scas_one_##W(struct cpu *cpu, const struct insn *in)			\
 {											\
@@ -323,7 +327,7 @@ static inline void cmps_run_##W(struct cpu *cpu, const struct insn *in, struct r
 }											\
 STRING(movs, W, both_runs(cpu, in, W / 8, run_limit(cpu, count), true), false)		\
 STRING(stos, W, dest_run(cpu, in, W / 8, run_limit(cpu, count), true), false)		\
-STRING(lods, W, (struct run){ 0 }, false)						\
+STRING(lods, W, source_run(cpu, in, W / 8, run_limit(cpu, count)), false)			\
 STRING(scas, W, dest_run(cpu, in, W / 8, run_limit(cpu, count), false), scan_ends(cpu, in))	\
 STRING(cmps, W, both_runs(cpu, in, W / 8, run_limit(cpu, count), false), scan_ends(cpu, in))
 STRINGS(8)
