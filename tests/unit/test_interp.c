@@ -729,12 +729,13 @@ static void rep_stos_wraps_sixteen_bits(void **state)
 	assert_int_equal(ram[0x108], 0);
 }
 
-/* Stepping executes one element at a time, with rip on the instruction until the last. */
+/* Where each is watched stepping executes one element at a time, with rip on the instruction until the last. */
 static void step_through_a_string(void **state)
 {
 	struct x86_state s = START(return_imm);
 
 	(void)state;
+	cpu->each = true;
 	memcpy(ram + BASE, "\xf3\xaa\xf4", 3);
 	s.gpr[X86_RDI] = DATA;
 	s.gpr[X86_RCX] = 3;
@@ -750,6 +751,34 @@ static void step_through_a_string(void **state)
 	}
 	assert_int_equal(cpu->rip, BASE + 2);
 	assert_int_equal(cpu->gpr[X86_RDI].d, DATA + 3);
+}
+
+/* RF alone, which IRET has set after a fault in the string or an event between its elements, watches nothing: it goes on by pages. */
+static void resumed_string_goes_by_runs(void **state)
+{
+	struct x86_state s = START(return_imm);
+
+	(void)state;
+	memcpy(ram + BASE, "\xf3\xaa\xf4", 3);
+	s.gpr[X86_RDI] = DATA + 0x800;
+	s.gpr[X86_RCX] = 0x1000;
+	assert_int_equal(soft_engine.set_state(&vcpu, &s), 0);
+	vcpu.kick_seen = atomic_load(&vcpu.kick);
+	if (_setjmp(cpu->jmp))
+		fail();
+	cpu->each = false;
+	interp_step(cpu);
+	assert_int_equal(cpu->gpr[X86_RCX].d, 0x800);
+	assert_int_equal(cpu->rip, BASE);
+	interp_step(cpu);
+	assert_int_equal(cpu->gpr[X86_RCX].d, 0);
+	assert_int_equal(cpu->rip, BASE + 2);
+	cpu->each = true;
+	s.rflags |= X86_RFLAGS_RF;
+	s = halts(s);
+	assert_int_equal(s.gpr[X86_RDI], DATA + 0x1800);
+	assert_int_equal(s.rflags & X86_RFLAGS_RF, 0);
+	assert_false(cpu->each);
 }
 
 /* An event that waits stops a repeated string between runs. */
@@ -800,6 +829,7 @@ int main(void)
 		cmocka_unit_test(rep_movs_stops_at_the_limit),
 		cmocka_unit_test(rep_stos_wraps_sixteen_bits),
 		cmocka_unit_test(step_through_a_string),
+		cmocka_unit_test(resumed_string_goes_by_runs),
 		cmocka_unit_test(event_stops_a_string),
 	};
 

@@ -204,7 +204,8 @@ struct cpu {
 	uint8_t idle;		/* enum idle */
 	bool monitoring;	/* MONITOR has been executed, and no MWAIT since */
 	bool mid_string;	/* the last instruction is a repeated string, left between two elements: RF in a pushed image */
-	bool stepping;		/* one instruction, one string element, then back to the run loop */
+	bool stepping;		/* one instruction, or a run of a string's elements, then back to the run loop */
+	bool each;		/* ... and a run is one element */
 
 	/* plain handlers: the following instruction; a transfer sets it (vmm/soft/insn.h) */
 	uint64_t next_rip;
@@ -295,8 +296,8 @@ static inline bool cpu_look(struct cpu *cpu)
  * interp.c: both run at rip, on cpu->jmp that the caller has set.
  *
  * interp_run() executes until cpu_event() or cpu->recheck (which it clears) at
- * a boundary.  interp_step() executes one instruction, or one element of a
- * repeated string, whatever events wait.  Neither looks at TF, the interrupt
+ * a boundary.  interp_step() executes one instruction, or one run of a repeated
+ * string's elements (`each`: one element), whatever events wait.  Neither looks at TF, the interrupt
  * shadow or DR7: the run loop steps where these matter.
  */
 void interp_run(struct cpu *);

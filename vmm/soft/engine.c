@@ -313,10 +313,16 @@ static enum vcpu_exit debug_after(struct cpu *cpu)
 
 /* ---- running */
 
+/* Something is looked at behind each instruction, and each element of a repeated string. */
+static bool each_is_watched(const struct cpu *cpu)
+{
+	return cpu->shadow || (cpu->rflags & X86_RFLAGS_TF) || debug_on(cpu)
+		|| cpu->vcpu->debug.step || cpu->vcpu->debug.pass || cpu->vcpu->debug.nwatches || cpu->at_break;
+}
+
 static bool must_step(const struct cpu *cpu)
 {
-	return cpu->alone || cpu->shadow || (cpu->rflags & (X86_RFLAGS_TF | X86_RFLAGS_RF)) || debug_on(cpu)
-		|| cpu->vcpu->debug.step || cpu->vcpu->debug.pass || cpu->vcpu->debug.nwatches || cpu->at_break
+	return each_is_watched(cpu) || cpu->alone || (cpu->rflags & X86_RFLAGS_RF)
 		|| nmi_waits(cpu->vcpu);	/* blocked: the free run would stop for it each time */
 }
 
@@ -333,6 +339,7 @@ static void step(struct cpu *cpu)
 {
 	bool tf = cpu->rflags & X86_RFLAGS_TF;
 
+	cpu->each = each_is_watched(cpu);
 	cpu->resume = cpu->rflags & X86_RFLAGS_RF;	/* for one instruction */
 	cpu->rflags &= ~(uint64_t)X86_RFLAGS_RF;
 	cpu->entered = false;

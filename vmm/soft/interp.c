@@ -225,7 +225,7 @@ void interp_step(struct cpu *cpu)
 
 	cpu->mid_string = false;
 	block_reap(cpu);
-	cpu->stepping = cpu->recheck = true;	/* nothing chains, strings stop after an element */
+	cpu->stepping = cpu->recheck = true;	/* nothing chains, strings stop after a run */
 	cpu->block = b;
 	b->insn[0].fn(cpu, b->insn);
 	cpu->stepping = cpu->recheck = false;

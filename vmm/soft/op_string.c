@@ -47,19 +47,20 @@ static uint64_t run_length(const struct cpu *cpu, const struct insn *in, unsigne
 {
 	uint64_t lin = cpu->seg[seg].base + off, at = lin & PAGE_OFFSET;
 	uint64_t top = in->adsize == 2 ? 0x10000 : in->adsize == 4 ? 0x100000000 : ~0ull, n;
+	unsigned shift = __builtin_ctz(size);
 
 	if (in->code64 && !cpu_canonical(cpu, lin))
 		return 0;
 	if (off + size > end || off + size > top || at + size > PAGE_BYTES)
 		return 0;
 	if (backward(cpu)) {
-		n = at / size + 1;
-		return n < off / size + 1 ? n : off / size + 1;
+		n = (at >> shift) + 1;
+		return n < (off >> shift) + 1 ? n : (off >> shift) + 1;
 	}
-	n = (PAGE_BYTES - at) / size;
+	n = (PAGE_BYTES - at) >> shift;
 	if (end > top)
 		end = top;
-	return n < (end - off) / size ? n : (end - off) / size;
+	return n < (end - off) >> shift ? n : (end - off) >> shift;
 }
 
 /* A run: its elements, and the host address of its first one, at source and destination. */
@@ -68,48 +69,33 @@ struct run {
 	uint8_t *src, *dst;
 };
 
-static struct run source_run(struct cpu *cpu, const struct insn *in, unsigned size, uint64_t count)
+/* These shorten a run to what lies in one page there; to nothing where that must go element by element. */
+static void source_run(struct cpu *cpu, const struct insn *in, unsigned size, struct run *r)
 {
 	uint64_t off = index_get(cpu, in, X86_RSI);
-	struct run r = { .count = run_length(cpu, in, in->seg, cpu->seg[in->seg].rend, off, size) };
+	uint64_t n = run_length(cpu, in, in->seg, cpu->seg[in->seg].rend, off, size);
 
-	if (r.count > count)
-		r.count = count;
-	if (r.count)
-		r.src = mmu_span_read(cpu, cpu->seg[in->seg].base + off);
-	if (!r.src)
-		r.count = 0;
-	return r;
+	r->src = n ? mmu_span_read(cpu, cpu->seg[in->seg].base + off) : NULL;
+	r->count = !r->src ? 0 : n < r->count ? n : r->count;
 }
 
 /* `write`: as STOS and MOVS reach it; else as SCAS and CMPS. */
-static struct run dest_run(struct cpu *cpu, const struct insn *in, unsigned size, uint64_t count, bool write)
+static void dest_run(struct cpu *cpu, const struct insn *in, unsigned size, bool write, struct run *r)
 {
 	unsigned seg = insn_es(in);
 	const struct seg *es = &cpu->seg[seg];
 	uint64_t off = index_get(cpu, in, X86_RDI);
-	uint64_t lin = es->base + off;
-	struct run r = { .count = run_length(cpu, in, seg, write ? es->wend : es->rend, off, size) };
+	uint64_t lin = es->base + off, n = run_length(cpu, in, seg, write ? es->wend : es->rend, off, size);
 
-	if (r.count > count)
-		r.count = count;
-	if (r.count)
-		r.dst = write ? mmu_span_write(cpu, lin) : mmu_span_read(cpu, lin);
-	if (!r.dst)
-		r.count = 0;
-	return r;
+	r->dst = !n ? NULL : write ? mmu_span_write(cpu, lin) : mmu_span_read(cpu, lin);
+	r->count = !r->dst ? 0 : n < r->count ? n : r->count;
 }
 
-static struct run both_runs(struct cpu *cpu, const struct insn *in, unsigned size, uint64_t count, bool write)
+static void both_runs(struct cpu *cpu, const struct insn *in, unsigned size, bool write, struct run *r)
 {
-	struct run r = source_run(cpu, in, size, count), d;
-
-	if (!r.count)
-		return r;
-	d = dest_run(cpu, in, size, r.count, write);
-	r.count = d.count;
-	r.dst = d.dst;
-	return r;
+	source_run(cpu, in, size, r);
+	if (r->count)
+		dest_run(cpu, in, size, write, r);
 }
 
 /* ---- the work on one run; `size` is constant where these are inlined */
@@ -195,14 +181,14 @@ static void leave_string(struct cpu *cpu, const struct insn *in)
 	cpu->mid_string = true;
 }
 
-/* How many a run may have: one where each must be looked at. */
+/* How many a run may have: one where each is watched. */
 static inline uint64_t run_limit(const struct cpu *cpu, uint64_t count)
 {
-	return cpu->stepping ? 1 : count;
+	return cpu->stepping && cpu->each ? 1 : count;
 }
 
 /*
- * An instruction alone, and repeated: `find` is the next run, NAME_run_W() does it,
+ * An instruction alone, and repeated: `find` shortens r to the next run, NAME_run_W() does it,
  * and where there is none NAME_one_W() does an element; `end` is what stops REPE
  * and REPNE before the count does.
  */
@@ -219,8 +205,9 @@ HANDLER(rep_##name##W)								\
 										\
 	cpu->insn = in;								\
 	while ((count = index_get(cpu, in, X86_RCX)) != 0) {			\
-		struct run r = find;						\
+		struct run r = { .count = run_limit(cpu, count) };		\
 										\
+		find;								\
 		if (r.count) {							\
 			name##_run_##W(cpu, in, &r);				\
 		} else {							\
@@ -325,11 +312,11 @@ static inline void cmps_run_##W(struct cpu *cpu, const struct insn *in, struct r
 	move_src(cpu, in, W / 8, r->count);						\
 	move_dst(cpu, in, W / 8, r->count);						\
 }											\
-STRING(movs, W, both_runs(cpu, in, W / 8, run_limit(cpu, count), true), false)		\
-STRING(stos, W, dest_run(cpu, in, W / 8, run_limit(cpu, count), true), false)		\
-STRING(lods, W, source_run(cpu, in, W / 8, run_limit(cpu, count)), false)			\
-STRING(scas, W, dest_run(cpu, in, W / 8, run_limit(cpu, count), false), scan_ends(cpu, in))	\
-STRING(cmps, W, both_runs(cpu, in, W / 8, run_limit(cpu, count), false), scan_ends(cpu, in))
+STRING(movs, W, both_runs(cpu, in, W / 8, true, &r), false)				\
+STRING(stos, W, dest_run(cpu, in, W / 8, true, &r), false)				\
+STRING(lods, W, source_run(cpu, in, W / 8, &r), false)					\
+STRING(scas, W, dest_run(cpu, in, W / 8, false, &r), scan_ends(cpu, in))		\
+STRING(cmps, W, both_runs(cpu, in, W / 8, false, &r), scan_ends(cpu, in))
 STRINGS(8)
 STRINGS(16)
 STRINGS(32)
