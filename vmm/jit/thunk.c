@@ -48,16 +48,42 @@ static void load_guest(struct code *c)
 	asm_byte(c, 0x9e);
 }
 
-static void move_vectors(struct code *c, bool load)
+static bool have_avx(void)
 {
-	bool avx = __builtin_cpu_supports("avx");
+	return __builtin_cpu_supports("avx");
+}
+
+static struct operand vector_field(unsigned i, unsigned byte)
+{
+	return op_gs(H_NONE, 0, offsetof(struct cpu, simd.v) + i * sizeof(union vec) + byte);
+}
+
+/* MOVUPS or VMOVDQU; a load of 16 bytes by VEX clears what is above them. */
+static void move_vectors(struct code *c, bool load, bool wide)
+{
+	bool avx = have_avx();
 
 	for (unsigned i = 0; i < 16; i++)
-		asm_encode(c, &(struct encoding){ .map = avx ? X86_MAP_VEX_0F : X86_MAP_0F, .prefix = avx ? 0xf3 : 0, .vex_l = avx,
+		asm_encode(c, &(struct encoding){ .map = avx ? X86_MAP_VEX_0F : X86_MAP_0F, .prefix = avx ? 0xf3 : 0, .vex_l = wide,
 						  .opcode = avx ? (load ? 0x6f : 0x7f) : (load ? 0x10 : 0x11), .reg = i,
-						  .rm = op_gs(H_NONE, 0, offsetof(struct cpu, simd.v) + i * sizeof(union vec)) });
-	if (avx && !load)
-		asm_byte(c, 0xc5), asm_byte(c, 0xf8), asm_byte(c, 0x77);	/* vzeroupper */
+						  .rm = vector_field(i, 0) });
+}
+
+/* By VEX, of 16 bytes; 66 is its prefix. */
+static void vector_op(struct code *c, uint8_t opcode, unsigned reg, unsigned vvvv, struct operand rm)
+{
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_VEX_0F, .osize = true, .opcode = opcode, .reg = reg, .vvvv = vvvv, .rm = rm });
+}
+
+/* RCX := 0 if the upper half of every YMM register in memory is.  Uses XMM0 and XMM1, and changes no flag. */
+static void load_uppers(struct code *c)
+{
+	vector_op(c, 0x6f, 0, 0, vector_field(0, 16));				/* vmovdqa */
+	for (unsigned i = 1; i < 16; i++)
+		vector_op(c, 0xeb, 0, 0, vector_field(i, 16));			/* vpor */
+	vector_op(c, 0x6d, 1, 0, op_reg(0));					/* vpunpckhqdq */
+	vector_op(c, 0xeb, 0, 0, op_reg(1));
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_VEX_0F, .osize = true, .w = true, .opcode = 0x7e, .reg = 0, .rm = op_reg(H_RCX) });	/* vmovq */
 }
 
 static void store32(struct code *c, struct operand to, unsigned from)
@@ -65,15 +91,38 @@ static void store32(struct code *c, struct operand to, unsigned from)
 	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x89, .reg = from, .rm = to });
 }
 
-/* Comes back to RDX: the vectors come in, and it is said for which classes of instructions they are there.  RCX is used, and no flag. */
-static void emit_load_vectors(struct code *c)
+static void vectors_are_in(struct code *c)
 {
-	move_vectors(c, true);
 	asm_load32(c, H_RCX, FIELD(simd.sse_go));
 	store32(c, FIELD(jit.sse_in), H_RCX);
 	asm_load32(c, H_RCX, FIELD(simd.avx_go));
 	store32(c, FIELD(jit.avx_in), H_RCX);
 	asm_jmp_reg(c, H_RDX);
+}
+
+/*
+ * Comes back to RDX: the vectors come in, and it is said for which classes of instructions they are there.  RCX is used, and no flag.
+ *
+ * Upper halves that are zero are better not loaded: a processor knows of a register
+ * that VEX has cleared, and lets an SSE instruction, which keeps the upper half,
+ * wait for what the register was before where it does not know.
+ */
+static void emit_load_vectors(struct code *c)
+{
+	uint32_t wide;
+
+	if (!have_avx()) {
+		move_vectors(c, true, false);
+		vectors_are_in(c);
+		return;
+	}
+	load_uppers(c);
+	wide = asm_jmp_if_rcx(c);
+	move_vectors(c, true, false);
+	vectors_are_in(c);
+	asm_here(c, wide);
+	move_vectors(c, true, true);
+	vectors_are_in(c);
 }
 
 /* They go back, if they are there.  RCX and flags are used. */
@@ -85,7 +134,9 @@ static void save_vectors(struct code *c)
 	/* or avx_in, %ecx */
 	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0x0b, .reg = H_RCX, .rm = FIELD(jit.avx_in) });
 	none = asm_jcc(c, 4);
-	move_vectors(c, false);
+	move_vectors(c, false, have_avx());
+	if (have_avx())
+		asm_byte(c, 0xc5), asm_byte(c, 0xf8), asm_byte(c, 0x77);	/* vzeroupper */
 	asm_imm(c, H_RCX, 0);
 	store32(c, FIELD(jit.sse_in), H_RCX);
 	store32(c, FIELD(jit.avx_in), H_RCX);
