@@ -87,9 +87,10 @@ static void carry_out_unit(struct cpu *cpu, const struct jit_unit *u, unsigned m
 	for (k = 0; k < u->ops && k < most && u->op[k].insn.fn != thread_plain_end; k++) {
 		bool left = !carry_out(cpu, &u->op[k].insn);
 
-		if (left && u->op[k].again && k + 1 < most)
-			cpu->icount -= k + 1;		/* the loop's start stands here once more */
-		else if (left)
+		if (left && u->op[k].again && k + 1 < most) {
+			cpu->rip -= u->op[k + 1].insn.off;	/* the loop's start stands here once more */
+			cpu->icount -= k + 1;
+		} else if (left)
 			return;
 		else if (u->op[k].again)
 			most = k + 1;

@@ -114,23 +114,48 @@ static unsigned decode(struct translation *t, const struct block *b, const uint8
 
 enum { TURNS = 8 };
 
+/* Where a conditional branch leads, if that is in the block and not behind it; else what is behind it. */
+static unsigned back_to(const struct translation *t, unsigned k)
+{
+	int64_t target = (int64_t)t->plan[k].off + t->plan[k].x.len + t->plan[k].x.disp;
+	unsigned i = 0;
+
+	if (op_dispatch[t->plan[k].x.row].select != sel_jcc)
+		return k + 1;
+	while (i <= k && t->plan[i].off != target)
+		i++;
+	return i;
+}
+
+static bool computes_vectors(const struct translation *t, unsigned from, unsigned to)
+{
+	while (from < to && !is_vector_row(&x86_opcodes[t->plan[from].x.row]))
+		from++;
+	return from < to;
+}
+
 /*
  * A small loop, that is a conditional branch back to the block's start, stands
  * in the unit several times: counted, asked for events and looked up in the
- * TLB once.  Returns how many instructions there are then.
+ * TLB once.  So does one inside of the block if it computes with vectors; others
+ * are left too soon for what more code costs.  Returns how many instructions there
+ * are then.
  */
 static unsigned unroll(struct translation *t, unsigned n)
 {
-	unsigned body = 0, turns;
+	unsigned first = 0, last, body, turns;
 
-	while (body < n && (op_dispatch[t->plan[body].x.row].select != sel_jcc ||
-			    (int64_t)t->plan[body].off + t->plan[body].x.len + t->plan[body].x.disp != 0))
-		body++;
-	if (body++ == n)
+	for (last = 0; last < n; last++) {
+		first = back_to(t, last);
+		if (first == 0 || (first < last && computes_vectors(t, first, last)))
+			break;
+	}
+	if (last == n)
 		return n;
+	body = last + 1 - first;
 	for (turns = 1; turns < TURNS && n + body <= UNIT_INSNS; turns++) {
-		memmove(&t->plan[body], &t->plan[0], n * sizeof(t->plan[0]));
-		t->plan[body - 1].again = true;
+		memmove(&t->plan[first + body], &t->plan[first], (n - first) * sizeof(t->plan[0]));
+		t->plan[last].again = true;
 		n += body;
 	}
 	return n;

@@ -14,7 +14,7 @@ struct jit_op {
 	insn_fn *back;
 	uint32_t at;			/* in the unit: where its code begins */
 	bool untreated;			/* it has no code of its own */
-	bool again;			/* a branch back to the block's start, behind which that stands once more */
+	bool again;			/* a branch back to a loop's start, behind which that stands once more */
 };
 
 _Static_assert(offsetof(struct jit_op, back) == sizeof(struct insn) && offsetof(struct insn, fn) == 0, "an instruction's handler goes on to the next one's");
