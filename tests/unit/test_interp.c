@@ -557,6 +557,21 @@ static void random_pushes(uint8_t *b)
 	*b = 0xf4;
 }
 
+/* MOV CR3 begins another space each time, so that each block has as many places in the jump cache as there are. */
+static void blocks_of_many_spaces(void **state)
+{
+	struct x86_state s = START(return_imm);
+
+	(void)state;
+	memcpy(ram + BASE, "\x0f\x20\xd8\x0f\x22\xd8\xff\xc9\x75\xf6\xf4", 11);	/* mov eax, cr3; mov cr3, eax; dec ecx; jne; hlt */
+	soft_engine.code_changed(&vm, BASE, 11);
+	enter_long_mode(&s);
+	s.gpr[X86_RCX] = 3 * JUMP_ENTRIES;
+	s = halts(s);
+	assert_int_equal(s.gpr[X86_RCX], 0);
+	block_check(cpu);
+}
+
 static void pushes_in_a_row(void **state)
 {
 	enum { BYTES = 256, AT = (DATA & ~0xfffu) + 0x1000 };
@@ -822,6 +837,7 @@ int main(void)
 		cmocka_unit_test(instructions_are_counted),
 		cmocka_unit_test(blocks_do_what_their_instructions_do),
 		cmocka_unit_test(blocks_of_64_bit_code_do),
+		cmocka_unit_test(blocks_of_many_spaces),
 		cmocka_unit_test(pushes_in_a_row),
 		cmocka_unit_test(flags_at_a_fault),
 		cmocka_unit_test(rep_movs_as_by_element),

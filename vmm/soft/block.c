@@ -389,11 +389,9 @@ static void forget_jumps(struct block_cache *c, struct block *b)
 
 static void forget_jump(struct block_cache *c, struct jump_entry *e)
 {
-	uint32_t *at = &e->block->jumps;
-
-	while (&c->jump[*at] != e)
-		at = &c->jump[*at].next;
-	*at = e->next;
+	*(e->prev == JUMP_END ? &e->block->jumps : &c->jump[e->prev].next) = e->next;
+	if (e->next != JUMP_END)
+		c->jump[e->next].prev = e->prev;
 	*e = (struct jump_entry){ 0 };
 }
 
@@ -406,7 +404,9 @@ static void remember_jump(struct cpu *cpu, struct block *b, uint64_t lin)
 	e = jump_entry(c, lin, mmu_gen(cpu, lin));
 	if (e->block)
 		forget_jump(c, e);
-	*e = (struct jump_entry){ .lin = lin, .gen = mmu_gen(cpu, lin), .block = b, .next = b->jumps };
+	*e = (struct jump_entry){ .lin = lin, .gen = mmu_gen(cpu, lin), .block = b, .next = b->jumps, .prev = JUMP_END };
+	if (e->next != JUMP_END)
+		c->jump[e->next].prev = e - c->jump;
 	b->jumps = e - c->jump;
 }
 
@@ -613,8 +613,8 @@ static void check_block(struct block_cache *c, const struct code_page *page, str
 	assert(!b->dead && (b->gpa & PAGE_FRAME) == page->gpa);
 	assert(!(chunk_mask(b->gpa, b->bytes) & ~page->chunks));
 	assert(lookup(c, b->gpa, b->mode));
-	for (uint32_t j = b->jumps; j != JUMP_END; j = c->jump[j].next)
-		assert(c->jump[j].block == b);
+	for (uint32_t j = b->jumps, prev = JUMP_END; j != JUMP_END; prev = j, j = c->jump[j].next)
+		assert(c->jump[j].block == b && c->jump[j].prev == prev);
 	for (unsigned i = 0; i <= b->count; i++) {
 		const struct insn *in = &b->insn[i];
 

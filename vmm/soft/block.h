@@ -27,7 +27,7 @@ struct block {
 	bool dead;
 	uint8_t count;			/* entries of insn[], without the pseudo-instruction; NOPs have none */
 	uint64_t gpa;
-	uint32_t jumps;			/* its slots in the jump cache, by jump_entry.next; JUMP_END: none */
+	uint32_t jumps;			/* its first slot in the jump cache; JUMP_END: none */
 	struct block *bucket_next, *page_next;
 	struct jit_unit *unit;		/* vmm/jit: its translation; it keeps these three */
 	insn_fn *first;			/* what insn[0].fn was */
@@ -41,7 +41,7 @@ enum { JUMP_BITS = 16, JUMP_ENTRIES = 1 << JUMP_BITS, JUMP_END = JUMP_ENTRIES };
 struct jump_entry {
 	uint64_t lin, gen;		/* gen 0: empty */
 	struct block *block;
-	uint32_t next;			/* of the same block */
+	uint32_t next, prev;		/* of the same block, which may have one in each address space; JUMP_END: none */
 };
 
 /* An instruction that crosses a page, and its bytes; where these are, as long as `gen` is mmu_gen() of `lin`. */
