@@ -100,7 +100,6 @@ static void forget_targets(struct mmu *mmu)
 		s->space[i].gen = 0;
 	s->space[s->pcid].gen = mmu->gen[0] = new_gen(mmu);
 	mmu->gen[1] = new_gen(mmu);
-	mmu->global_low_code = false;
 	s->filter.targets = 0;
 	memset(s->filter.target, 0, sizeof(s->filter.target));
 }
@@ -111,6 +110,7 @@ void spaces_reset(struct mmu *mmu)
 
 	empty(s);
 	forget_targets(mmu);
+	mmu->global_low_code = false;		/* the caller drops global entries, too */
 	memset(&s->filter, 0, sizeof(s->filter));
 }
 
