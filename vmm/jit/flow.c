@@ -84,11 +84,28 @@ static struct operand target_code(void)
 	return op_mem(H_RDX, H_NONE, 0, offsetof(struct jit_jump, code));
 }
 
-/* All is done but the way to `target`, which is counted from the page's start. */
-void go_to(struct translation *t, int64_t target, unsigned n)
+static bool in_page(int64_t target)
 {
-	struct jit_exit *e = new_exit(t, LEAVE_BRANCH, target, 0);
-	bool inside = target >= 0 && target < PAGE_BYTES;
+	return target >= 0 && target < PAGE_BYTES;
+}
+
+/* RAX := the linear address. */
+static void load_target(struct translation *t, int64_t target)
+{
+	asm_load(t->c, H_RAX, FIELD(jit.base));
+	if (fits32(target)) {
+		asm_lea(t->c, H_RAX, op_mem(H_RAX, H_NONE, 0, target));
+	} else {
+		asm_imm(t->c, H_RDX, target);
+		asm_lea(t->c, H_RAX, op_mem(H_RAX, H_RDX, 0, 0));
+	}
+}
+
+/* All is done but the way to `target`, which is counted from the page's start. */
+void go_to(struct translation *t, int64_t target, unsigned n, bool taken)
+{
+	struct jit_exit *e = new_exit(t, LEAVE_BRANCH, target, taken ? n - 1 : NO_OP);
+	bool inside = in_page(target);
 	bool backward = inside && target <= t->page + t->off;
 	uint32_t out = 0, miss;
 
@@ -106,13 +123,7 @@ void go_to(struct translation *t, int64_t target, unsigned n)
 		leave_by(t, e);
 		return;
 	}
-	asm_load(t->c, H_RAX, FIELD(jit.base));
-	if (fits32(target)) {
-		asm_lea(t->c, H_RAX, op_mem(H_RAX, H_NONE, 0, target));
-	} else {
-		asm_imm(t->c, H_RDX, target);
-		asm_lea(t->c, H_RAX, op_mem(H_RAX, H_RDX, 0, 0));
-	}
+	load_target(t, target);
 	miss = look_up_target(t);
 	asm_jmp_mem(t->c, target_code());
 	asm_here(t->c, miss);
@@ -133,7 +144,9 @@ bool leave_for_c(struct translation *t)
 		return true;
 	}
 	count(t, t->k);
-	leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->off, 0));
+	if (t->k)
+		insn_is_last(&t->u->op[t->k - 1].insn);
+	leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->off, NO_OP));
 	t->refused = t->k == 0;
 	return true;
 }
@@ -163,6 +176,7 @@ static bool jcc(struct translation *t)
 
 	t->side[t->sides].field = asm_jcc(t->c, (t->x.opcode & 15) ^ again);
 	t->side[t->sides].target = (int64_t)t->page + t->off + t->x.len + (again ? 0 : t->x.disp);
+	t->side[t->sides].taken = !again;
 	t->side[t->sides].fp = t->fp;
 	t->side[t->sides].sp = t->sp;
 	t->side[t->sides++].n = t->in->n + 1;
@@ -171,7 +185,7 @@ static bool jcc(struct translation *t)
 
 static bool jmp(struct translation *t)
 {
-	go_to(t, (int64_t)t->page + t->off + t->x.len + t->x.disp, t->in->n + 1);
+	go_to(t, (int64_t)t->page + t->off + t->x.len + t->x.disp, t->in->n + 1, true);
 	t->ended = true;
 	return true;
 }
@@ -192,14 +206,36 @@ static void push_return(struct translation *t)
 	t->sp -= 8;
 }
 
+/* RDX has a place in the table of targets: the return address is pushed, and it is time to go there.  RAX is still to be loaded. */
+static void push_for(struct translation *t)
+{
+	asm_load(t->c, H_RDX, target_code());
+	asm_store(t->c, FIELD(jit.code), H_RDX);
+	push_return(t);
+	settle_sp(t);
+	count(t, t->in->n + 1);
+}
+
 static bool call(struct translation *t)
 {
+	int64_t target = (int64_t)t->page + t->off + t->x.len + t->x.disp;
+
 	if (!jit_is_branch(t->in))
 		return leave_for_c(t);
 	t->here->by_c = true;
-	push_return(t);
-	go_to(t, (int64_t)t->page + t->off + t->x.len + t->x.disp, t->in->n + 1);
 	t->ended = true;
+	if (in_page(target)) {
+		push_return(t);
+		go_to(t, target, t->in->n + 1, true);
+		return true;
+	}
+	/* where it is not known C looks whether it may be before anything is pushed */
+	load_target(t, target);
+	note_miss(t, look_up_target(t));
+	push_for(t);
+	load_target(t, target);
+	asm_jmp_mem(t->c, FIELD(jit.code));
+	asm_islands(t->c);
 	return true;
 }
 
@@ -245,11 +281,7 @@ static bool go_indirect(struct translation *t)
 		count(t, t->in->n + 1);
 		asm_jmp_mem(t->c, target_code());
 	} else {
-		asm_load(t->c, H_RDX, target_code());
-		asm_store(t->c, FIELD(jit.code), H_RDX);
-		push_return(t);
-		settle_sp(t);
-		count(t, t->in->n + 1);
+		push_for(t);
 		asm_load(t->c, H_RAX, FIELD(jit.tmp));
 		asm_jmp_mem(t->c, FIELD(jit.code));
 	}
@@ -266,7 +298,7 @@ void emit_sides(struct translation *t)
 		asm_here(t->c, t->side[i].field);
 		t->fp = t->side[i].fp;
 		t->sp = t->side[i].sp;
-		go_to(t, t->side[i].target, t->side[i].n);
+		go_to(t, t->side[i].target, t->side[i].n, t->side[i].taken);
 	}
 }
 

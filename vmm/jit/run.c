@@ -186,7 +186,13 @@ static void leave_by(struct cpu *cpu, const struct jit_exit *e)
 	}
 	count_up(&j->stats.exit_branch, 1);
 	cpu->rip = cpu->jit.base + e->target;
-	check_target(cpu, cpu->rip);
+	if (e->op != NO_OP && !cpu_canonical(cpu, cpu->rip)) {		/* the branch faults */
+		const struct insn *in = &e->from->op[e->op].insn;
+
+		cpu->rip = block_rip(cpu, e->from) + in->off;
+		cpu->icount--;
+		cpu_fault(cpu, X86_GP, 0);
+	}
 }
 
 static void learn(struct cpu *cpu, uint64_t rip, struct jit_unit *u)
@@ -265,8 +271,8 @@ static bool translate(struct cpu *cpu, struct block *b)
 	struct code c;
 
 	page = mmu_fetch_page(cpu, cpu_code_linear(cpu, cpu->rip), &gpa);
-	if (!page || ((gpa ^ b->gpa) & PAGE_FRAME))
-		return false;		/* the page stands elsewhere by now */
+	if (!page || ((gpa ^ b->gpa) & PAGE_FRAME) || b->dead)
+		return false;		/* the page stands elsewhere by now, or the walk has set A in these bytes */
 	c = jit_reserve(j);
 	if (jit_emit_unit(cpu, b, page + (b->gpa & PAGE_OFFSET), &c))
 		b->unit = jit_keep(j, &c);
@@ -282,9 +288,14 @@ static bool translate(struct cpu *cpu, struct block *b)
 static void heat_up(struct cpu *cpu, const struct insn *in)
 {
 	struct block *b = cpu->block;
+	bool hot = ++b->heat >= cpu->jit.j->threshold, translated;
 
-	if (++b->heat >= cpu->jit.j->threshold)
-		b->insn[0].fn = translate(cpu, b) ? enter_unit : b->first;
+	if (hot) {
+		cpu->insn = NULL;		/* rip is exact, and the page may be gone */
+		translated = translate(cpu, b);
+		if (!b->dead)
+			b->insn[0].fn = translated ? enter_unit : b->first;
+	}
 	return b->insn[0].fn == heat_up ? b->first(cpu, in) : b->insn[0].fn(cpu, in);
 }
 

@@ -205,11 +205,15 @@ static void emit_call(struct jit *j, struct code *c)
 	asm_target(c, asm_jmp(c), j->leave_saved);
 }
 
-/* Where a division that faults goes on: the interpreter's faults too, and nobody comes back. */
+/*
+ * Where a division that faults goes on: the interpreter's faults too, and nobody comes
+ * back.  Nor if it does not fault, since another thread has changed the divisor: `recheck` leaves behind it.
+ */
 static void emit_fault(struct jit *j, struct code *c)
 {
 	uint32_t back;
 
+	asm_encode(c, &(struct encoding){ .map = X86_MAP_1, .opcode = 0xc6, .rm = FIELD(recheck), .imm = true, .imm_bytes = 1 });
 	asm_load(c, H_RAX, FIELD(jit.at));
 	back = asm_lea_rip(c, H_RDX);
 	asm_target(c, asm_jmp(c), j->call);

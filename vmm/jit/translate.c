@@ -199,8 +199,10 @@ static void emit_from(struct translation *t, unsigned first, unsigned n)
 	}
 	if (t->version == SINGLY)
 		t->singly[n] = t->c->at;
-	if (!t->ended && !t->refused)
-		go_to(t, (int64_t)t->page + t->off + t->x.len, n);
+	if (!t->ended && !t->refused) {
+		insn_is_last(&t->u->op[n - 1].insn);
+		go_to(t, (int64_t)t->page + t->off + t->x.len, n, false);
+	}
 }
 
 static void emit_singly(struct translation *t)
@@ -223,6 +225,8 @@ bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struc
 	uint32_t entry, far;
 
 	t.u = new_unit(t.j, b);
+	if (!n)
+		return false;
 	n = unroll(&t, n);
 	plan_windows(&t, n);
 	asm_front(c, FRONT_ISLANDS);
@@ -232,7 +236,7 @@ bool jit_emit_unit(struct cpu *cpu, struct block *b, const uint8_t *bytes, struc
 	asm_store(c, FIELD(jit.base), H_RAX);
 	entry = c->at;
 	emit_from(&t, 0, n);
-	if (!t.u->ops || t.refused)
+	if (t.refused)
 		return false;
 	emit_singly(&t);
 	emit_sides(&t);

@@ -127,7 +127,7 @@ struct translation {
 	enum version version;
 	struct place place[VERSIONS][UNIT_INSNS], *here;
 	/* branches that are taken: their code stands behind */
-	struct { uint32_t field; int64_t target; int32_t sp; uint8_t n; struct fp_note fp; } side[VERSIONS * UNIT_INSNS];
+	struct { uint32_t field; int64_t target; int32_t sp; uint8_t n; bool taken; struct fp_note fp; } side[VERSIONS * UNIT_INSNS];
 	unsigned sides;
 	/* where something of `class` (vector.c) may have to be brought in */
 	struct { uint32_t field, back; uint8_t k, class, version; } enter[2 * VERSIONS * UNIT_INSNS];
@@ -230,7 +230,7 @@ void emit_enters(struct translation *);
 
 /* ---- flow.c */
 void emit_sides(struct translation *);
-void go_to(struct translation *, int64_t target, unsigned n);	/* `n` instructions are done */
+void go_to(struct translation *, int64_t target, unsigned n, bool taken);	/* `n` instructions are done, the last a branch that is taken */
 void leave_by(struct translation *, const struct jit_exit *);
 struct jit_exit *new_exit(struct translation *, enum jit_leave, int64_t target, unsigned op);
 bool leave_for_c(struct translation *);

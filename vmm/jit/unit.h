@@ -24,13 +24,15 @@ enum jit_leave {
 	LEAVE_OP,		/* before instruction `op`, which C carries out */
 };
 
+enum { NO_OP = 0xffff };
+
 /* A way out of a unit. */
 struct jit_exit {
 	struct jit_unit *from, *to;	/* `to`: linked */
 	struct jit_exit *next, **at;	/* of those that lead there */
 	int64_t target;			/* from the page's start */
 	uint32_t site;			/* in code memory: where the jump's distance stands; 0: it is never linked */
-	uint16_t op;
+	uint16_t op;			/* LEAVE_OP: it; LEAVE_BRANCH: the branch that is taken, or NO_OP */
 	uint8_t why;			/* enum jit_leave */
 };
 

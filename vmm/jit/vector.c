@@ -103,7 +103,7 @@ void resume_with(struct translation *t, unsigned k)
 		asm_here(t->c, out[n]);
 	t->sp = 0;
 	count(t, k + 1);
-	leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->u->op[k].insn.off + t->u->op[k].insn.len, 0));
+	leave_by(t, new_exit(t, LEAVE_BRANCH, (int64_t)t->page + t->u->op[k].insn.off + t->u->op[k].insn.len, NO_OP));
 }
 
 void emit_enters(struct translation *t)

@@ -225,6 +225,8 @@ static bool decode_block(struct block *b, const uint8_t *code, unsigned avail, u
 		return false;
 	if (max > 1)
 		block_optimise(b);
+	if (b->count)
+		insn_is_last(&b->insn[b->count - 1]);
 	add_end(b, n, max > 1 ? thread_follow : thread_stale);
 	return true;
 }
@@ -346,6 +348,7 @@ static struct block *crossing_block(struct cpu *cpu, uint64_t lin, const uint8_t
 	if (second && !((lin ^ next) >> 63)) {
 		mmu_note_target(&cpu->mmu, lin);
 		mmu_note_target(&cpu->mmu, next);
+		mmu_note_target(&cpu->mmu, lin);	/* again: that one may have begun another generation, which knew of none */
 		l->lin = lin;
 		l->gen = mmu_gen(cpu, lin);
 		l->part[0] = page + (lin & PAGE_OFFSET);

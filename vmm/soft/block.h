@@ -88,6 +88,8 @@ void branch_slow(struct cpu *, const struct insn *, uint64_t rip, unsigned done)
 /* interp.c: handlers that block building needs. */
 insn_fn thread_plain, thread_plain_end, thread_follow, thread_stale, thread_break, thread_ud, thread_too_long;
 
+/* op_system.c: events may be looked for before the instruction behind this one. */
+void insn_is_last(struct insn *);
 /* One decoded instruction as it executes outside of a block; `n` stand before it. */
 void block_decoded(const struct x86_insn *, struct insn *, uint32_t mode, unsigned off, unsigned n);
 /* interp.c: carries out `in` by its plain handler; rip is the block's.  Then rip is its own and next_rip the next one's. */

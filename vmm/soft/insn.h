@@ -39,6 +39,7 @@ struct insn {
 			uint16_t sel;
 		} far;
 		struct block *link;	/* direct branches: target, once known */
+		bool last;		/* STI: insn_is_last() */
 	};
 	int32_t disp;		/* of the memory operand, from `rip` if that is its base; of a relative branch, from the block's start */
 	uint16_t row;		/* x86_opcodes[] */

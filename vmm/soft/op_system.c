@@ -276,12 +276,18 @@ HANDLER(thread_sti)
 	cpu->rflags |= X86_RFLAGS_IF;
 	cpu->intr_mask = ~0u;
 	cpu->shadow = SHADOW_STI;
-	if (in[1].row != NO_ROW && !cpu_event(cpu))
+	if (!in->last && !cpu_event(cpu))
 		NEXT(1);
 	cpu->shadow |= SHADOW_NEW;
 	cpu->recheck = true;
 	cpu->rip = (cpu->rip + in->off + in->len) & cpu->ip_mask;
 	cpu->icount += in->n + 1u;
+}
+
+void insn_is_last(struct insn *in)
+{
+	if (in->row != NO_ROW && op_dispatch[in->row].select == sel_sti)
+		in->last = true;
 }
 
 insn_fn *sel_sti(const struct x86_insn *x, struct insn *in)
