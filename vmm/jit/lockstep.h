@@ -3,8 +3,8 @@
  *
  * Before a unit runs the interpreter carries out its instructions, as a
  * rehearsal (vmm/soft/rehearsal.h).  Then the unit runs, linked to nothing, and
- * has to arrive at the same registers, flags, x87 and vector state, stored
- * bytes, or at the same fault.  The first difference ends the machine.
+ * has to arrive at the same registers, flags, x87 and vector state, bytes where
+ * the interpreter has stored, or at the same fault.  The first difference ends the machine.
  *
  * What cannot be rehearsed runs once, by the interpreter: device memory, stores
  * to code, instructions that tell the time.  What leaves to C anyway is not run

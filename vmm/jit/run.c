@@ -23,7 +23,11 @@ enum { SIGNAL_STACK = 32 << 10 };
 /* GS is the thread's, and nothing else of this program uses it. */
 static __thread const struct cpu *gs_of;
 
-/* RSP is no stack inside of code: what handles a signal needs one. */
+/*
+ * RSP is no stack inside of code: what handles a signal needs one.  The C library's own
+ * signals cannot be blocked and do not ask for it: nobody may pthread_cancel() a vCPU's
+ * thread, or change the process's user while there is one.
+ */
 static void give_signal_stack(void)
 {
 	static __thread _Alignas(16) char room[SIGNAL_STACK];
