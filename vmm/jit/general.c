@@ -19,7 +19,7 @@ bool is_general(unsigned row)
 		sel_add, sel_or, sel_adc, sel_sbb, sel_and, sel_sub, sel_xor, sel_cmp, sel_test, sel_xchg, sel_mov,
 		sel_movsxd, sel_movsx, sel_movzx, sel_imul, sel_inc, sel_dec, sel_neg, sel_not, sel_rol, sel_ror, sel_rcl,
 		sel_rcr, sel_shl, sel_shr, sel_sar, sel_setcc, sel_cmovcc, sel_bsf, sel_bsr, sel_bswap, sel_xadd,
-		sel_shld, sel_shrd, sel_bt, sel_bts, sel_btr, sel_btc, sel_popcnt, sel_lzcnt, sel_tzcnt, sel_movbe, sel_movbe_st,
+		sel_shld, sel_shrd, sel_bt, sel_bts, sel_btr, sel_btc, sel_popcnt, sel_crc32, sel_lzcnt, sel_tzcnt, sel_movbe, sel_movbe_st,
 		sel_adcx, sel_adox, sel_andn, sel_blsr, sel_blsmsk, sel_blsi, sel_bextr, sel_bzhi, sel_pdep, sel_pext, sel_sarx,
 		sel_shlx, sel_shrx, sel_rorx,
 	};

@@ -744,33 +744,37 @@ SELECT_BODY(name, !in->mem ? name##_r : in->opsize == 8 ? name##64_m : name##32_
 ADD_CARRY(adcx, FL_CF)
 ADD_CARRY(adox, FL_OF)
 
-static uint64_t crc_source(struct cpu *cpu, const struct insn *in, unsigned size)
-{
-	uint64_t ea;
-
-	if (!in->mem)
-		return size == 1 ? GET_8(in->rm) : cpu->gpr[in->rm].q;
-	ea = insn_ea(cpu, in);
-	switch (size) {
-	case 1: return ld8(cpu, in->seg, ea);
-	case 2: return ld16(cpu, in->seg, ea);
-	case 4: return ld32(cpu, in->seg, ea);
-	default: return ld64(cpu, in->seg, ea);
-	}
+#define CHECKSUM(W, mn, operands)							\
+static void crc32_##W##_done(struct cpu *cpu, const struct insn *in, uint64_t v)		\
+{											\
+	uint64_t crc = cpu->gpr[in->reg].d;						\
+											\
+	__asm__(mn " " operands : "+r"(crc) : "r"(v));					\
+	cpu->gpr[in->reg].q = (uint32_t)crc;						\
+}											\
+HANDLER(crc32_##W##_r)									\
+{											\
+	crc32_##W##_done(cpu, in, W == 8 ? GET_8(in->rm) : cpu->gpr[in->rm].q);		\
+	NEXT(1);									\
+}											\
+MEM_HANDLER(crc32_##W##_m)								\
+{											\
+	uint##W##_t v;									\
+											\
+	LOAD(W, v, in->seg, insn_ea(cpu, in));						\
+	crc32_##W##_done(cpu, in, v);							\
+	NEXT(1);									\
 }
+CHECKSUM(8, "crc32b", "%b1, %k0")
+CHECKSUM(16, "crc32w", "%w1, %k0")
+CHECKSUM(32, "crc32l", "%k1, %k0")
+CHECKSUM(64, "crc32q", "%1, %0")
 
-void op_crc32(struct cpu *cpu, const struct insn *in)
+insn_fn *sel_crc32(const struct x86_insn *x, struct insn *in)
 {
-	unsigned size = x86_operand_bytes(x86_opcodes[in->row].operand[1], in->opsize);
-	uint64_t v = crc_source(cpu, in, size), crc = cpu->gpr[in->reg].d;
-
-	switch (size) {
-	case 1: __asm__("crc32b %b1, %k0" : "+r"(crc) : "q"(v)); break;
-	case 2: __asm__("crc32w %w1, %k0" : "+r"(crc) : "r"(v)); break;
-	case 4: __asm__("crc32l %k1, %k0" : "+r"(crc) : "r"(v)); break;
-	default: __asm__("crc32q %1, %0" : "+r"(crc) : "r"(v)); break;
-	}
-	cpu->gpr[in->reg].q = (uint32_t)crc;
+	if (!(x->opcode & 1))
+		return in->mem ? crc32_8_m : crc32_8_r;
+	return in->mem ? BY_OPSIZE(crc32_, m) : BY_OPSIZE(crc32_, r);
 }
 
 #define RANDOM(name, mn)								\
