@@ -162,7 +162,7 @@ struct txn_out {
 	uint8_t completes;	/* `comp` goes to ring source.index */
 	uint8_t batch;		/* ... with comp.done elements from the batch page */
 	struct link_comp comp;
-	struct link_event code[OUT_CODE];	/* LINK_EV_CODE: published before all else */
+	struct link_event code[OUT_CODE];	/* LINK_EV_CODE: told of before the commit, and none from then on */
 	struct link_event event[OUT_EVENTS];
 	struct out_shadow shadow[OUT_SHADOWS];
 	struct out_store store[OUT_STORES];

@@ -1,8 +1,11 @@
 /*
  * txn.c - begin, undo, commit, publish.
  *
+ * Code that DMA has changed is told of before the transaction commits: to drop too
+ * much does no harm, so a successor neither undoes it nor does it again.  What the
+ * guest finds without being told by the engine waits until it has been dropped.
+ *
  * Publishing order, and what each step must not pass:
- *	code invalidations    before anything that reveals the DMA
  *	stores to guest RAM   (status bytes; used entries, then used indices)
  *	shadow words          before the interrupt and the completion
  *	other events          interrupt lines, memory map
@@ -285,7 +288,7 @@ static void publish_completion(struct machine *m, unsigned ring)
 	if (o->batch)
 		link_batch_put(m->link, ring, comp.data, m->batch, (size_t)comp.done * comp.size);
 	TXN_STEP("publish.batch");
-	comp.event_seq = o->event_base + o->ncode + o->nevents;
+	comp.event_seq = o->event_base + o->nevents;
 	if (link_post_comp(m->link, ring, &comp))
 		m->lost = 1;	/* the engine does not take its completions */
 }
@@ -305,8 +308,48 @@ static void publish_request(struct machine *m)
 	link_flush(m->link, ring);
 }
 
+/*
+ * Guests poll memory and shadow words: what reveals the DMA there must not be seen before
+ * the engine has dropped the code.  Before the machine goes nobody takes events, and
+ * recover_announce() has told of all code if any can have changed.
+ */
+static void settle(struct machine *m)
+{
+	enum { LOOKS = 10000 };
+
+	link_flush(m->link, LINK_NO_CHANNEL);
+	for (unsigned n = 0; m->live && link_event_room(m->link, LINK_EVENT_SLOTS) < (int)LINK_EVENT_SLOTS; n++)
+		if (n < LOOKS)
+			cpu_relax();
+		else if (!m->wait_events || !m->wait_events(m))
+			break;
+}
+
+static void tell_code(struct machine *m)
+{
+	struct arena_header *a = m->arena;
+	struct txn_out *o = &a->out;
+
+	for (unsigned i = 0; i < o->ncode; i++) {
+		struct link_event e = o->code[i];
+
+		e.seq = ++a->event_seq;		/* before it is seen: the engine's count is never above ours */
+		fence_compiler();
+		if (link_post_event(m->link, &e))
+			m->lost = 1;
+		TXN_STEP("commit.code");
+	}
+	if (o->ncode && (o->nstores || o->nqueues || o->nshadows))
+		settle(m);
+	o->ncode = 0;
+	o->event_base = a->event_seq;
+	TXN_STEP("commit.settled");
+}
+
 void txn_commit(struct machine *m)
 {
+	if (m->arena->out.ncode)
+		tell_code(m);
 	TXN_STEP("commit.before");
 	set_state(m->arena, txn_number(m->arena), TXN_COMMITTED);
 	TXN_STEP("commit.after");
@@ -317,8 +360,6 @@ void txn_publish(struct machine *m)
 	struct arena_header *a = m->arena;
 	const struct txn_out *o = &a->out;
 
-	if (o->ncode)
-		publish_events(m, o->code, o->ncode, o->event_base + 1);
 	if (o->nstores)
 		publish_stores(m, o);
 	if (o->nqueues)
@@ -327,9 +368,9 @@ void txn_publish(struct machine *m)
 		link_shadow_write(m->link, o->shadow[i].word, o->shadow[i].value, o->shadow[i].valid);
 	TXN_STEP("publish.shadows");
 	if (o->nevents)
-		publish_events(m, o->event, o->nevents, o->event_base + o->ncode + 1);
+		publish_events(m, o->event, o->nevents, o->event_base + 1);
 	TXN_STEP("publish.events");
-	a->event_seq = o->event_base + o->ncode + o->nevents;
+	a->event_seq = o->event_base + o->nevents;
 	TXN_STEP("publish.event_seq");
 	if (o->streams_in | o->streams_out)
 		publish_streams(m, o);

@@ -183,7 +183,8 @@ static inline uint32_t link_doorbell_count(const struct link *l, unsigned n)
 /*
  * DMA: write the bytes, link_dma_fence() once, then link_code_test() for each
  * page written; a page that tests true needs a LINK_EV_CODE before whatever
- * reveals the DMA.
+ * reveals the DMA, and an empty ring of events (link_event_room()) before what
+ * reveals it in memory.
  */
 static inline void link_dma_fence(void)
 {

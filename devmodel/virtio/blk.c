@@ -251,14 +251,14 @@ static void blk_io_done(struct dev *d, unsigned slot, int error)
 		return;
 	set_busy(virtio_write(d), slot, false);
 	look_again(d);
+	if (r->op.blk && r->op.op == BLK_READ)
+		virtq_written(d, &r->chain, 0, r->op.n);	/* also where nobody waits for it any more */
 	if (!virtio_running(d))
-		return;		/* reset meanwhile: nobody waits for it */
+		return;		/* reset meanwhile */
 	if (!r->op.blk) {
 		virtio_broken(d, "a request in flight was overwritten");
 		return;
 	}
-	if (r->op.op == BLK_READ)
-		virtq_written(d, &r->chain, 0, r->op.n);
 	if (error)
 		tell_error(d, &r->op, error);
 	end(d, &r->chain, error ? S_IOERR : S_OK, r->op.op == BLK_READ ? r->op.n : 0);
