@@ -33,7 +33,7 @@
 #include "vmm/x86/control.h"
 #include "vmm/x86/cpuid.h"
 
-enum { CHANGES = 16 };
+enum { CHANGES = 256 };	/* a few transactions' */
 
 /* One vCPU of this engine.  Other threads leave their wishes under `lock`, and kick. */
 struct soft {

@@ -11,7 +11,7 @@
 
 enum { TLB2_BITS = 11, TLB2_WAYS = 4, TLB2_ENTRIES = TLB2_WAYS << TLB2_BITS };
 enum { PCIDS = 4096, STAMPS = PAGE_BYTES, GLOBAL_STAMP = 0 };
-enum { LARGE_BITS = 12, HUGE_BITS = 8, TARGET_BITS = 14 };	/* log2 of the bits in each filter */
+enum { LARGE_BITS = 16, HUGE_BITS = 16, TARGET_BITS = 14 };	/* log2 of the bits in each filter: two regions that share one flush all TLBs for each other */
 
 struct tlb2_entry {
 	uint64_t tag;		/* page, and below it its space's stamp */
