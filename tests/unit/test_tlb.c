@@ -241,6 +241,36 @@ static void test_flush(void **state)
 	}
 }
 
+/* INVLPG of a page drops all that a large page has left there; another region of 2 MiB or 1 GiB is no reason to. */
+static void test_large(void **state)
+{
+	enum { GIB = 1 << 30 };
+	static const uint64_t elsewhere[] = { 3ull * GIB, 257ull * GIB, 3ull * GIB + (9 << 20), (1ull << 33) + (2 << 20), 0xffff888000000000 + GIB };
+
+	(void)state;
+	long_mode();
+	map(3, FRAMES, WRITABLE);
+	put(PDPT + 1 * 8, 0 | 0x80 | PRESENT | WRITABLE);		/* 1 GiB: all of RAM */
+	put(PD + 2 * 8, 0 | 0x80 | PRESENT | WRITABLE);			/* 4 MiB: 2 MiB of it */
+	for (unsigned i = 0; i < 8; i++) {
+		lin_ld8(cpu, GIB + (i << 12));
+		lin_ld8(cpu, (4 << 20) + (i << 12));
+	}
+	lin_ld8(cpu, view(0, 3));
+	for (unsigned i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++) {
+		mmu_invlpg(cpu, elsewhere[i]);
+		assert_non_null(reads(MMU_SUPERVISOR, view(0, 3), 1));
+		assert_non_null(reads(MMU_SUPERVISOR, GIB + 0x7000, 1));
+		assert_non_null(reads(MMU_SUPERVISOR, (4 << 20) + 0x7000, 1));
+	}
+	mmu_invlpg(cpu, GIB + (100 << 20));
+	for (unsigned i = 0; i < 8; i++)
+		assert_null(reads(MMU_SUPERVISOR, GIB + (i << 12), 1));
+	lin_ld8(cpu, (4 << 20) + 0x7000);
+	mmu_invlpg(cpu, (4 << 20) + 0x2000);
+	assert_null(reads(MMU_SUPERVISOR, (4 << 20) + 0x7000, 1));
+}
+
 static void set_mode(unsigned cpl, bool open)
 {
 	cpu->cpl = cpl;
@@ -353,7 +383,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_places), T(test_fresh), T(test_hit), T(test_flush), T(test_code), T(test_chains), T(test_split), T(test_rights),
+		T(test_places), T(test_fresh), T(test_hit), T(test_flush), T(test_large), T(test_code), T(test_chains), T(test_split), T(test_rights),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
