@@ -245,7 +245,7 @@ static void test_flush(void **state)
 static void test_large(void **state)
 {
 	enum { GIB = 1 << 30 };
-	static const uint64_t elsewhere[] = { 3ull * GIB, 257ull * GIB, 3ull * GIB + (9 << 20), (1ull << 33) + (2 << 20), 0xffff888000000000 + GIB };
+	static const uint64_t elsewhere[] = { 3ull * GIB, 515ull * GIB, 8ull * GIB + (6 << 20), 0xffff888000000000 + GIB };
 
 	(void)state;
 	long_mode();
