@@ -28,12 +28,12 @@ enum {
 	COLD_LIMIT = 8 << 20,			/* of host memory in blocks that are not translated, */
 	COLD_MOST = 64 << 20,			/* ... for a guest that keeps coming back to more, */
 	COLD_SOON = 500 << 20,			/* ... so many instructions later */
-	CHUNK_SHIFT = 6,
+	PART_SHIFT = 3, PART_WORDS = PAGE_BYTES >> PART_SHIFT >> 6,	/* code and data may stand side by side */
 };
 
 struct code_page {
 	uint64_t gpa;
-	uint64_t chunks;			/* bit n: bytes 64n to 64n + 63 */
+	uint64_t parts[PART_WORDS];		/* a bit for each 8 bytes of which something has been decoded */
 	struct block *blocks;			/* by page_next */
 	struct code_page *next;
 };
@@ -241,11 +241,31 @@ static struct code_page **page_slot(struct block_cache *c, uint64_t gpa)
 	return at;
 }
 
-static uint64_t chunk_mask(uint64_t gpa, uint64_t len)
+/* The parts of word `w` that [gpa, gpa + len), within a page, touches. */
+static uint64_t part_mask(uint64_t gpa, uint64_t len, unsigned w)
 {
-	unsigned first = (gpa & PAGE_OFFSET) >> CHUNK_SHIFT, last = ((gpa + len - 1) & PAGE_OFFSET) >> CHUNK_SHIFT;
+	unsigned first = (gpa & PAGE_OFFSET) >> PART_SHIFT, last = ((gpa + len - 1) & PAGE_OFFSET) >> PART_SHIFT;
 
-	return (~0ull << first) & (~0ull >> (63 - last));
+	return (w == first / 64 ? ~0ull << first % 64 : ~0ull) & (w == last / 64 ? ~0ull >> (63 - last % 64) : ~0ull);
+}
+
+static unsigned part_word(uint64_t gpa)
+{
+	return (gpa & PAGE_OFFSET) >> PART_SHIFT >> 6;
+}
+
+static void add_parts(struct code_page *page, const struct block *b)
+{
+	for (unsigned w = part_word(b->gpa); w <= part_word(b->gpa + b->bytes - 1); w++)
+		page->parts[w] |= part_mask(b->gpa, b->bytes, w);
+}
+
+static bool has_parts(const struct code_page *page, uint64_t gpa, uint64_t len)
+{
+	for (unsigned w = part_word(gpa); w <= part_word(gpa + len - 1); w++)
+		if (page->parts[w] & part_mask(gpa, len, w))
+			return true;
+	return false;
 }
 
 static struct block **bucket_of(struct block_cache *c, uint64_t gpa, uint32_t mode)
@@ -273,7 +293,7 @@ static void insert_block(struct cpu *cpu, struct block *b)
 		}
 		(*slot)->gpa = b->gpa & PAGE_FRAME;
 	}
-	(*slot)->chunks |= chunk_mask(b->gpa, b->bytes);
+	add_parts(*slot, b);
 	b->page_next = (*slot)->blocks;
 	(*slot)->blocks = b;
 	b->bucket_next = *bucket;
@@ -503,7 +523,7 @@ static void kill_some(struct cpu *cpu, struct code_page *page, bool (*meant)(con
 	struct block **at = &page->blocks;
 	bool killed = false;
 
-	page->chunks = 0;
+	memset(page->parts, 0, sizeof(page->parts));
 	while (*at) {
 		struct block *b = *at;
 
@@ -512,7 +532,7 @@ static void kill_some(struct cpu *cpu, struct code_page *page, bool (*meant)(con
 			kill_block(cpu, b);
 			killed = true;
 		} else {
-			page->chunks |= chunk_mask(b->gpa, b->bytes);
+			add_parts(page, b);
 			at = &b->page_next;
 		}
 	}
@@ -527,7 +547,7 @@ bool block_invalidate(struct cpu *cpu, uint64_t gpa, uint64_t len)
 
 	if (!page)
 		return true;
-	if (!(page->chunks & chunk_mask(gpa, len)))
+	if (!has_parts(page, gpa, len))
 		return false;
 	kill_some(cpu, page, overlaps, gpa, len);
 	if (page->blocks)
@@ -614,7 +634,8 @@ void block_reap(struct cpu *cpu)
 static void check_block(struct block_cache *c, const struct code_page *page, struct block *b)
 {
 	assert(!b->dead && (b->gpa & PAGE_FRAME) == page->gpa);
-	assert(!(chunk_mask(b->gpa, b->bytes) & ~page->chunks));
+	for (unsigned w = part_word(b->gpa); w <= part_word(b->gpa + b->bytes - 1); w++)
+		assert(!(part_mask(b->gpa, b->bytes, w) & ~page->parts[w]));
 	assert(lookup(c, b->gpa, b->mode));
 	for (uint32_t j = b->jumps, prev = JUMP_END; j != JUMP_END; prev = j, j = c->jump[j].next)
 		assert(c->jump[j].block == b && c->jump[j].prev == prev);
