@@ -33,7 +33,7 @@
 #define ARENA_MAGIC	0x414e455241564c43ull	/* "CLVARENA" */
 
 enum {
-	ARENA_VERSION = 2,
+	ARENA_VERSION = 3,
 	ARENA_MAX_DEVS = 64,
 	ARENA_RINGS = LINK_MAX_VCPUS + 1,	/* the last in use is the control ring */
 	OUT_EVENTS = 896,	/* what one transaction may emit; a reset of all devices is the largest */

@@ -138,7 +138,9 @@ static bool wait_events(struct machine *m)
 	struct loop *l = m->host;
 	struct pollfd p = { .fd = l->sock, .events = POLLRDHUP };	/* a word may wait */
 
-	return poll(&p, 1, 1) == 0;
+	int n = poll(&p, 1, 1);
+
+	return n == 0 || (n < 0 && errno == EINTR);
 }
 
 struct loop *loop_new(struct machine *m, int sock)

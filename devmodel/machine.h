@@ -142,6 +142,7 @@ struct machine {
 	bool unsure_of_code;		/* the predecessor may have changed code and not said so */
 	struct dispatch_head head[ARENA_RINGS];
 	bool live;			/* machine_go() */
+	bool code_told;			/* of changed code, and not known to have dropped it: txn.c */
 	bool quarantine;		/* some device is out of service */
 	bool refusing;			/* the control request at hand has killed processes */
 

@@ -315,14 +315,21 @@ static void publish_request(struct machine *m)
  */
 static void settle(struct machine *m)
 {
-	enum { LOOKS = 10000 };
+	uint64_t until = m->link->may_spin ? wait_now() + WAIT_SPIN_MAX_NS : 0;
+	int room;
 
 	link_flush(m->link, LINK_NO_CHANNEL);
-	for (unsigned n = 0; m->live && link_event_room(m->link, LINK_EVENT_SLOTS) < (int)LINK_EVENT_SLOTS; n++)
-		if (n < LOOKS)
+	while ((room = link_event_room(m->link, LINK_EVENT_SLOTS)) < (int)LINK_EVENT_SLOTS) {
+		if (room < 0) {
+			m->lost = 1;
+			break;
+		}
+		if (wait_now() < until)
 			cpu_relax();
 		else if (!m->wait_events || !m->wait_events(m))
 			break;
+	}
+	m->code_told = false;
 }
 
 static void tell_code(struct machine *m)
@@ -339,17 +346,21 @@ static void tell_code(struct machine *m)
 			m->lost = 1;
 		TXN_STEP("commit.code");
 	}
-	if (o->ncode && (o->nstores || o->nqueues || o->nshadows))
-		settle(m);
 	o->ncode = 0;
 	o->event_base = a->event_seq;
-	TXN_STEP("commit.settled");
+	m->code_told = true;
 }
 
 void txn_commit(struct machine *m)
 {
-	if (m->arena->out.ncode)
+	const struct txn_out *o = &m->arena->out;
+
+	if (o->ncode)
 		tell_code(m);
+	if (m->code_told && m->live && (o->nstores || o->nqueues || o->nshadows)) {
+		settle(m);
+		TXN_STEP("commit.settled");
+	}
 	TXN_STEP("commit.before");
 	set_state(m->arena, txn_number(m->arena), TXN_COMMITTED);
 	TXN_STEP("commit.after");

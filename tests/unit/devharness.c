@@ -58,6 +58,7 @@ struct harness {
 	struct dev_ops crash_ops;
 	const struct arena_header *tried;
 	unsigned deaths;
+	unsigned waited;		/* for its events to be taken */
 	const struct link_req *waits;	/* has no answer yet */
 };
 
@@ -244,8 +245,14 @@ static bool wait_events(struct machine *m)
 {
 	struct harness *h = (struct harness *)((char *)m - offsetof(struct harness, m));
 
+	h->waited++;
 	take_events(h);
 	return true;
+}
+
+unsigned h_waits(const struct harness *h)
+{
+	return h->waited;
 }
 
 static void dup_all(int to[LINK_FDS], const int from[LINK_FDS])

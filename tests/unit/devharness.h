@@ -92,6 +92,7 @@ bool h_event(struct harness *, struct link_event *);
 /* The next event of a kind, dropping others before it. */
 bool h_event_of(struct harness *, unsigned kind, struct link_event *);
 void h_drop_events(struct harness *);
+unsigned h_waits(const struct harness *);		/* how often the device model has waited until they were taken */
 /* The next event as it stands in the ring, unchecked: for tests that publish by themselves. */
 bool h_raw_event(struct harness *, struct link_event *);
 /* Is a region announced at this port or address?  Its flags and length. */
