@@ -247,8 +247,11 @@ static void over_code(void **state)
 	prd(h, 0, BUFFER, 512, true);
 	ata_issue(h, PRIMARY, (struct ata){ .device = 0xe0, .command = 0xc8, .lba = 5, .count = 1 });
 	start(h, BM, true);
-	assert_true(h_event_of(h, LINK_EV_CODE, &ev));
-	assert_true(ev.addr <= BUFFER && ev.addr + ev.value >= BUFFER + 512);	/* a successor may tell of all */
+	do
+		assert_true(h_event_of(h, LINK_EV_CODE, &ev));
+	while (ev.addr == 0 && getenv("HARNESS_DEATHS"));	/* a successor may tell of all */
+	assert_int_equal(ev.addr, BUFFER);
+	assert_int_equal(ev.value, 512);
 	for (unsigned i = 0; i < 16; i++)
 		prd(h, i, BUFFER + i * 512, 512, i == 15);
 	for (unsigned i = 0; i < 200; i++) {		/* much to die at: succession.sh */
