@@ -137,7 +137,6 @@ static bool wait_events(struct machine *m)
 {
 	struct loop *l = m->host;
 	struct pollfd p = { .fd = l->sock, .events = POLLRDHUP };	/* a word may wait */
-
 	int n = poll(&p, 1, 1);
 
 	return n == 0 || (n < 0 && errno == EINTR);

@@ -226,7 +226,7 @@ int recover_transaction(struct machine *m)
 		blame(m);
 	if (!m->tried && txn_state(a) == TXN_ACTIVE && m->conf.at_fault)
 		strike(m, a);
-	/* What committed has told of its code, what begins again will have them; what was undone may never be done again. */
+	/* What committed has told of its code, what begins again will; what was undone may never be done again. */
 	m->unsure_of_code = m->conf.at_fault || m->tried || (txn_state(a) == TXN_ACTIVE && a->wrote);
 	if (abandoned(m) && !m->quiet)
 		fprintf(stderr, "cleaved: the transaction that was under way is abandoned\n");

@@ -337,17 +337,12 @@ static void tell_code(struct machine *m)
 	struct arena_header *a = m->arena;
 	struct txn_out *o = &a->out;
 
-	for (unsigned i = 0; i < o->ncode; i++) {
-		struct link_event e = o->code[i];
-
-		e.seq = ++a->event_seq;		/* before it is seen: the engine's count is never above ours */
-		fence_compiler();
-		if (link_post_event(m->link, &e))
-			m->lost = 1;
-		TXN_STEP("commit.code");
-	}
+	o->event_base += o->ncode;
+	a->event_seq = o->event_base;		/* before they are seen: the engine's count is never above ours */
+	fence_compiler();
+	publish_events(m, o->code, o->ncode, o->event_base - o->ncode + 1);
+	TXN_STEP("commit.code");
 	o->ncode = 0;
-	o->event_base = a->event_seq;
 	m->code_told = true;
 }
 
