@@ -147,7 +147,7 @@ BIT_OPERATION(mulx, in->reg, multiply(cpu, in, src, bits))
 /* ---- LZCNT, TZCNT: no VEX, and 16 bits too */
 
 #define COUNT_ZEROS(name, W, HOST)								\
-static inline void name##W##_do(struct cpu *cpu, const struct insn *in, uint##W##_t v)		\
+static inline void name##W##_done(struct cpu *cpu, const struct insn *in, uint##W##_t v)	\
 {												\
 	uint16_t f = cpu->fl;									\
 	uint##W##_t n;										\
@@ -156,19 +156,7 @@ static inline void name##W##_do(struct cpu *cpu, const struct insn *in, uint##W#
 	cpu->fl = f;										\
 	gpr_write(cpu, in->reg, W / 8, n);							\
 }												\
-HANDLER(name##W##_r)										\
-{												\
-	name##W##_do(cpu, in, cpu->gpr[in->rm].q);						\
-	NEXT(1);										\
-}												\
-MEM_HANDLER(name##W##_m)									\
-{												\
-	uint##W##_t v;										\
-												\
-	LOAD(W, v, in->seg, insn_ea(cpu, in));							\
-	name##W##_do(cpu, in, v);								\
-	NEXT(1);										\
-}
+READ_HANDLERS(name, W)
 #define SELECT_COUNT(name)									\
 insn_fn *sel_##name(const struct x86_insn *x, struct insn *in)					\
 {												\

@@ -667,19 +667,7 @@ static void popcnt##W##_done(struct cpu *cpu, const struct insn *in, uint##W##_t
 	cpu->fl = v ? 0 : FL_ZF;							\
 	gpr_write(cpu, in->reg, W / 8, (unsigned)__builtin_popcountll(v));		\
 }											\
-HANDLER(popcnt##W##_r)									\
-{											\
-	popcnt##W##_done(cpu, in, cpu->gpr[in->rm].q);					\
-	NEXT(1);									\
-}											\
-MEM_HANDLER(popcnt##W##_m)								\
-{											\
-	uint##W##_t v;									\
-											\
-	LOAD(W, v, in->seg, insn_ea(cpu, in));						\
-	popcnt##W##_done(cpu, in, v);							\
-	NEXT(1);									\
-}
+READ_HANDLERS(popcnt, W)
 COUNT_BITS(16)
 COUNT_BITS(32)
 COUNT_BITS(64)
@@ -752,19 +740,7 @@ static void crc32_##W##_done(struct cpu *cpu, const struct insn *in, uint64_t v)
 	__asm__(mn " " operands : "+r"(crc) : "r"(v));					\
 	cpu->gpr[in->reg].q = (uint32_t)crc;						\
 }											\
-HANDLER(crc32_##W##_r)									\
-{											\
-	crc32_##W##_done(cpu, in, W == 8 ? GET_8(in->rm) : cpu->gpr[in->rm].q);		\
-	NEXT(1);									\
-}											\
-MEM_HANDLER(crc32_##W##_m)								\
-{											\
-	uint##W##_t v;									\
-											\
-	LOAD(W, v, in->seg, insn_ea(cpu, in));						\
-	crc32_##W##_done(cpu, in, v);							\
-	NEXT(1);									\
-}
+READ_HANDLERS(crc32_, W)
 CHECKSUM(8, "crc32b", "%b1, %k0")
 CHECKSUM(16, "crc32w", "%w1, %k0")
 CHECKSUM(32, "crc32l", "%k1, %k0")

@@ -118,6 +118,22 @@ static inline void *flat_write(struct cpu *cpu, unsigned seg, uint64_t lin, unsi
 #define PUT_32(r, v)	(cpu->gpr[r].q = (uint32_t)(v))
 #define PUT_64(r, v)	(cpu->gpr[r].q = (v))
 
+/* NAMEW_r and NAMEW_m, which read ModRM.rm: NAMEW_done(cpu, in, value) is what is done with it. */
+#define READ_HANDLERS(name, W)							\
+HANDLER(name##W##_r)								\
+{										\
+	name##W##_done(cpu, in, GET_##W(in->rm));				\
+	NEXT(1);								\
+}										\
+MEM_HANDLER(name##W##_m)							\
+{										\
+	uint##W##_t v;								\
+										\
+	LOAD(W, v, in->seg, insn_ea(cpu, in));					\
+	name##W##_done(cpu, in, v);						\
+	NEXT(1);								\
+}
+
 /*
  * ---- address forms: base + disp and with index, of 32 bits in a segment (b, s)
  * and of 64 bits without one (q, t); anything (x: 16 bits, FS, GS, 32 bits in
