@@ -25,9 +25,6 @@ enum { CODE_MAX = 32 << 10, UNIT_MAX = CODE_MAX + sizeof(struct jit_draft), JUMP
 
 #define ALIGNED(n)	(((n) + 15) & ~15u)
 
-enum { HUGE_PAGE = 2 << 20 };
-#define HUGE_ALIGNED(n)	(((n) + HUGE_PAGE - 1) & ~((size_t)HUGE_PAGE - 1))
-
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25		/* Linux 6.1; unlike shmem's own setting it asks for nobody's leave */
 #endif
@@ -337,14 +334,14 @@ struct jit_unit *jit_keep(struct jit *j, const struct code *c)
 /* Side by side: code names what stands behind it by a distance.  mremap(2): shared memory of which 0 bytes are moved is mapped once more. */
 static int map_code(struct jit *j, size_t bytes)
 {
-	size_t distance = HUGE_ALIGNED(bytes);
+	size_t distance = ROUND_UP(bytes, HUGE_PAGE);
 	uint8_t *room = mmap(NULL, 2 * distance + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (room == MAP_FAILED)
 		return -errno;
 	j->room = room;
 	j->size = bytes;
-	j->rw = (uint8_t *)HUGE_ALIGNED((uintptr_t)room);
+	j->rw = (uint8_t *)ROUND_UP((uintptr_t)room, HUGE_PAGE);
 	j->rx = j->rw + distance;
 	if (mmap(j->rw, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED ||
 	    mremap(j->rw, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, j->rx) == MAP_FAILED || mprotect(j->rx, bytes, PROT_READ | PROT_EXEC))
@@ -411,7 +408,7 @@ void jit_free(struct cpu *cpu)
 	if (j->empty.slot)
 		munmap(j->empty.slot, JUMP_BYTES);
 	if (j->room != MAP_FAILED)
-		munmap(j->room, 2 * HUGE_ALIGNED((size_t)j->size) + HUGE_PAGE);
+		munmap(j->room, 2 * ROUND_UP((size_t)j->size, HUGE_PAGE) + HUGE_PAGE);
 	jit_record_end(j);
 	free(j->calls);
 	lockstep_free(j->lockstep);

@@ -748,13 +748,9 @@ const uint8_t *mmu_fetch_page(struct cpu *cpu, uint64_t lin, uint64_t *gpa)
 
 /* ---- life */
 
-enum { HUGE_PAGE = 2 << 20 };
-
 /* Leak checkers look for pointers in what malloc() gave and in what they are told of.  NULL where none runs. */
 __attribute__((weak)) void __lsan_register_root_region(const void *, size_t);
 __attribute__((weak)) void __lsan_unregister_root_region(const void *, size_t);
-
-#define ROUND_UP(n, to)	(((n) + (to) - 1) & ~((size_t)(to) - 1))
 
 /* The two sets that everything uses have huge pages, so that the host's own TLB does not miss on each look at this one. */
 void *mmu_room_new(size_t bytes)

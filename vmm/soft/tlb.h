@@ -32,6 +32,8 @@ enum { TLB_BITS = 16, TLB_ENTRIES = 1 << TLB_BITS };
 enum { PAGE_SHIFT = 12, PAGE_BYTES = 1 << PAGE_SHIFT };
 #define PAGE_OFFSET	((uint64_t)PAGE_BYTES - 1)
 #define PAGE_FRAME	(~PAGE_OFFSET)
+enum { HUGE_PAGE = 2 << 20 };		/* the host's */
+#define ROUND_UP(n, to)	(((n) + (to) - 1) & ~((size_t)(to) - 1))
 
 /*
  * Never sums to 0 with a page's number, nor to 1 with the next one's, which is 0
