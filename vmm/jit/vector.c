@@ -216,7 +216,7 @@ static bool vector(struct translation *t)
 	for (unsigned i = 0; i < X86_OPERANDS; i++) {
 		enum x86_operand o = t->row->operand[i];
 
-		if (x->mem && (is_vector_rm(o) || is_gpr_rm(o) || is_memory(o))) {
+		if (x->mem && (is_gpr_rm(o) || is_vector_memory(o))) {
 			if (!look_up_operand(t, alignment(t, o)))
 				return false;
 			e.rm = t->m;
