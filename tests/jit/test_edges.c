@@ -87,11 +87,7 @@ static struct world *begin(bool jit)
 
 static void set_round(unsigned i, uint64_t rip, bool user)
 {
-	((struct round *)(image + WORLD_ROUNDS))[i] = (struct round){
-		.cr0 = 0x80050033, .cr3 = WORLD_ROOT_A, .cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_PCIDE | X86_CR4_OSXSAVE,
-		.rip = rip, .cs = user ? 0x23 : 0x08, .ss = user ? 0x1b : 0x10, .rflags = 2, .fx = { .fcw = 0x37f, .mxcsr = 0x1f80 },
-		.rsp = (user ? WORLD_W1 : WORLD_WK) + (SLOT_STACK + 1) * PAGE - 64,
-	};
+	((struct round *)(image + WORLD_ROUNDS))[i] = world_round(rip, user);
 }
 
 static struct round *go(struct world *w, unsigned rounds)

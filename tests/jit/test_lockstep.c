@@ -36,11 +36,9 @@ static void put_round(uint8_t *image, unsigned i, bool tell)
 {
 	struct round *r = (struct round *)(image + WORLD_ROUNDS) + i;
 
-	*r = (struct round){
-		.cr0 = 0x80050033, .cr3 = WORLD_ROOT_A, .cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_PCIDE | X86_CR4_OSXSAVE,
-		.rip = WORLD_W1, .cs = 0x23, .ss = 0x1b, .rflags = 2, .rsp = WORLD_W1 + (SLOT_STACK + 1) * PAGE, .port = tell,
-		.fx = { .fcw = 0x37f, .mxcsr = 0x1f80 },
-	};
+	*r = world_round(WORLD_W1, true);
+	r->rsp = WORLD_W1 + (SLOT_STACK + 1) * PAGE;
+	r->port = tell;
 }
 
 static enum vcpu_exit run(const uint8_t *code, unsigned len, bool spoils, char why[160])

@@ -77,11 +77,7 @@ static void run(const struct program_text *p, bool jit, struct round *out)
 	world_tables(image);
 	memcpy(image + WORLD_WINDOW, p->code, p->end - p->code);
 	for (unsigned i = 0; i < 2; i++) {
-		r[i] = (struct round){
-			.cr0 = 0x80050033, .cr3 = WORLD_ROOT_A, .cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_PCIDE | X86_CR4_OSXSAVE,
-			.rip = WORLD_W1, .cs = 0x23, .ss = 0x1b, .rflags = 2, .rsp = WORLD_W1 + (SLOT_STACK + 1) * PAGE - 64,
-			.fx = { .fcw = 0x37f, .mxcsr = 0x1f80 },
-		};
+		r[i] = world_round(WORLD_W1, true);
 		r[i].gpr[3] = 16;
 		r[i].gpr[7] = data;
 		r[i].gpr[8] = 0xdeadbeef;

@@ -291,6 +291,15 @@ static void start(struct world *w)
 	soft_engine.set_state(&w->vcpu, &s);
 }
 
+struct round world_round(uint64_t rip, bool user)
+{
+	return (struct round){
+		.cr0 = 0x80050033, .cr3 = WORLD_ROOT_A, .cr4 = X86_CR4_PAE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_PCIDE | X86_CR4_OSXSAVE,
+		.rip = rip, .cs = user ? 0x23 : 0x08, .ss = user ? 0x1b : 0x10, .rflags = 2, .fx = { .fcw = 0x37f, .mxcsr = 0x1f80 },
+		.rsp = (user ? WORLD_W1 : WORLD_WK) + (SLOT_STACK + 1) * PAGE - 64,
+	};
+}
+
 enum vcpu_exit world_run(struct world *w, const uint8_t *image, unsigned rounds, struct x86_state *end)
 {
 	enum vcpu_exit exit;

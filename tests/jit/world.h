@@ -73,6 +73,8 @@ struct world *world_new(bool jit, bool lockstep);
 void world_free(struct world *);
 /* Memory as the image has it from WORLD_PT_W on; `rounds` of it are run.  Returns how the engine stopped. */
 enum vcpu_exit world_run(struct world *, const uint8_t *image, unsigned rounds, struct x86_state *end);
+/* As it may begin: plain flags, everything masked, the first root, registers 0 and a stack. */
+struct round world_round(uint64_t rip, bool user);
 /* Of a fresh world's memory, from physical address 0 on: page tables. */
 void world_tables(uint8_t *image);
 
