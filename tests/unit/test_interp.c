@@ -744,18 +744,25 @@ static void rep_stos_wraps_sixteen_bits(void **state)
 	assert_int_equal(ram[0x108], 0);
 }
 
-/* Where each is watched stepping executes one element at a time, with rip on the instruction until the last. */
-static void step_through_a_string(void **state)
+/* REP STOSB and HLT, which the processor stands before. */
+static struct x86_state rep_stosb(uint32_t to, uint32_t n)
 {
 	struct x86_state s = START(return_imm);
 
-	(void)state;
-	cpu->each = true;
 	memcpy(ram + BASE, "\xf3\xaa\xf4", 3);
-	s.gpr[X86_RDI] = DATA;
-	s.gpr[X86_RCX] = 3;
+	s.gpr[X86_RDI] = to;
+	s.gpr[X86_RCX] = n;
 	assert_int_equal(soft_engine.set_state(&vcpu, &s), 0);
 	vcpu.kick_seen = atomic_load(&vcpu.kick);
+	return s;
+}
+
+/* Where each is watched stepping executes one element at a time, with rip on the instruction until the last. */
+static void step_through_a_string(void **state)
+{
+	(void)state;
+	rep_stosb(DATA, 3);
+	cpu->each = true;
 	if (_setjmp(cpu->jmp))
 		fail();
 	for (unsigned left = 3; left > 0; left--) {
@@ -771,14 +778,9 @@ static void step_through_a_string(void **state)
 /* RF alone, which IRET has set after a fault in the string or an event between its elements, watches nothing: it goes on by pages. */
 static void resumed_string_goes_by_runs(void **state)
 {
-	struct x86_state s = START(return_imm);
+	struct x86_state s = rep_stosb(DATA + 0x800, 0x1000);
 
 	(void)state;
-	memcpy(ram + BASE, "\xf3\xaa\xf4", 3);
-	s.gpr[X86_RDI] = DATA + 0x800;
-	s.gpr[X86_RCX] = 0x1000;
-	assert_int_equal(soft_engine.set_state(&vcpu, &s), 0);
-	vcpu.kick_seen = atomic_load(&vcpu.kick);
 	if (_setjmp(cpu->jmp))
 		fail();
 	cpu->each = false;
@@ -799,14 +801,9 @@ static void resumed_string_goes_by_runs(void **state)
 /* An event that waits stops a repeated string between runs. */
 static void event_stops_a_string(void **state)
 {
-	struct x86_state s = START(return_imm);
+	struct x86_state s = rep_stosb(DATA + 0x800, 0x3000);
 
 	(void)state;
-	memcpy(ram + BASE, "\xf3\xaa\xf4", 3);
-	s.gpr[X86_RDI] = DATA + 0x800;
-	s.gpr[X86_RCX] = 0x3000;
-	assert_int_equal(soft_engine.set_state(&vcpu, &s), 0);
-	vcpu.kick_seen = atomic_load(&vcpu.kick);
 	if (_setjmp(cpu->jmp))
 		fail();
 	cpu->recheck = false;
